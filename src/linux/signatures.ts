@@ -8,7 +8,19 @@ import * as k from "./constants.ts";
 export type Flags = { readonly flags: Readonly<Record<string, number>> };
 /** `enum`: exactly one of the names. */
 export type Choice = { readonly choice: Readonly<Record<string, number>> };
-export type ParamKind = "fd" | "dirfd" | "path" | "text" | "pointer" | "size" | "int" | "octal" | "id" | "signal" | Flags | Choice;
+export type ParamKind =
+  | "fd"
+  | "dirfd"
+  | "path"
+  | "text"
+  | "pointer"
+  | "size"
+  | "int"
+  | "octal"
+  | "id"
+  | "signal"
+  | Flags
+  | Choice;
 export type Param = readonly [name: string, kind: ParamKind];
 
 /** The constants whose names start with `prefix`, but for those in `without`. */
@@ -28,88 +40,358 @@ const umount: Flags = { flags: { MNT_DETACH: k.MNT_DETACH, UMOUNT_NOFOLLOW: k.UM
 const clone: Flags = { flags: named("CLONE_") };
 const mountAttr: Flags = { flags: named("MOUNT_ATTR_", "MOUNT_ATTR__ATIME", "MOUNT_ATTR_RELATIME") };
 const openTree: Flags = {
-  flags: { OPEN_TREE_CLONE: k.OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC: k.OPEN_TREE_CLOEXEC, AT_RECURSIVE: k.AT_RECURSIVE, AT_EMPTY_PATH: k.AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW: k.AT_SYMLINK_NOFOLLOW },
+  flags: {
+    OPEN_TREE_CLONE: k.OPEN_TREE_CLONE,
+    OPEN_TREE_CLOEXEC: k.OPEN_TREE_CLOEXEC,
+    AT_RECURSIVE: k.AT_RECURSIVE,
+    AT_EMPTY_PATH: k.AT_EMPTY_PATH,
+    AT_SYMLINK_NOFOLLOW: k.AT_SYMLINK_NOFOLLOW,
+  },
 };
 const prctl: Choice = { choice: named("PR_", "PR_CAP_AMBIENT_RAISE", "PR_CAP_AMBIENT_CLEAR_ALL") };
 const fcntl: Choice = { choice: { F_SETFD: 2, F_GETFL: 3, F_SETFL: 4, F_DUPFD_CLOEXEC: 1030, F_SETPIPE_SZ: 1031 } };
 const ioctl: Choice = {
-  choice: { TIOCSCTTY: k.TIOCSCTTY, TIOCSWINSZ: k.TIOCSWINSZ, TIOCSPTLCK: k.TIOCSPTLCK, TIOCGPTN: k.TIOCGPTN, TIOCGPTPEER: k.TIOCGPTPEER, SIOCSIFFLAGS: k.SIOCSIFFLAGS },
+  choice: {
+    TIOCSCTTY: k.TIOCSCTTY,
+    TIOCSWINSZ: k.TIOCSWINSZ,
+    TIOCSPTLCK: k.TIOCSPTLCK,
+    TIOCGPTN: k.TIOCGPTN,
+    TIOCGPTPEER: k.TIOCGPTPEER,
+    SIOCSIFFLAGS: k.SIOCSIFFLAGS,
+  },
 };
 const rlimit: Choice = {
   choice: {
-    RLIMIT_CPU: 0, RLIMIT_FSIZE: 1, RLIMIT_DATA: 2, RLIMIT_STACK: 3, RLIMIT_CORE: 4, RLIMIT_RSS: 5, RLIMIT_NPROC: 6, RLIMIT_NOFILE: 7,
-    RLIMIT_MEMLOCK: 8, RLIMIT_AS: 9, RLIMIT_LOCKS: 10, RLIMIT_SIGPENDING: 11, RLIMIT_MSGQUEUE: 12, RLIMIT_NICE: 13, RLIMIT_RTPRIO: 14, RLIMIT_RTTIME: 15,
+    RLIMIT_CPU: 0,
+    RLIMIT_FSIZE: 1,
+    RLIMIT_DATA: 2,
+    RLIMIT_STACK: 3,
+    RLIMIT_CORE: 4,
+    RLIMIT_RSS: 5,
+    RLIMIT_NPROC: 6,
+    RLIMIT_NOFILE: 7,
+    RLIMIT_MEMLOCK: 8,
+    RLIMIT_AS: 9,
+    RLIMIT_LOCKS: 10,
+    RLIMIT_SIGPENDING: 11,
+    RLIMIT_MSGQUEUE: 12,
+    RLIMIT_NICE: 13,
+    RLIMIT_RTPRIO: 14,
+    RLIMIT_RTTIME: 15,
   },
 };
-const fsconfig: Choice = { choice: { FSCONFIG_SET_FLAG: 0, FSCONFIG_SET_STRING: 1, FSCONFIG_SET_FD: 5, FSCONFIG_CMD_CREATE: 6 } };
+const fsconfig: Choice = {
+  choice: { FSCONFIG_SET_FLAG: 0, FSCONFIG_SET_STRING: 1, FSCONFIG_SET_FD: 5, FSCONFIG_CMD_CREATE: 6 },
+};
 
 export const SIGNATURES = {
-  bind: [["sockfd", "fd"], ["addr", "pointer"], ["addrlen", "size"]],
-  capset: [["hdrp", "pointer"], ["datap", "pointer"]],
+  bind: [
+    ["sockfd", "fd"],
+    ["addr", "pointer"],
+    ["addrlen", "size"],
+  ],
+  capset: [
+    ["hdrp", "pointer"],
+    ["datap", "pointer"],
+  ],
   chdir: [["path", "path"]],
-  clock_gettime: [["clockid", { choice: { CLOCK_MONOTONIC: 1 } }], ["tp", "pointer"]],
-  clone3: [["cl_args", "pointer"], ["size", "size"]],
+  clock_gettime: [
+    ["clockid", { choice: { CLOCK_MONOTONIC: 1 } }],
+    ["tp", "pointer"],
+  ],
+  clone: [
+    ["flags", clone],
+    ["stack", "pointer"],
+    ["parent_tid", "pointer"],
+    ["tls", "pointer"],
+    ["child_tid", "pointer"],
+  ],
+  clone3: [
+    ["cl_args", "pointer"],
+    ["size", "size"],
+  ],
   close: [["fd", "fd"]],
-  close_range: [["first", "int"], ["last", "int"], ["flags", { flags: { CLOSE_RANGE_CLOEXEC: 4 } }]],
-  connect: [["sockfd", "fd"], ["addr", "pointer"], ["addrlen", "size"]],
-  dup3: [["oldfd", "fd"], ["newfd", "fd"], ["flags", open]],
-  execve: [["path", "path"], ["argv", "pointer"], ["envp", "pointer"]],
-  execveat: [["dirfd", "dirfd"], ["path", "path"], ["argv", "pointer"], ["envp", "pointer"], ["flags", at]],
+  close_range: [
+    ["first", "int"],
+    ["last", "int"],
+    ["flags", { flags: { CLOSE_RANGE_CLOEXEC: 4 } }],
+  ],
+  connect: [
+    ["sockfd", "fd"],
+    ["addr", "pointer"],
+    ["addrlen", "size"],
+  ],
+  dup3: [
+    ["oldfd", "fd"],
+    ["newfd", "fd"],
+    ["flags", open],
+  ],
+  execve: [
+    ["path", "path"],
+    ["argv", "pointer"],
+    ["envp", "pointer"],
+  ],
+  execveat: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["argv", "pointer"],
+    ["envp", "pointer"],
+    ["flags", at],
+  ],
   exit_group: [["status", "int"]],
   fchdir: [["fd", "fd"]],
-  fchmod: [["fd", "fd"], ["mode", "octal"]],
-  fchmodat: [["dirfd", "dirfd"], ["path", "path"], ["mode", "octal"]],
-  fchown: [["fd", "fd"], ["owner", "id"], ["group", "id"]],
-  fchownat: [["dirfd", "dirfd"], ["path", "path"], ["owner", "id"], ["group", "id"], ["flags", at]],
-  fcntl: [["fd", "fd"], ["cmd", fcntl], ["arg", "int"]],
-  fsconfig: [["fd", "fd"], ["cmd", fsconfig], ["key", "text"], ["value", "text"], ["aux", "fd"]],
-  fsmount: [["fsfd", "fd"], ["flags", { flags: { FSMOUNT_CLOEXEC: 1 } }], ["attr_flags", mountAttr]],
-  fsopen: [["fsname", "text"], ["flags", { flags: { FSOPEN_CLOEXEC: 1 } }]],
+  fchmod: [
+    ["fd", "fd"],
+    ["mode", "octal"],
+  ],
+  fchmodat: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["mode", "octal"],
+  ],
+  fchown: [
+    ["fd", "fd"],
+    ["owner", "id"],
+    ["group", "id"],
+  ],
+  fchownat: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["owner", "id"],
+    ["group", "id"],
+    ["flags", at],
+  ],
+  fcntl: [
+    ["fd", "fd"],
+    ["cmd", fcntl],
+    ["arg", "int"],
+  ],
+  fsconfig: [
+    ["fd", "fd"],
+    ["cmd", fsconfig],
+    ["key", "text"],
+    ["value", "text"],
+    ["aux", "fd"],
+  ],
+  fsmount: [
+    ["fsfd", "fd"],
+    ["flags", { flags: { FSMOUNT_CLOEXEC: 1 } }],
+    ["attr_flags", mountAttr],
+  ],
+  fsopen: [
+    ["fsname", "text"],
+    ["flags", { flags: { FSOPEN_CLOEXEC: 1 } }],
+  ],
   getpid: [],
-  ioctl: [["fd", "fd"], ["op", ioctl], ["arg", "pointer"]],
-  ioprio_set: [["which", "int"], ["who", "int"], ["ioprio", "int"]],
-  keyctl: [["operation", { choice: { KEYCTL_JOIN_SESSION_KEYRING: 1 } }], ["name", "text"]],
-  kill: [["pid", "int"], ["sig", "signal"]],
-  listen: [["sockfd", "fd"], ["backlog", "int"]],
-  mkdirat: [["dirfd", "dirfd"], ["path", "path"], ["mode", "octal"]],
-  mknodat: [["dirfd", "dirfd"], ["path", "path"], ["mode", "octal"], ["dev", "int"]],
-  mount: [["source", "path"], ["target", "path"], ["fstype", "text"], ["flags", mount], ["data", "text"]],
-  mount_setattr: [["dirfd", "dirfd"], ["path", "path"], ["flags", at], ["attr", "pointer"], ["size", "size"]],
-  move_mount: [["from_dirfd", "dirfd"], ["from_path", "path"], ["to_dirfd", "dirfd"], ["to_path", "path"], ["flags", { flags: named("MOVE_MOUNT_") }]],
-  open_tree: [["dirfd", "dirfd"], ["path", "path"], ["flags", openTree]],
-  openat: [["dirfd", "dirfd"], ["path", "path"], ["flags", open], ["mode", "octal"]],
-  openat2: [["dirfd", "dirfd"], ["path", "path"], ["how", "pointer"], ["size", "size"]],
+  ioctl: [
+    ["fd", "fd"],
+    ["op", ioctl],
+    ["arg", "pointer"],
+  ],
+  ioprio_set: [
+    ["which", "int"],
+    ["who", "int"],
+    ["ioprio", "int"],
+  ],
+  keyctl: [
+    ["operation", { choice: { KEYCTL_JOIN_SESSION_KEYRING: 1 } }],
+    ["name", "text"],
+  ],
+  kill: [
+    ["pid", "int"],
+    ["sig", "signal"],
+  ],
+  listen: [
+    ["sockfd", "fd"],
+    ["backlog", "int"],
+  ],
+  mkdirat: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["mode", "octal"],
+  ],
+  mknodat: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["mode", "octal"],
+    ["dev", "int"],
+  ],
+  mount: [
+    ["source", "path"],
+    ["target", "path"],
+    ["fstype", "text"],
+    ["flags", mount],
+    ["data", "text"],
+  ],
+  mount_setattr: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["flags", at],
+    ["attr", "pointer"],
+    ["size", "size"],
+  ],
+  move_mount: [
+    ["from_dirfd", "dirfd"],
+    ["from_path", "path"],
+    ["to_dirfd", "dirfd"],
+    ["to_path", "path"],
+    ["flags", { flags: named("MOVE_MOUNT_") }],
+  ],
+  open_tree: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["flags", openTree],
+  ],
+  openat: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["flags", open],
+    ["mode", "octal"],
+  ],
+  openat2: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["how", "pointer"],
+    ["size", "size"],
+  ],
   personality: [["persona", "int"]],
-  pivot_root: [["new_root", "path"], ["put_old", "path"]],
-  ppoll: [["fds", "pointer"], ["nfds", "int"], ["tmo", "pointer"], ["sigmask", "pointer"], ["size", "size"]],
-  prctl: [["op", prctl], ["arg2", "int"], ["arg3", "int"], ["arg4", "int"], ["arg5", "int"]],
-  prlimit64: [["pid", "int"], ["resource", rlimit], ["new", "pointer"], ["old", "pointer"]],
-  read: [["fd", "fd"], ["buf", "pointer"], ["count", "size"]],
-  recvmsg: [["sockfd", "fd"], ["msg", "pointer"], ["flags", "int"]],
-  rt_sigaction: [["signum", "signal"], ["act", "pointer"], ["oldact", "pointer"], ["size", "size"]],
-  rt_sigprocmask: [["how", { choice: { SIG_BLOCK: 0, SIG_UNBLOCK: 1, SIG_SETMASK: 2 } }], ["set", "pointer"], ["oldset", "pointer"], ["size", "size"]],
-  rt_sigtimedwait: [["set", "pointer"], ["info", "pointer"], ["timeout", "pointer"], ["size", "size"]],
-  sched_setaffinity: [["pid", "int"], ["size", "size"], ["mask", "pointer"]],
-  sched_setattr: [["pid", "int"], ["attr", "pointer"], ["flags", "int"]],
-  seccomp: [["operation", { choice: { SECCOMP_SET_MODE_FILTER: 1 } }], ["flags", { flags: named("SECCOMP_FILTER_FLAG_") }], ["args", "pointer"]],
-  sendmsg: [["sockfd", "fd"], ["msg", "pointer"], ["flags", "int"]],
-  setdomainname: [["name", "text"], ["len", "size"]],
+  pidfd_open: [
+    ["pid", "int"],
+    ["flags", "int"],
+  ],
+  pivot_root: [
+    ["new_root", "path"],
+    ["put_old", "path"],
+  ],
+  ppoll: [
+    ["fds", "pointer"],
+    ["nfds", "int"],
+    ["tmo", "pointer"],
+    ["sigmask", "pointer"],
+    ["size", "size"],
+  ],
+  prctl: [
+    ["op", prctl],
+    ["arg2", "int"],
+    ["arg3", "int"],
+    ["arg4", "int"],
+    ["arg5", "int"],
+  ],
+  prlimit64: [
+    ["pid", "int"],
+    ["resource", rlimit],
+    ["new", "pointer"],
+    ["old", "pointer"],
+  ],
+  read: [
+    ["fd", "fd"],
+    ["buf", "pointer"],
+    ["count", "size"],
+  ],
+  recvmsg: [
+    ["sockfd", "fd"],
+    ["msg", "pointer"],
+    ["flags", "int"],
+  ],
+  rt_sigaction: [
+    ["signum", "signal"],
+    ["act", "pointer"],
+    ["oldact", "pointer"],
+    ["size", "size"],
+  ],
+  rt_sigprocmask: [
+    ["how", { choice: { SIG_BLOCK: 0, SIG_UNBLOCK: 1, SIG_SETMASK: 2 } }],
+    ["set", "pointer"],
+    ["oldset", "pointer"],
+    ["size", "size"],
+  ],
+  rt_sigtimedwait: [
+    ["set", "pointer"],
+    ["info", "pointer"],
+    ["timeout", "pointer"],
+    ["size", "size"],
+  ],
+  sched_setaffinity: [
+    ["pid", "int"],
+    ["size", "size"],
+    ["mask", "pointer"],
+  ],
+  sched_setattr: [
+    ["pid", "int"],
+    ["attr", "pointer"],
+    ["flags", "int"],
+  ],
+  seccomp: [
+    ["operation", { choice: { SECCOMP_SET_MODE_FILTER: 1 } }],
+    ["flags", { flags: named("SECCOMP_FILTER_FLAG_") }],
+    ["args", "pointer"],
+  ],
+  sendmsg: [
+    ["sockfd", "fd"],
+    ["msg", "pointer"],
+    ["flags", "int"],
+  ],
+  setdomainname: [
+    ["name", "text"],
+    ["len", "size"],
+  ],
   setgid: [["gid", "id"]],
-  setgroups: [["size", "int"], ["list", "pointer"]],
-  sethostname: [["name", "text"], ["len", "size"]],
-  setns: [["fd", "fd"], ["nstype", clone]],
-  setresgid: [["rgid", "id"], ["egid", "id"], ["sgid", "id"]],
-  setresuid: [["ruid", "id"], ["euid", "id"], ["suid", "id"]],
+  setgroups: [
+    ["size", "int"],
+    ["list", "pointer"],
+  ],
+  sethostname: [
+    ["name", "text"],
+    ["len", "size"],
+  ],
+  setns: [
+    ["fd", "fd"],
+    ["nstype", clone],
+  ],
+  setresgid: [
+    ["rgid", "id"],
+    ["egid", "id"],
+    ["sgid", "id"],
+  ],
+  setresuid: [
+    ["ruid", "id"],
+    ["euid", "id"],
+    ["suid", "id"],
+  ],
   setsid: [],
   setuid: [["uid", "id"]],
-  socket: [["domain", { choice: { AF_UNIX: 1, AF_INET: 2 } }], ["type", { flags: { SOCK_STREAM: 1, SOCK_DGRAM: 2, SOCK_CLOEXEC: k.SOCK_CLOEXEC } }], ["protocol", "int"]],
-  symlinkat: [["target", "path"], ["newdirfd", "dirfd"], ["linkpath", "path"]],
+  socket: [
+    ["domain", { choice: { AF_UNIX: 1, AF_INET: 2 } }],
+    ["type", { flags: { SOCK_STREAM: 1, SOCK_DGRAM: 2, SOCK_SEQPACKET: 5, SOCK_CLOEXEC: k.SOCK_CLOEXEC } }],
+    ["protocol", "int"],
+  ],
+  symlinkat: [
+    ["target", "path"],
+    ["newdirfd", "dirfd"],
+    ["linkpath", "path"],
+  ],
   umask: [["mask", "octal"]],
-  umount2: [["target", "path"], ["flags", umount]],
-  unlinkat: [["dirfd", "dirfd"], ["path", "path"], ["flags", unlinkFlags]],
+  umount2: [
+    ["target", "path"],
+    ["flags", umount],
+  ],
+  unlinkat: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["flags", unlinkFlags],
+  ],
   unshare: [["flags", clone]],
-  wait4: [["pid", "int"], ["wstatus", "pointer"], ["options", "int"], ["rusage", "pointer"]],
-  write: [["fd", "fd"], ["buf", "pointer"], ["count", "size"]],
+  wait4: [
+    ["pid", "int"],
+    ["wstatus", "pointer"],
+    ["options", "int"],
+    ["rusage", "pointer"],
+  ],
+  write: [
+    ["fd", "fd"],
+    ["buf", "pointer"],
+    ["count", "size"],
+  ],
 } as const satisfies Record<string, readonly Param[]>;
 
 export type SyscallName = keyof typeof SIGNATURES;

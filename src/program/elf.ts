@@ -38,6 +38,8 @@ export function encode(program: Program, machine: Machine): Uint8Array {
   const { rows, data } = layout(program, machine, rowsAddress);
   const rowsOffset = rowsAddress - CODE_ADDRESS;
   const textSize = rowsOffset + rows.length;
+  if (textSize > DATA_ADDRESS - CODE_ADDRESS)
+    throw new RangeError(`a program of ${program.rows.length} rows is too long`);
   const page = PAGE[machine];
   const dataOffset = Math.ceil(textSize / page) * page;
   const file = Buffer.alloc(dataOffset + data.length);

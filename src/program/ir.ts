@@ -1,4 +1,4 @@
-import { constants } from "node:os";
+import type { constants } from "node:os";
 import type { SyscallName } from "../linux/signatures.ts";
 
 /**
@@ -99,11 +99,14 @@ export interface CallOptions {
 }
 
 export const MAX_SLOTS = 63;
+/** The last slots go round: each serves a value that only the next few rows use. */
+const TEMPORARY_SLOTS = 24;
 
 export class Program {
   readonly rows: Row[] = [];
   readonly slots: Slot[] = [];
   readonly #texts = new Map<string, Data>();
+  #temporaries = 0;
   /** Where failure records go; its value is the descriptor that the spawner put there. */
   readonly report: Slot;
 
@@ -112,10 +115,16 @@ export class Program {
   }
 
   slot(name: string): Slot {
-    if (this.slots.length === MAX_SLOTS) throw new RangeError(`a program has at most ${MAX_SLOTS} slots`);
+    if (this.slots.length === MAX_SLOTS - TEMPORARY_SLOTS) throw new RangeError("too many slots");
     const slot = new Slot(this.slots.length, name);
     this.slots.push(slot);
     return slot;
+  }
+
+  /** A slot for a value that is dead after the next {@link TEMPORARY_SLOTS} of these. */
+  temporary(name: string): Slot {
+    const index = MAX_SLOTS - TEMPORARY_SLOTS + (this.#temporaries++ % TEMPORARY_SLOTS);
+    return new Slot(index, name);
   }
 
   /** NUL-terminated text; the same text is the same data. A NUL inside would silently cut it short. */

@@ -57,6 +57,7 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
   };
   const target = (label: Label): number => {
     if (label.row < 0) throw new RangeError(`label ${label.name} is not placed`);
+    if (label.row >= program.rows.length) throw new RangeError(`label ${label.name} is after the last row`);
     return rowsAddress + label.row * ROW_SIZE;
   };
 
@@ -64,6 +65,7 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
   for (const [i, row] of program.rows.entries()) {
     const at = i * ROW_SIZE;
     const args = (operands: readonly Operand[]) => {
+      if (operands.length > 6) throw new RangeError(`${row.kind} with ${operands.length} arguments`);
       let mask = 0;
       for (const [n, operand] of operands.entries()) {
         if (operand instanceof Slot) mask |= 1 << n;

@@ -1,0 +1,389 @@
+import { chownSync, existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
+import { codeOf, conflict, notFound, SysError, unavailable } from "../base/errors.ts";
+import type { DeviceRule, Resources } from "../spec/oci-runtime.ts";
+import type { Context } from "./controller.ts";
+import { ACCOUNTING, type Accounting, type Placement, place } from "./controllers.ts";
+import { inheritCpuset } from "./cpuset.ts";
+import { attachDevices, writeDevices } from "./devices.ts";
+import { CgroupDirectory, errnoOf } from "./directory.ts";
+import { freezeUnified, freezeV1 } from "./freezer.ts";
+import type { Hierarchy } from "./hierarchy.ts";
+import { ancestors, checkCgroupPath } from "./path.ts";
+import { children, processes } from "./processes.ts";
+import { killEach, removeDirectories } from "./remove.ts";
+import { type CgroupStats, cpuV1, cpuV2, ioV1, ioV2, memoryV1, memoryV2, pidsStats, throttlingV1 } from "./stats.ts";
+import { enableControllers, writeUnified } from "./unified.ts";
+
+export interface CgroupOptions {
+  /**
+   * Takes the text for each setting that this kernel has nothing for and that can be discarded (block I/O weights,
+   * swap accounting, swappiness, realtime). Absent: such a setting is an unavailable error.
+   */
+  warn?: (message: string) => void;
+}
+
+export interface CreateOptions extends CgroupOptions {
+  /**
+   * What {@link Cgroup.stats} must tell though nothing limits it. Each costs a directory in v1, so there the default is
+   * processor time alone; in v2 all that is available.
+   */
+  account?: readonly Accounting[];
+  /** Host user who may make cgroups inside (cgroup-v2.rst, "Delegation"); only where all controllers are v2. */
+  owner?: number;
+}
+
+/**
+ * One container's cgroup: the directory of the same path in every hierarchy that is needed. In hybrid mode the cgroup2
+ * directory, without controllers, always exists: it starts, freezes and kills the processes and holds the device
+ * program. Holds no descriptors; the directories stay until {@link remove}.
+ */
+export class Cgroup {
+  /** By mount point. */
+  readonly #directories = new Map<string, CgroupDirectory>();
+  readonly #hierarchy: Hierarchy;
+  readonly path: string;
+
+  private constructor(hierarchy: Hierarchy, path: string) {
+    this.#hierarchy = hierarchy;
+    this.path = checkCgroupPath(path);
+  }
+
+  /**
+   * Makes what the resources need and writes the limits; on failure nothing is left. `path` is like `/inro/<id>`. An
+   * existing cgroup is taken if it is empty and not frozen, else a conflict error. Other errors: invalid (bad value),
+   * unavailable (no such controller), SysError (the kernel refused).
+   */
+  static create(hierarchy: Hierarchy, path: string, resources: Resources, options: CreateOptions = {}): Cgroup {
+    const cgroup = new Cgroup(hierarchy, path);
+    const placement = place(hierarchy, resources);
+    const made: string[] = [];
+    try {
+      const { unified, controllers } = hierarchy;
+      if (unified !== undefined) {
+        cgroup.#make(unified, made);
+        if (hierarchy.mode === "v2" || placement.required.size > 0) {
+          const wished = hierarchy.mode === "v2" ? (options.account ?? ["memory", "cpu", "pids", "io"]) : [];
+          enableControllers(hierarchy, path, placement.required, new Set(wished));
+        }
+      } else {
+        const freezer = controllers.get("freezer");
+        if (freezer !== undefined) cgroup.#make(freezer, made);
+      }
+      for (const what of options.account ?? (unified === undefined ? (["cpu"] as const) : [])) {
+        const mountpoint = controllers.get(ACCOUNTING[what]);
+        // cgroup2 accounts processor time by itself.
+        if (mountpoint !== undefined && !(what === "cpu" && unified !== undefined)) cgroup.#make(mountpoint, made);
+      }
+      for (const { mountpoint } of placement.writers) cgroup.#make(mountpoint, made);
+      cgroup.#write(placement, resources, context(true, options));
+      if (resources.devices !== undefined && resources.devices.length > 0) {
+        cgroup.#restrictDevices(resources.devices, made);
+      }
+      if (options.owner !== undefined && hierarchy.mode === "v2") delegate(cgroup.unifiedDir!, options.owner);
+      return cgroup;
+    } catch (error) {
+      for (const directory of made.toReversed()) tryRmdir(directory);
+      throw error;
+    }
+  }
+
+  /** The cgroup of an earlier engine: what exists of it. None at all is a notFound error. */
+  static open(hierarchy: Hierarchy, path: string): Cgroup {
+    const cgroup = new Cgroup(hierarchy, path);
+    for (const mountpoint of mountpoints(hierarchy)) {
+      if (existsSync(mountpoint + path)) {
+        cgroup.#directories.set(mountpoint, new CgroupDirectory(mountpoint + path));
+      }
+    }
+    if (cgroup.#directories.size === 0) throw notFound(`no cgroup ${path}`);
+    return cgroup;
+  }
+
+  /** The cgroup2 directory, for CLONE_INTO_CGROUP. */
+  get unifiedDir(): string | undefined {
+    return this.#unified?.path;
+  }
+
+  /** v1 files that a launched process must write `0` into to join. */
+  get joinFiles(): string[] {
+    return this.paths()
+      .filter((path) => path !== this.unifiedDir)
+      .map((path) => `${path}/cgroup.procs`);
+  }
+
+  /** All its directories. */
+  paths(): string[] {
+    return [...this.#directories.values()].map(({ path }) => path);
+  }
+
+  /**
+   * Writes the given limits, and leaves the others and the devices as they are. Where v1 needs one more directory, the
+   * processes are moved into it. Errors as {@link create}; a write before the failing one stays.
+   */
+  update(resources: Resources, options: CgroupOptions = {}): void {
+    const placement = place(this.#hierarchy, resources);
+    if (placement.required.size > 0) {
+      enableControllers(this.#hierarchy, this.path, placement.required, new Set());
+    }
+    const made: string[] = [];
+    const before = new Set(this.#directories.keys());
+    try {
+      for (const { mountpoint } of placement.writers) this.#make(mountpoint, made);
+      this.#write(placement, resources, context(false, options));
+    } catch (error) {
+      for (const mountpoint of this.#directories.keys())
+        if (!before.has(mountpoint)) this.#directories.delete(mountpoint);
+      for (const directory of made.toReversed()) tryRmdir(directory);
+      throw error;
+    }
+    for (const [mountpoint, directory] of this.#directories) if (!before.has(mountpoint)) this.#moveInto(directory);
+  }
+
+  /** Resolves when all processes inside are stopped. */
+  freeze(): Promise<void> {
+    return this.#setFrozen(true);
+  }
+
+  /** Resolves when they may go on. */
+  thaw(): Promise<void> {
+    return this.#setFrozen(false);
+  }
+
+  /** SIGKILL to every process inside, frozen or not. Does not wait for their end. */
+  killAll(): void {
+    const unified = this.#unified;
+    if (unified !== undefined) {
+      try {
+        unified.write("cgroup.kill", 1);
+      } catch (error) {
+        // cgroup.kill is Linux 5.14.
+        if (codeOf(error) !== "ENOENT") throw error;
+        killEach(unified.path);
+      }
+      return;
+    }
+    const freezer = this.#v1("freezer");
+    // Frozen processes cannot fork meanwhile; a signal reaches them when thawed.
+    freezer?.write("freezer.state", "FROZEN");
+    try {
+      killEach(this.#processDirectory);
+    } finally {
+      freezer?.write("freezer.state", "THAWED");
+    }
+  }
+
+  /** Host pids of the processes inside, those of nested cgroups too. */
+  pids(): number[] {
+    return processes(this.#processDirectory);
+  }
+
+  /** Whether the kernel killed a process inside for lack of memory; false where memory is not accounted. */
+  oomKilled(): boolean {
+    const v2 = this.#unified?.table("memory.events").oom_kill ?? 0;
+    const v1 = this.#v1("memory")?.table("memory.oom_control").oom_kill ?? 0;
+    return v2 + v1 > 0;
+  }
+
+  /** What was used, from whichever hierarchy accounts it. */
+  stats(): CgroupStats {
+    const unified = this.#unified;
+    const from = <T>(name: string, v1: (d: CgroupDirectory) => T, v2: (d: CgroupDirectory) => T): T | undefined => {
+      const directory = this.#v1(name);
+      return (directory && v1(directory)) ?? (unified && v2(unified));
+    };
+    const stats: CgroupStats = {};
+    const memory = from("memory", memoryV1, memoryV2);
+    if (memory) stats.memory = memory;
+    const cpu = from("cpuacct", cpuV1, cpuV2);
+    if (cpu) {
+      const directory = this.#v1("cpu");
+      const throttling = directory && throttlingV1(directory);
+      stats.cpu = throttling ? { ...cpu, throttling } : cpu;
+    }
+    const pids = from("pids", pidsStats, (d) => pidsStats(d) ?? threads(d));
+    if (pids) stats.pids = pids;
+    const io = from("blkio", ioV1, ioV2);
+    if (io) stats.io = io;
+    return stats;
+  }
+
+  /**
+   * Kills what is left inside and removes the directories, with cgroups that the container made in them; parents stay.
+   * Waits up to `timeout` ms for dying processes, then an unavailable error. Removing twice is fine.
+   */
+  async remove(options: { timeout?: number } = {}): Promise<void> {
+    const freezer = this.#v1("freezer");
+    // The frozen never die; without this the wait would be in vain.
+    if (freezer?.tryRead("freezer.state") !== undefined) freezer.write("freezer.state", "THAWED");
+    await removeDirectories(this.paths(), options.timeout ?? 5000);
+  }
+
+  get #unified(): CgroupDirectory | undefined {
+    const { unified } = this.#hierarchy;
+    return unified === undefined ? undefined : this.#directories.get(unified);
+  }
+
+  #v1(controller: string): CgroupDirectory | undefined {
+    const mountpoint = this.#hierarchy.controllers.get(controller);
+    return mountpoint === undefined || mountpoint === this.#hierarchy.unified
+      ? undefined
+      : this.#directories.get(mountpoint);
+  }
+
+  /** One that every process of the cgroup is in. */
+  get #processDirectory(): string {
+    return (this.#unified ?? this.#v1("freezer") ?? [...this.#directories.values()][0]!).path;
+  }
+
+  #make(mountpoint: string, made: string[]): void {
+    if (this.#directories.has(mountpoint)) return;
+    const path = mountpoint + this.path;
+    if (!mkdir(path, made)) {
+      for (const above of ancestors(this.path)) mkdir(mountpoint + above, made);
+      if (!mkdir(path, made)) throw new SysError("mkdir", path, 2);
+    }
+    const directory = new CgroupDirectory(path);
+    if (!made.includes(path)) checkUnused(directory);
+    if (mountpoint === this.#hierarchy.controllers.get("cpuset") && mountpoint !== this.#hierarchy.unified) {
+      inheritCpuset(mountpoint, this.path);
+    }
+    this.#directories.set(mountpoint, directory);
+  }
+
+  #write(placement: Placement, resources: Resources, ctx: Context): void {
+    for (const { controller, version, mountpoint } of placement.writers) {
+      const directory = this.#directories.get(mountpoint)!;
+      if (version === 1) controller.v1!(directory, resources, ctx);
+      else controller.v2!(directory, resources, ctx);
+    }
+    if (resources.unified !== undefined && this.#unified !== undefined) writeUnified(this.#unified, resources.unified);
+  }
+
+  #restrictDevices(rules: readonly DeviceRule[], made: string[]): void {
+    const v1 = this.#hierarchy.controllers.get("devices");
+    if (this.#unified !== undefined) {
+      try {
+        attachDevices(this.#unified.path, rules);
+        return;
+      } catch (error) {
+        if (!(error instanceof SysError) || v1 === undefined) throw error;
+        // No programs here, but the v1 files can do it.
+      }
+    }
+    if (v1 === undefined) throw unavailable("device rules need cgroup v2 or the v1 devices controller");
+    this.#make(v1, made);
+    writeDevices(this.#v1("devices")!, rules);
+  }
+
+  async #setFrozen(frozen: boolean): Promise<void> {
+    const freezer = this.#v1("freezer");
+    if (this.#unified !== undefined) await freezeUnified(this.#unified, frozen);
+    else if (freezer !== undefined) await freezeV1(freezer, frozen);
+    else throw unavailable("pausing needs cgroup v2 or the v1 freezer controller");
+  }
+
+  #moveInto(directory: CgroupDirectory): void {
+    const moved = new Set<number>();
+    // Until a round finds no process that forked in between.
+    for (let round = 0; round < 64; round++) {
+      const fresh = this.pids().filter((pid) => !moved.has(pid));
+      if (fresh.length === 0) return;
+      for (const pid of fresh) {
+        moved.add(pid);
+        try {
+          directory.write("cgroup.procs", pid);
+        } catch (error) {
+          if (codeOf(error) !== "ESRCH") throw error;
+        }
+      }
+    }
+  }
+}
+
+/** Cgroup paths directly below `parent` (`/inro`) in any hierarchy, for finding leaks. */
+export function listCgroups(hierarchy: Hierarchy, parent: string): string[] {
+  checkCgroupPath(parent);
+  const found = new Set<string>();
+  for (const mountpoint of mountpoints(hierarchy)) {
+    for (const name of children(mountpoint + parent)) found.add(`${parent}/${name}`);
+  }
+  return [...found].sort();
+}
+
+/** Each hierarchy once; named ones, which belong to a service manager, left out. */
+function mountpoints({ controllers, unified }: Hierarchy): Set<string> {
+  const found = new Set<string>(unified === undefined ? [] : [unified]);
+  for (const [name, mountpoint] of controllers) if (!name.startsWith("name=")) found.add(mountpoint);
+  return found;
+}
+
+function context(fresh: boolean, options: CgroupOptions): Context {
+  return {
+    fresh,
+    warn(message) {
+      if (options.warn === undefined) throw unavailable(message);
+      options.warn(message);
+    },
+  };
+}
+
+/** False where the parent is missing; an existing directory is fine. Adds what it made to `made`. */
+function mkdir(path: string, made: string[]): boolean {
+  try {
+    mkdirSync(path, 0o755);
+    made.push(path);
+    return true;
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "EEXIST") return true;
+    if (code === "ENOENT") return false;
+    const cause = code === undefined ? undefined : MKDIR_CAUSES[code];
+    throw new SysError("mkdir", path, errnoOf(error), cause);
+  }
+}
+
+const MKDIR_CAUSES: Readonly<Record<string, string>> = {
+  EACCES: "the cgroup above is not delegated to this user",
+  EPERM: "the cgroup above is not delegated to this user",
+  EROFS: "the cgroup file system is mounted read-only",
+  EAGAIN: "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached",
+  ENOSPC: "the kernel is out of cgroup ids: too many cgroups, or removed ones that still hold memory",
+};
+
+/** runtime-spec config-linux.md, "Cgroup ownership" and runtime.md: a cgroup that is in use must not be shared unasked. */
+function checkUnused(directory: CgroupDirectory): void {
+  if (processes(directory.path).length > 0) throw conflict(`cgroup ${directory.path} has processes already`);
+  const frozen = directory.tryRead("cgroup.freeze") === "1" || directory.tryRead("freezer.state") === "FROZEN";
+  if (frozen) throw conflict(`cgroup ${directory.path} is frozen`);
+}
+
+function tryRmdir(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // A parent that another cgroup uses by now.
+  }
+}
+
+/** Every process counts its threads in cgroup2, even without the pids controller. */
+function threads(directory: CgroupDirectory): CgroupStats["pids"] {
+  const text = directory.tryRead("cgroup.threads");
+  return text === undefined ? undefined : { current: text === "" ? 0 : text.split("\n").length };
+}
+
+/** Gives the directory and the files that the kernel names for it to `uid`. */
+function delegate(directory: string, uid: number): void {
+  let files = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+  try {
+    files = readFileSync("/sys/kernel/cgroup/delegate", "utf8").split("\n").filter(Boolean);
+  } catch {
+    // Before Linux 4.15.
+  }
+  for (const file of ["", ...files]) {
+    try {
+      chownSync(`${directory}/${file}`, uid, -1);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw new SysError("chown", `${directory}/${file}`, errnoOf(error));
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import type { Engine } from "../client/engine.ts";
+import type { Flag, Options } from "./flags.ts";
+
+/** What the program's main module lends to the command line. */
+export interface Doors {
+  /** Runs the engine until it ends. */
+  serve(options: ServeOptions): Promise<void>;
+}
+
+export interface ServeOptions {
+  /** unix://PATH and tcp://HOST:PORT; at least one. */
+  hosts: string[];
+  dataRoot?: string;
+  execRoot?: string;
+  registryMirror?: string;
+  /** Seconds without a client and without a container after which the engine leaves; absent: never. */
+  idleTimeout?: number;
+  /** To be called once, when all hosts accept connections: the command that started this engine waits for it. */
+  ready(): void;
+}
+
+/** One command: the table that drives parsing, help and completion, and what it does. */
+export interface Command {
+  /** After the name: `[OPTIONS] IMAGE [COMMAND] [ARG...]`. */
+  usage: string;
+  /** Further paragraphs of the help. */
+  description?: string;
+  flags: readonly Flag[];
+  /** Fewest and most arguments. */
+  args: readonly [number, number];
+  /** False: the first argument ends the options, as in `run IMAGE COMMAND --its-own-flag`. */
+  interspersed?: boolean;
+  /** What an argument names, for completion. */
+  completes?: "container" | "running" | "image" | "file";
+  examples?: readonly (readonly [command: string, what: string])[];
+  /** Gives the exit status. */
+  run(context: Context): Promise<number>;
+}
+
+export interface Context {
+  options: Options;
+  args: string[];
+  /** `inro container run`: as the user called it. */
+  name: string;
+  command: Command;
+  /** The engine that the environment and -H choose; made on first use. */
+  engine(): Engine;
+  doors: Doors;
+}
+
+/** A failure with its own exit status; an empty message prints nothing. */
+export class ExitError extends Error {
+  constructor(
+    readonly exitCode: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}

@@ -1,0 +1,106 @@
+import type { Command } from "./command.ts";
+
+/** A command in the overview; its file is loaded when it is chosen. */
+export interface Entry {
+  name: string;
+  summary: string;
+  load(): Promise<{ command: Command }>;
+  common?: boolean;
+  hidden?: boolean;
+}
+
+const entry = (name: string, summary: string, load: Entry["load"], extra: Partial<Entry> = {}): Entry => ({
+  name,
+  summary,
+  load,
+  ...extra,
+});
+const common = { common: true };
+
+const all: Entry[] = [
+  entry("run", "Create and run a new container from an image", () => import("./commands/run.ts"), common),
+  entry("exec", "Execute a command in a running container", () => import("./commands/exec.ts"), common),
+  entry("ps", "List containers", () => import("./commands/ps.ts"), common),
+  entry("logs", "Fetch the logs of a container", () => import("./commands/logs.ts"), common),
+  entry("pull", "Download an image from a registry", () => import("./commands/pull.ts"), common),
+  entry("images", "List images", () => import("./commands/images.ts"), common),
+  entry("explain", "Show the system calls that start a container", () => import("./commands/explain.ts"), common),
+  entry("version", "Show the version of client and engine", () => import("./commands/version.ts"), common),
+  entry("info", "Display system-wide information", () => import("./commands/info.ts"), common),
+  entry("attach", "Attach to a running container's streams", () => import("./commands/attach.ts")),
+  entry("completion", "Print a shell's completion script", () => import("./commands/completion.ts")),
+  entry("create", "Create a new container", () => import("./commands/create.ts")),
+  entry("diff", "Show what changed in a container's filesystem", () => import("./commands/diff.ts")),
+  entry("import", "Make an image from a filesystem tar", () => import("./commands/import.ts")),
+  entry("inspect", "Show the data of containers and images", () => import("./commands/inspect.ts")),
+  entry("kill", "Send a signal to running containers", () => import("./commands/kill.ts")),
+  entry("load", "Load images from a tar archive or stdin", () => import("./commands/load.ts")),
+  entry("pause", "Freeze all processes of containers", () => import("./commands/pause.ts")),
+  entry("rename", "Rename a container", () => import("./commands/rename.ts")),
+  entry("restart", "Restart containers", () => import("./commands/restart.ts")),
+  entry("rm", "Remove containers", () => import("./commands/rm.ts")),
+  entry("rmi", "Remove images", () => import("./commands/rmi.ts")),
+  entry("save", "Write images to a tar archive or stdout", () => import("./commands/save.ts")),
+  entry("serve", "Run the engine", () => import("./commands/serve.ts")),
+  entry("start", "Start stopped containers", () => import("./commands/start.ts")),
+  entry("stop", "Stop running containers", () => import("./commands/stop.ts")),
+  entry("tag", "Give an image another name", () => import("./commands/tag.ts")),
+  entry("top", "Show the processes of a container", () => import("./commands/top.ts")),
+  entry("unpause", "Thaw the processes of containers", () => import("./commands/unpause.ts")),
+  entry("wait", "Wait until containers stop, print their exit codes", () => import("./commands/wait.ts")),
+  entry("__complete", "", () => import("./commands/complete.ts"), { hidden: true }),
+];
+
+/** Commands below `inro`. */
+export const commands: ReadonlyMap<string, Entry> = new Map(all.map((one) => [one.name, one]));
+
+const named = (...pairs: (string | [string, string])[]): Map<string, Entry> =>
+  new Map(
+    pairs.map((pair) => {
+      const [name, target] = typeof pair === "string" ? [pair, pair] : pair;
+      return [name, commands.get(target)!];
+    }),
+  );
+
+/** Management forms: `inro container ls` is `inro ps`. */
+export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap<string, Entry> }> = new Map([
+  [
+    "container",
+    {
+      summary: "Manage containers",
+      entries: new Map([
+        ...named("attach", "create", "diff", "exec"),
+        [
+          "inspect",
+          entry("inspect", "Show the data of containers", () => import("./commands/container-inspect.ts")),
+        ] as const,
+        ...named("kill", "logs", ["ls", "ps"], ["list", "ps"], ["ps", "ps"], "pause", "rename", "restart"),
+        ...named("rm", ["remove", "rm"], "run", "start", "stop", "top", "unpause", "wait"),
+      ]),
+    },
+  ],
+  [
+    "image",
+    {
+      summary: "Manage images",
+      entries: new Map([
+        ...named("import"),
+        ["inspect", entry("inspect", "Show the data of images", () => import("./commands/image-inspect.ts"))] as const,
+        ...named("load", ["ls", "images"], ["list", "images"], "pull", ["rm", "rmi"], ["remove", "rmi"], "save", "tag"),
+      ]),
+    },
+  ],
+  [
+    "system",
+    {
+      summary: "Manage the engine",
+      entries: new Map([
+        [
+          "check",
+          entry("check", "Find and mend what containers left behind", () => import("./commands/system-check.ts")),
+        ] as const,
+        ...named("info"),
+      ]),
+    },
+  ],
+]);

@@ -1,0 +1,176 @@
+import type { CreateRequest, HostConfig } from "../../spec/docker-api.ts";
+import { ExitError } from "../command.ts";
+import { type Options, parseInteger } from "../flags.ts";
+import { parseDevice } from "./devices.ts";
+import { environment, labels, toMap } from "./environment.ts";
+import { parseTmpfs, parseVolumes, splitCsv } from "./mounts.ts";
+import { securityOptions } from "./security.ts";
+
+const fail = (message: string): never => {
+  throw new ExitError(125, message);
+};
+
+/**
+ * Turns the options of create and run, the image and its command into the body of POST /containers/create. Only what
+ * was said is set; the engine has the defaults. Wrong combinations are an ExitError 125 with docker's words.
+ */
+export function createBody(options: Options, image: string, command: readonly string[]): CreateRequest {
+  const tty = options.bool("tty");
+  const stdin = options.bool("interactive");
+  const attach = options.list("attach");
+  const everything = attach.length === 0;
+  const attachStdin = everything ? stdin : attach.includes("stdin");
+  const detached = options.bool("detach");
+  if (detached && !everything) throw new ExitError(1, "conflicting options: cannot specify both --attach and --detach");
+
+  const body: CreateRequest = {
+    Image: image,
+    AttachStdin: !detached && attachStdin,
+    AttachStdout: !detached && (everything || attach.includes("stdout")),
+    AttachStderr: !detached && (everything || attach.includes("stderr")),
+    Tty: tty,
+    OpenStdin: stdin,
+    // Without it an attached client that goes away would leave the process waiting for input.
+    StdinOnce: stdin && attachStdin && !detached,
+    Env: environment(options.list("env-file"), options.list("env")),
+    Labels: labels(options.list("label-file"), options.list("label")),
+    HostConfig: hostConfig(options),
+  };
+  if (command.length > 0) body.Cmd = [...command];
+  if (options.has("entrypoint")) body.Entrypoint = [options.string("entrypoint")];
+  if (options.has("no-healthcheck")) body.Healthcheck = { Test: ["NONE"] };
+  setStrings(options, body, {
+    Hostname: "hostname",
+    Domainname: "domainname",
+    User: "user",
+    WorkingDir: "workdir",
+    StopSignal: "stop-signal",
+  });
+  if (options.has("stop-timeout")) body.StopTimeout = options.number("stop-timeout")!;
+  const { binds, volumes } = parseVolumes(options.list("volume"));
+  if (binds.length > 0) body.HostConfig!.Binds = binds;
+  if (Object.keys(volumes).length > 0) body.Volumes = volumes;
+  return body;
+}
+
+function setStrings<T extends object>(options: Options, target: T, names: Partial<Record<keyof T, string>>): void {
+  for (const [field, flag] of Object.entries(names) as [keyof T, string][]) {
+    if (options.has(flag)) target[field] = options.value(flag) as T[keyof T];
+  }
+}
+
+function hostConfig(options: Options): HostConfig {
+  if (options.has("storage-opt")) fail("--storage-opt is not supported: the overlay has no size limit of its own");
+  checkModes(options);
+  const host: HostConfig = {};
+  setStrings(options, host, {
+    AutoRemove: "rm",
+    Privileged: "privileged",
+    ReadonlyRootfs: "read-only",
+    Init: "init",
+    NetworkMode: "network",
+    UsernsMode: "userns",
+    PidMode: "pid",
+    IpcMode: "ipc",
+    UTSMode: "uts",
+    CgroupnsMode: "cgroupns",
+    CgroupParent: "cgroup-parent",
+    Runtime: "runtime",
+    Memory: "memory",
+    MemorySwap: "memory-swap",
+    MemoryReservation: "memory-reservation",
+    MemorySwappiness: "memory-swappiness",
+    OomKillDisable: "oom-kill-disable",
+    OomScoreAdj: "oom-score-adj",
+    NanoCpus: "cpus",
+    CpuShares: "cpu-shares",
+    CpuPeriod: "cpu-period",
+    CpuQuota: "cpu-quota",
+    CpusetCpus: "cpuset-cpus",
+    CpusetMems: "cpuset-mems",
+    PidsLimit: "pids-limit",
+    BlkioWeight: "blkio-weight",
+    ShmSize: "shm-size",
+    CapAdd: "cap-add",
+    CapDrop: "cap-drop",
+    GroupAdd: "group-add",
+    ExtraHosts: "add-host",
+    Ulimits: "ulimit",
+    Mounts: "mount",
+    DeviceCgroupRules: "device-cgroup-rule",
+    BlkioDeviceReadBps: "device-read-bps",
+    BlkioDeviceWriteBps: "device-write-bps",
+    BlkioDeviceReadIOps: "device-read-iops",
+    BlkioDeviceWriteIOps: "device-write-iops",
+  });
+  if (host.NetworkMode !== undefined) host.NetworkMode = networkName(host.NetworkMode);
+  if (options.has("device")) host.Devices = options.list("device").map(parseDevice);
+  if (options.has("tmpfs")) host.Tmpfs = parseTmpfs(options.list("tmpfs"));
+  if (options.has("sysctl")) host.Sysctls = toMap(options.list("sysctl"));
+  if (options.has("annotation")) host.Annotations = toMap(options.list("annotation"));
+  if (options.has("restart")) host.RestartPolicy = restartPolicy(options.string("restart"));
+  if (options.has("log-driver") || options.has("log-opt")) host.LogConfig = logConfig(options);
+  if (options.has("security-opt")) {
+    const security = securityOptions(options.list("security-opt"));
+    if (security.options.length > 0) host.SecurityOpt = security.options;
+    if (security.unconfinedPaths) {
+      host.MaskedPaths = [];
+      host.ReadonlyPaths = [];
+    }
+  }
+  return host;
+}
+
+function checkModes(options: Options): void {
+  const swappiness = options.number("memory-swappiness");
+  if (swappiness !== undefined && (swappiness < -1 || swappiness > 100)) {
+    fail(`invalid value: ${swappiness}. Valid memory swappiness range is 0-100`);
+  }
+  if (options.has("pid") && !/^(host|container:.+|)$/.test(options.string("pid"))) fail("--pid: invalid PID mode");
+  if (options.has("uts") && !/^(host|)$/.test(options.string("uts"))) fail("--uts: invalid UTS mode");
+  if (options.has("cgroupns") && !/^(host|private|)$/.test(options.string("cgroupns"))) {
+    fail("--cgroupns: invalid CGROUP mode");
+  }
+  const policy = options.string("restart").split(":")[0];
+  if (options.bool("rm") && policy !== "" && policy !== "no") {
+    fail("conflicting options: cannot specify both --restart and --rm");
+  }
+}
+
+/** The name of `--network NAME` and of its long form `name=NAME,…`. */
+function networkName(text: string): string {
+  if (!text.includes("=")) return text;
+  let name = "";
+  for (const field of splitCsv(text)) {
+    const [key, value = ""] = field.split("=");
+    if (key === "name") name = value;
+    else fail(`invalid --network: option '${key}' is not supported`);
+  }
+  return name || fail(`invalid --network: no name in '${text}'`);
+}
+
+function restartPolicy(text: string): { Name: string; MaximumRetryCount: number } {
+  const [name = "", count, ...more] = text.split(":");
+  if (more.length > 0) fail("invalid restart policy format: too many colons");
+  if (!["", "no", "always", "unless-stopped", "on-failure"].includes(name)) {
+    fail(
+      `invalid restart policy: unknown policy '${name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
+    );
+  }
+  if (count === undefined) return { Name: name, MaximumRetryCount: 0 };
+  if (name !== "on-failure") {
+    fail(`invalid restart policy: maximum retry count cannot be used with restart policy '${name}'`);
+  }
+  try {
+    return { Name: name, MaximumRetryCount: parseInteger(count, true) };
+  } catch {
+    return fail("invalid restart policy format: maximum retry count must be an integer");
+  }
+}
+
+function logConfig(options: Options): { Type: string; Config: Record<string, string> } {
+  const driver = options.string("log-driver");
+  const config = options.list("log-opt");
+  if (driver === "none" && config.length > 0) fail("invalid logging opts for driver none");
+  return { Type: driver, Config: toMap(config) };
+}

@@ -1,0 +1,13 @@
+import { resolveEndpoint } from "../client/endpoint.ts";
+import { Engine } from "../client/engine.ts";
+
+/** The engine that -H and the environment choose, started on first use where inro may do that. */
+export function chooseEngine(host: string | undefined): Engine {
+  const endpoint = resolveEndpoint(host);
+  return new Engine({
+    endpoint,
+    version: process.env["DOCKER_API_VERSION"] || undefined,
+    onUnreachable: async (error) =>
+      endpoint.default && (await import("../client/autostart.ts")).startEngine(endpoint, error),
+  });
+}

@@ -1,0 +1,149 @@
+import { ApiError } from "../client/api-error.ts";
+import type { Engine } from "../client/engine.ts";
+import { type Command, type Context, type Doors, ExitError } from "./command.ts";
+import { commands, type Entry, groups } from "./commands.ts";
+import { type Flag, FlagError, parseFlags } from "./flags.ts";
+import { BrokenPipe, stderr, stdout } from "./output.ts";
+
+export const VERSION = "0.1.0";
+
+export const globalFlags: readonly Flag[] = [
+  { name: "host", short: "H", type: "string", help: "Engine to talk to: unix://PATH or tcp://HOST:PORT" },
+  { name: "version", short: "v", type: "bool", help: "Print the version" },
+  { name: "debug", short: "D", type: "bool", help: "Print where an error came from" },
+  { name: "log-level", short: "l", type: "string", hidden: true, help: "" },
+  { name: "config", type: "string", hidden: true, help: "" },
+];
+
+/**
+ * The command line: `argv` without the program's own words. Gives the exit status when everything is written; the
+ * caller ends the process with it, since a read of stdin may still be pending. `doors` are what it calls into.
+ */
+export async function main(argv: string[], doors: Doors): Promise<number> {
+  let debug = false;
+  try {
+    const global = parseFlags(globalFlags, argv, false);
+    debug = global.options.bool("debug");
+    if (global.options.bool("version")) {
+      await stdout.line(`inro version ${VERSION}`);
+      return 0;
+    }
+    const [word, ...rest] = global.args;
+    if (word === undefined || word === "help" || global.help) return await help(word === "help" ? rest : [], 0);
+    const found = find(word, rest);
+    if (!found) return await unknown(word, rest);
+    if (found.entry === undefined) return await help([word], 0);
+    const command = (await found.entry.load()).command;
+    return await run(command, found.entry, found.name, found.rest, global.options.string("host") || undefined, doors);
+  } catch (error) {
+    return await report(error, argv, debug);
+  }
+}
+
+interface Found {
+  entry?: Entry;
+  name: string;
+  rest: string[];
+}
+
+function find(word: string, rest: string[]): Found | undefined {
+  const entry = commands.get(word);
+  if (entry) return { entry, name: `inro ${word}`, rest };
+  const group = groups.get(word);
+  if (!group) return undefined;
+  const sub = rest[0];
+  if (sub === undefined || sub === "--help" || sub === "-h") return { name: `inro ${word}`, rest };
+  const below = group.entries.get(sub);
+  return below && { entry: below, name: `inro ${word} ${sub}`, rest: rest.slice(1) };
+}
+
+async function run(
+  command: Command,
+  entry: Entry,
+  name: string,
+  argv: string[],
+  host: string | undefined,
+  doors: Doors,
+): Promise<number> {
+  let parsed: ReturnType<typeof parseFlags>;
+  try {
+    parsed = parseFlags(command.flags, argv, command.interspersed ?? true);
+  } catch (error) {
+    if (!(error instanceof FlagError)) throw error;
+    await stderr.write(await (await import("./help.ts")).flagErrorText(error, name, command));
+    return 125;
+  }
+  if (parsed.help) {
+    await stdout.write((await import("./help.ts")).commandHelp(name, entry, command));
+    return 0;
+  }
+  const { args } = parsed;
+  if (args.length < command.args[0] || args.length > command.args[1]) {
+    await stderr.write((await import("./help.ts")).argumentErrorText(name, command, args.length));
+    return 1;
+  }
+  let engine: Engine | undefined;
+  const { chooseEngine } = await import("./engine-choice.ts");
+  const context: Context = {
+    options: parsed.options,
+    args,
+    name,
+    command,
+    engine: () => {
+      engine ??= chooseEngine(host);
+      return engine;
+    },
+    doors,
+  };
+  try {
+    return await command.run(context);
+  } finally {
+    engine?.close();
+  }
+}
+
+async function help(words: string[], status: number): Promise<number> {
+  const { overview, groupHelp, commandHelp } = await import("./help.ts");
+  const [word, sub] = words;
+  if (word === undefined) {
+    await stdout.write(overview());
+    return status;
+  }
+  const found = find(word, sub === undefined ? [] : [sub]);
+  if (!found) return unknown(word, sub === undefined ? [] : [sub]);
+  const text = found.entry
+    ? commandHelp(found.name, found.entry, (await found.entry.load()).command)
+    : groupHelp(word);
+  await stdout.write(text);
+  return status;
+}
+
+async function unknown(word: string, rest: string[]): Promise<number> {
+  const { unknownCommandText } = await import("./help.ts");
+  await stderr.write(await unknownCommandText(word, rest[0]));
+  return 1;
+}
+
+/** Prints an error the way docker does and gives its exit status. */
+async function report(error: unknown, argv: string[], debug: boolean): Promise<number> {
+  if (error instanceof BrokenPipe) return 141;
+  let status = 1;
+  let text: string;
+  if (error instanceof ExitError) {
+    status = error.exitCode;
+    text = error.message;
+  } else if (error instanceof FlagError) {
+    status = 125;
+    text = `${error.message}\n\nRun 'inro --help' for more information`;
+  } else if (error instanceof ApiError) text = daemonError(error);
+  else text = error instanceof Error ? error.message : String(error);
+  if (debug && error instanceof Error) text += `\n${error.stack}\n(arguments: ${JSON.stringify(argv)})`;
+  if (text) await stderr.line(text).catch(() => {});
+  return status;
+}
+
+/** Docker's words for an error that the engine answered. */
+export function daemonError(error: unknown): string {
+  if (error instanceof ApiError) return `Error response from daemon: ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,264 @@
+import type {
+  Change,
+  ContainerInspect,
+  ContainerSummary,
+  CreateRequest,
+  CreateResponse,
+  ExecCreateRequest,
+  ExecInspect,
+  ImageInspect,
+  ImageSummary,
+  StreamMessage,
+  WaitResponse,
+} from "../spec/docker-api.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { resolveEndpoint } from "./endpoint.ts";
+import { jsonStream } from "./json-stream.ts";
+import { type Hijacked, type QueryValue, type Request, type Response, Transport } from "./transport.ts";
+
+/** Filters of list requests: values of one key are OR-ed, keys AND-ed. */
+export type Filters = Record<string, string[]>;
+
+export interface AttachOptions {
+  stdin?: boolean;
+  stdout?: boolean;
+  stderr?: boolean;
+  /** Replay what was written before. */
+  logs?: boolean;
+  detachKeys?: string | undefined;
+}
+
+export interface LogOptions {
+  follow?: boolean;
+  stdout?: boolean;
+  stderr?: boolean;
+  since?: string | undefined;
+  until?: string | undefined;
+  timestamps?: boolean;
+  tail?: string | undefined;
+  details?: boolean;
+}
+
+/**
+ * The Engine API, one method a request. Names and ids go into the path encoded; objects are the API's own. A status of
+ * 400 or above is an ApiError; an engine that cannot be reached is an InroError `unavailable`.
+ *
+ *     const engine = new Engine();
+ *     const { Id } = await engine.createContainer({ Image: "host", Cmd: ["true"] });
+ */
+export class Engine {
+  readonly transport: Transport;
+
+  constructor(
+    options: {
+      endpoint?: Endpoint;
+      onUnreachable?: (error: unknown) => Promise<boolean>;
+      version?: string | undefined;
+    } = {},
+  ) {
+    this.transport = new Transport(options.endpoint ?? resolveEndpoint(), {
+      onUnreachable: options.onUnreachable,
+      version: options.version,
+      userAgent: "inro",
+    });
+  }
+
+  /** Closes idle connections; streams that are being read stay. */
+  close(): void {
+    this.transport.close();
+  }
+
+  /** Any request whose answer is JSON. */
+  async json<T>(method: string, path: string, request: Omit<Request, "method" | "path"> = {}): Promise<T> {
+    return (await this.transport.request({ method, path, ...request })).json<T>();
+  }
+
+  /** Any request whose answer is of no interest; resolves with its status (304 is not an error). */
+  async send(method: string, path: string, request: Omit<Request, "method" | "path"> = {}): Promise<number> {
+    const response = await this.transport.request({ method, path, ...request });
+    await response.text();
+    return response.status;
+  }
+
+  ping(): Promise<Response> {
+    return this.transport.request({ method: "GET", path: "/_ping" });
+  }
+  version<T = Record<string, unknown>>(): Promise<T> {
+    return this.json("GET", "/version");
+  }
+  info<T = Record<string, unknown>>(): Promise<T> {
+    return this.json("GET", "/info");
+  }
+
+  listContainers(
+    query: { all?: boolean; limit?: number | undefined; size?: boolean; filters?: Filters } = {},
+  ): Promise<ContainerSummary[]> {
+    return this.json("GET", "/containers/json", { query: { ...query, filters: filterText(query.filters) } });
+  }
+  createContainer(
+    body: CreateRequest,
+    query: { name?: string | undefined; platform?: string | undefined } = {},
+  ): Promise<CreateResponse> {
+    return this.json("POST", "/containers/create", { query, json: body });
+  }
+  inspectContainer(id: string, query: { size?: boolean } = {}): Promise<ContainerInspect> {
+    return this.json("GET", container(id, "/json"), { query });
+  }
+  startContainer(id: string, query: { detachKeys?: string | undefined } = {}): Promise<number> {
+    return this.send("POST", container(id, "/start"), { query });
+  }
+  stopContainer(id: string, query: { t?: number | undefined; signal?: string | undefined } = {}): Promise<number> {
+    return this.send("POST", container(id, "/stop"), { query });
+  }
+  restartContainer(id: string, query: { t?: number | undefined; signal?: string | undefined } = {}): Promise<number> {
+    return this.send("POST", container(id, "/restart"), { query });
+  }
+  killContainer(id: string, signal?: string): Promise<number> {
+    return this.send("POST", container(id, "/kill"), { query: { signal } });
+  }
+  pauseContainer(id: string): Promise<number> {
+    return this.send("POST", container(id, "/pause"));
+  }
+  unpauseContainer(id: string): Promise<number> {
+    return this.send("POST", container(id, "/unpause"));
+  }
+  renameContainer(id: string, name: string): Promise<number> {
+    return this.send("POST", container(id, "/rename"), { query: { name } });
+  }
+  removeContainer(id: string, query: { force?: boolean; v?: boolean; link?: boolean } = {}): Promise<number> {
+    return this.send("DELETE", container(id), { query });
+  }
+  topContainer(id: string, psArgs?: string): Promise<{ Titles: string[]; Processes: string[][] }> {
+    return this.json("GET", container(id, "/top"), { query: { ps_args: psArgs } });
+  }
+  changes(id: string): Promise<Change[] | null> {
+    return this.json("GET", container(id, "/changes"));
+  }
+  resizeContainer(id: string, size: { h: number; w: number }): Promise<number> {
+    return this.send("POST", container(id, "/resize"), { query: size });
+  }
+
+  /** Resolves when the engine waits; `result` then resolves when the condition is met. */
+  async waitContainer(
+    id: string,
+    condition: "not-running" | "next-exit" | "removed" = "not-running",
+  ): Promise<{ result: Promise<WaitResponse> }> {
+    const response = await this.transport.request({
+      method: "POST",
+      path: container(id, "/wait"),
+      query: { condition },
+    });
+    const result = response.json<WaitResponse>();
+    // The caller may look at it much later, or never.
+    result.catch(() => {});
+    return { result };
+  }
+
+  attachContainer(id: string, options: AttachOptions): Promise<Hijacked> {
+    return this.transport.hijack({
+      method: "POST",
+      path: container(id, "/attach"),
+      query: { stream: true, ...(options as Record<string, QueryValue>) },
+    });
+  }
+  /** Framed unless the container has a tty. */
+  async logs(id: string, options: LogOptions): Promise<Response> {
+    return this.transport.request({
+      method: "GET",
+      path: container(id, "/logs"),
+      query: options as Record<string, QueryValue>,
+    });
+  }
+
+  async createExec(id: string, body: ExecCreateRequest): Promise<string> {
+    return (await this.json<{ Id: string }>("POST", container(id, "/exec"), { json: body })).Id;
+  }
+  /** Runs it and gives its streams. */
+  startExec(id: string, body: { Tty?: boolean; ConsoleSize?: [number, number] }): Promise<Hijacked> {
+    return this.transport.hijack({ method: "POST", path: `/exec/${part(id)}/start`, json: { Detach: false, ...body } });
+  }
+  startExecDetached(id: string, body: { Tty?: boolean }): Promise<number> {
+    return this.send("POST", `/exec/${part(id)}/start`, { json: { Detach: true, ...body } });
+  }
+  inspectExec(id: string): Promise<ExecInspect> {
+    return this.json("GET", `/exec/${part(id)}/json`);
+  }
+  resizeExec(id: string, size: { h: number; w: number }): Promise<number> {
+    return this.send("POST", `/exec/${part(id)}/resize`, { query: size });
+  }
+
+  listImages(query: { all?: boolean; digests?: boolean; filters?: Filters } = {}): Promise<ImageSummary[]> {
+    return this.json("GET", "/images/json", { query: { ...query, filters: filterText(query.filters) } });
+  }
+  inspectImage(name: string, query: { platform?: string | undefined } = {}): Promise<ImageInspect> {
+    return this.json("GET", `/images/${imagePath(name)}/json`, { query });
+  }
+  tagImage(name: string, repo: string, tag: string): Promise<number> {
+    return this.send("POST", `/images/${imagePath(name)}/tag`, { query: { repo, tag } });
+  }
+  removeImage(
+    name: string,
+    query: { force?: boolean; noprune?: boolean; platforms?: string[] } = {},
+  ): Promise<{ Untagged?: string; Deleted?: string }[]> {
+    return this.json("DELETE", `/images/${imagePath(name)}`, { query });
+  }
+  async *pullImage(
+    query: { fromImage: string; tag?: string | undefined; platform?: string | undefined },
+    auth?: string,
+  ): AsyncGenerator<StreamMessage> {
+    const response = await this.transport.request({
+      method: "POST",
+      path: "/images/create",
+      query,
+      headers: auth ? { "X-Registry-Auth": auth } : {},
+    });
+    yield* jsonStream<StreamMessage>(response.body);
+  }
+  /** `fromSrc` is "-" with a stream, or a URL that the engine fetches. */
+  async *importImage(
+    query: { fromSrc: string; repo?: string; tag?: string; message?: string; changes?: string[]; platform?: string },
+    stream?: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<StreamMessage> {
+    const response = await this.transport.request({
+      method: "POST",
+      path: "/images/create",
+      query,
+      ...(stream ? { stream, headers: { "Content-Type": "application/x-tar" } } : {}),
+    });
+    yield* jsonStream<StreamMessage>(response.body);
+  }
+  async *loadImages(
+    stream: AsyncIterable<Uint8Array>,
+    query: { quiet?: boolean; platform?: string[] } = {},
+  ): AsyncGenerator<StreamMessage> {
+    const response = await this.transport.request({
+      method: "POST",
+      path: "/images/load",
+      query,
+      stream,
+      headers: { "Content-Type": "application/x-tar" },
+    });
+    yield* jsonStream<StreamMessage>(response.body);
+  }
+  saveImages(names: string[], query: { platform?: string[] } = {}): Promise<Response> {
+    return this.transport.request({ method: "GET", path: "/images/get", query: { names, ...query } });
+  }
+}
+
+/** A name or id as one path segment. */
+function part(text: string): string {
+  return encodeURIComponent(text);
+}
+
+function container(id: string, rest = ""): string {
+  return `/containers/${part(id)}${rest}`;
+}
+
+/** Slashes and colons of an image name stay readable; engines take both forms. */
+function imagePath(name: string): string {
+  return name.split("/").map(part).join("/").replaceAll("%3A", ":").replaceAll("%40", "@");
+}
+
+function filterText(filters: Filters | undefined): string | undefined {
+  return filters && Object.keys(filters).length > 0 ? JSON.stringify(filters) : undefined;
+}

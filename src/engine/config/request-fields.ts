@@ -1,0 +1,164 @@
+import { invalid } from "../../base/errors.ts";
+import type {
+  ContainerConfig,
+  DeviceMapping,
+  ExecCreateRequest,
+  HostConfig,
+  MountRequest,
+  ThrottlePath,
+  Ulimit,
+} from "../../spec/docker-api.ts";
+import {
+  boolean,
+  type Check,
+  emptyObject,
+  integer,
+  list,
+  map,
+  object,
+  record,
+  type Shape,
+  stringOrList,
+  text,
+} from "./fields.ts";
+
+/** The types of the fields of POST /containers/create and /exec (Engine API 1.51, ContainerConfig and HostConfig). */
+
+function required<T extends object>(shape: Shape<T>, ...names: (keyof T & string)[]): Check<T> {
+  const check = object(shape);
+  return (value, at) => {
+    const one = check(value, at);
+    for (const name of names) if (one[name] === undefined) throw invalid(`${at}: field ${name} must not be empty`);
+    return one as T;
+  };
+}
+
+const consoleSize: Check<[number, number]> = (value, at) => {
+  const [height, width, ...more] = list(integer)(value, at);
+  const fits = (n: number | undefined) => n !== undefined && n >= 0 && n <= 65535;
+  if (!fits(height) || !fits(width) || more.length > 0) throw invalid(`${at}: expected [height, width] up to 65535`);
+  return [height as number, width as number];
+};
+
+export const containerConfig = object<ContainerConfig>({
+  Hostname: text,
+  Domainname: text,
+  User: text,
+  AttachStdin: boolean,
+  AttachStdout: boolean,
+  AttachStderr: boolean,
+  ExposedPorts: map(emptyObject),
+  Tty: boolean,
+  OpenStdin: boolean,
+  StdinOnce: boolean,
+  Env: list(text),
+  Cmd: stringOrList,
+  Image: text,
+  Volumes: map(emptyObject),
+  WorkingDir: text,
+  Entrypoint: stringOrList,
+  Labels: map(text),
+  StopSignal: text,
+  StopTimeout: integer,
+  Shell: stringOrList,
+  OnBuild: list(text),
+  Healthcheck: record,
+  ArgsEscaped: boolean,
+});
+
+const ulimit = required<Ulimit>({ Name: text, Soft: integer, Hard: integer }, "Name");
+const throttle = required<ThrottlePath>({ Path: text, Rate: integer }, "Path", "Rate");
+const device = required<DeviceMapping>(
+  { PathOnHost: text, PathInContainer: text, CgroupPermissions: text },
+  "PathOnHost",
+);
+
+const mount = required<MountRequest>(
+  {
+    Type: (value, at) => {
+      const type = text(value, at);
+      if (type === "bind" || type === "volume" || type === "tmpfs") return type;
+      throw invalid(`invalid mount config for type "${type}": mount type unknown`);
+    },
+    Source: text,
+    Target: text,
+    ReadOnly: boolean,
+    BindOptions: object({
+      Propagation: text,
+      NonRecursive: boolean,
+      CreateMountpoint: boolean,
+      ReadOnlyNonRecursive: boolean,
+      ReadOnlyForceRecursive: boolean,
+    }),
+    VolumeOptions: object({ NoCopy: boolean, Subpath: text, Labels: map(text) }),
+    TmpfsOptions: object({ SizeBytes: integer, Mode: integer }),
+  },
+  "Type",
+  "Target",
+);
+
+export const hostConfig = object<HostConfig>({
+  Binds: list(text),
+  Mounts: list(mount),
+  Tmpfs: map(text),
+  NetworkMode: text,
+  AutoRemove: boolean,
+  Privileged: boolean,
+  ReadonlyRootfs: boolean,
+  Init: boolean,
+  CapAdd: stringOrList,
+  CapDrop: stringOrList,
+  SecurityOpt: list(text),
+  UsernsMode: text,
+  PidMode: text,
+  IpcMode: text,
+  UTSMode: text,
+  CgroupnsMode: text,
+  CgroupParent: text,
+  GroupAdd: list(text),
+  Sysctls: map(text),
+  ShmSize: integer,
+  OomScoreAdj: integer,
+  Devices: list(device),
+  DeviceCgroupRules: list(text),
+  Ulimits: list(ulimit),
+  Memory: integer,
+  MemorySwap: integer,
+  MemoryReservation: integer,
+  MemorySwappiness: integer,
+  OomKillDisable: boolean,
+  NanoCpus: integer,
+  CpuShares: integer,
+  CpuPeriod: integer,
+  CpuQuota: integer,
+  CpusetCpus: text,
+  CpusetMems: text,
+  PidsLimit: integer,
+  BlkioWeight: integer,
+  BlkioDeviceReadBps: list(throttle),
+  BlkioDeviceWriteBps: list(throttle),
+  BlkioDeviceReadIOps: list(throttle),
+  BlkioDeviceWriteIOps: list(throttle),
+  MaskedPaths: list(text),
+  ReadonlyPaths: list(text),
+  RestartPolicy: object({ Name: text, MaximumRetryCount: integer }),
+  LogConfig: object({ Type: text, Config: map(text) }),
+  ConsoleSize: consoleSize,
+  ExtraHosts: list(text),
+  Annotations: map(text),
+  Runtime: text,
+});
+
+export const execRequest = object<ExecCreateRequest>({
+  AttachStdin: boolean,
+  AttachStdout: boolean,
+  AttachStderr: boolean,
+  Tty: boolean,
+  Cmd: stringOrList,
+  Env: list(text),
+  User: text,
+  WorkingDir: text,
+  Privileged: boolean,
+  DetachKeys: text,
+  ConsoleSize: consoleSize,
+});

@@ -1,0 +1,91 @@
+import { posix } from "node:path";
+import { invalid } from "../../base/errors.ts";
+import type { HostConfig } from "../../spec/docker-api.ts";
+import { integer, list, object, text } from "./fields.ts";
+
+/** Checks of single fields that need no file of their own. All throw invalid. */
+
+/** ExposedPorts: `80`, `80/tcp`, `8000-8010/udp`. */
+export function checkPorts(ports: Record<string, object>): void {
+  for (const port of Object.keys(ports)) {
+    const [, first, last = first] = /^([0-9]{1,5})(?:-([0-9]{1,5}))?(?:\/(?:tcp|udp|sctp))?$/i.exec(port) ?? [];
+    if (first === undefined || Number(last) > 65535 || Number(first) > Number(last)) {
+      throw invalid(`invalid port specification: ${JSON.stringify(port.slice(0, 64))}`);
+    }
+  }
+}
+
+const health = object<{
+  Test: string[];
+  Interval: number;
+  Timeout: number;
+  Retries: number;
+  StartPeriod: number;
+  StartInterval: number;
+}>({
+  Test: list(text),
+  Interval: integer,
+  Timeout: integer,
+  Retries: integer,
+  StartPeriod: integer,
+  StartInterval: integer,
+});
+
+/** Healthcheck: durations in nanoseconds, 0 inherits, else at least a millisecond. */
+export function checkHealth(value: Record<string, unknown>): void {
+  const { Test = [], Retries = 0, ...durations } = health(value, "Healthcheck");
+  const [kind] = Test;
+  if (kind !== undefined && !["", "NONE", "CMD", "CMD-SHELL"].includes(kind)) {
+    throw invalid(`unknown type "${kind.slice(0, 64)}" in healthcheck, expected NONE, CMD or CMD-SHELL`);
+  }
+  if (kind?.startsWith("CMD") && Test.length < 2) throw invalid(`healthcheck ${kind} has no command`);
+  for (const [name, duration] of Object.entries(durations)) {
+    if (duration !== 0 && duration < 1_000_000) throw invalid(`${name} in Healthcheck cannot be less than 1ms`);
+  }
+  if (Retries < 0) throw invalid("Retries in Healthcheck cannot be negative");
+}
+
+/** json-file's limits: `max-size` such as 10m, `max-file` from 1 on. */
+export function checkLogOptions(options: Record<string, string>): void {
+  const { "max-size": size, "max-file": files, mode } = options;
+  if (size !== undefined && size !== "-1" && !/^[0-9]{1,15}(\.[0-9]{1,6})? ?([kmgtp]i?b?|b)?$/i.test(size)) {
+    throw invalid(`invalid max-size of the log: '${size.slice(0, 64)}'`);
+  }
+  if (files !== undefined && !/^[1-9][0-9]{0,5}$/.test(files)) {
+    throw invalid("max-file cannot be less than 1");
+  }
+  if (files !== undefined && files !== "1" && size === undefined) {
+    throw invalid("compress and max-file need max-size: a log without a limit is never rotated");
+  }
+  if (mode !== undefined && mode !== "blocking" && mode !== "non-blocking") {
+    throw invalid(`invalid logging mode: ${mode.slice(0, 64)}`);
+  }
+}
+
+/** A path below the cgroup mount. */
+export function checkCgroupParent(parent: string): void {
+  if (parent === "") return;
+  const hostile = parent.split("/").includes("..") || /[\x00-\x1f\x7f:]/.test(parent) || parent.length > 1024;
+  if (hostile || posix.normalize(`/${parent}`) === "/") {
+    throw invalid(`invalid cgroup parent ${JSON.stringify(parent.slice(0, 256))}`);
+  }
+}
+
+export function checkAnnotations(annotations: Record<string, string>): void {
+  if (Object.hasOwn(annotations, ""))
+    throw invalid("invalid Annotations: the empty string is not permitted as annotation key");
+}
+
+/** MaskedPaths and ReadonlyPaths. */
+export function checkPaths(host: HostConfig): void {
+  for (const path of [...(host.MaskedPaths ?? []), ...(host.ReadonlyPaths ?? [])]) {
+    if (
+      !path.startsWith("/") ||
+      posix.normalize(path) === "/" ||
+      path.split("/").includes("..") ||
+      path.length > 4095
+    ) {
+      throw invalid(`invalid masked or read-only path ${JSON.stringify(path.slice(0, 256))}`);
+    }
+  }
+}

@@ -1,0 +1,157 @@
+import { invalid, notImplemented } from "../../base/errors.ts";
+import type { HostConfig } from "../../spec/docker-api.ts";
+
+/**
+ * What a client may ask for and inro does not do yet is refused with 501, never silently left out. The zero values
+ * that the docker CLI always sends are no request.
+ */
+type Fields = Record<string, unknown>;
+
+const empty = (value: unknown): boolean =>
+  value === undefined ||
+  value === null ||
+  value === "" ||
+  value === 0 ||
+  value === false ||
+  (Array.isArray(value) && value.length === 0) ||
+  (typeof value === "object" && Object.keys(value).length === 0);
+
+const HOST_FIELDS: Record<string, string> = {
+  BlkioWeightDevice: "weights of block devices are not supported yet",
+  Cgroup: "joining the cgroup of another container is not supported yet",
+  CpuRealtimePeriod: "real-time CPU limits are not supported yet",
+  CpuRealtimeRuntime: "real-time CPU limits are not supported yet",
+  DeviceRequests: "device requests (GPUs, CDI) are not supported yet",
+  Dns: "own DNS servers are not supported yet",
+  DnsOptions: "own DNS options are not supported yet",
+  DnsSearch: "own DNS search domains are not supported yet",
+  KernelMemory: "kernel memory limits are not supported",
+  KernelMemoryTCP: "kernel memory limits are not supported",
+  Links: "links between containers are not supported yet",
+  StorageOpt: "storage options are not supported yet",
+  VolumesFrom: "volumes from other containers are not supported yet",
+};
+
+const CONFIG_FIELDS: Record<string, string> = {
+  MacAddress: "own MAC addresses are not supported yet",
+  NetworkDisabled: "NetworkDisabled is not supported, use network mode none",
+};
+
+/** `body` and its HostConfig as they came. Throws notImplemented. */
+export function refuseUnsupported(body: Fields, host: Fields): void {
+  for (const [fields, known] of [
+    [body, CONFIG_FIELDS],
+    [host, HOST_FIELDS],
+  ] as const) {
+    for (const [name, sentence] of Object.entries(known)) {
+      if (!empty(fields[name])) throw notImplemented(sentence);
+    }
+  }
+  const driver = host.VolumeDriver;
+  if (!empty(driver) && driver !== "local") throw notImplemented("volume drivers other than local are not supported");
+  const isolation = host.Isolation;
+  if (!empty(isolation) && isolation !== "default") throw notImplemented("isolation technologies are for Windows only");
+  if (Array.isArray(host.Mounts)) for (const mount of host.Mounts) refuseMount(mount);
+  refuseEndpoints(body.NetworkingConfig);
+}
+
+function refuseMount(mount: unknown): void {
+  if (typeof mount !== "object" || mount === null) return;
+  const { Type, VolumeOptions, ImageOptions, TmpfsOptions, ClusterOptions } = mount as Fields;
+  if (Type === "image" || !empty(ImageOptions)) throw notImplemented("mounts of images are not supported yet");
+  if (Type === "cluster" || Type === "npipe" || !empty(ClusterOptions)) {
+    throw notImplemented(`mounts of type ${Type} are not supported`);
+  }
+  const driver = (VolumeOptions as Fields | undefined)?.DriverConfig as Fields | undefined;
+  if (driver && ((!empty(driver.Name) && driver.Name !== "local") || !empty(driver.Options))) {
+    throw notImplemented("volume drivers and their options are not supported yet");
+  }
+  if (!empty((TmpfsOptions as Fields | undefined)?.Options)) {
+    throw notImplemented("TmpfsOptions.Options is not supported yet, use HostConfig.Tmpfs");
+  }
+}
+
+/** NetworkingConfig: one endpoint without settings is how the CLI repeats NetworkMode. */
+function refuseEndpoints(networking: unknown): void {
+  const endpoints = (networking as Fields | null | undefined)?.EndpointsConfig;
+  if (empty(endpoints) || typeof endpoints !== "object") return;
+  for (const [name, settings] of Object.entries(endpoints as Fields)) {
+    if (!["default", "none", "host"].includes(name)) throw networkNotImplemented(name);
+    if (empty(settings) || typeof settings !== "object") continue;
+    for (const [field, value] of Object.entries(settings as Fields)) {
+      if (field !== "NetworkID" && field !== "EndpointID" && !empty(value)) {
+        throw notImplemented(`endpoint setting ${field} is not supported yet`);
+      }
+    }
+  }
+}
+
+export const networkNotImplemented = (name: string) =>
+  notImplemented(`network ${name} is not supported yet, use none, host or container:ID`);
+
+/** Ports. With the host's network docker discards them and warns; elsewhere they need a bridge. */
+export function publishedPorts(host: Fields, mode: string): string[] {
+  const bindings = host.PortBindings;
+  const none =
+    empty(host.PublishAllPorts) &&
+    (empty(bindings) || Object.values(bindings as Fields).every((value) => empty(value)));
+  if (none) return [];
+  if (mode === "host") return ["published ports are discarded when using host network mode"];
+  throw notImplemented("published ports are not supported yet");
+}
+
+const LOG_OPTIONS = [
+  "compress",
+  "env",
+  "env-regex",
+  "labels",
+  "labels-regex",
+  "max-buffer-size",
+  "max-file",
+  "max-size",
+  "mode",
+  "tag",
+];
+
+/** The log driver that really writes, and the first option that it does not know. */
+export function refuseLogging(log: NonNullable<HostConfig["LogConfig"]>): {
+  log: { Type: string; Config: Record<string, string> };
+  unknown?: string;
+} {
+  const type = log.Type || "json-file";
+  if (!["json-file", "local", "none"].includes(type)) {
+    throw notImplemented(`log driver ${type} is not supported, use json-file, local or none`);
+  }
+  const options = log.Config ?? {};
+  const unknown = Object.keys(options).find((name) => !LOG_OPTIONS.includes(name));
+  return {
+    log: { Type: type === "local" ? "json-file" : type, Config: options },
+    ...(unknown === undefined ? {} : { unknown }),
+  };
+}
+
+const RESTART = ["no", "always", "unless-stopped", "on-failure"];
+
+/** RestartPolicy: docker's rules, then only "no" is there. */
+export function refuseRestart({ RestartPolicy: policy, AutoRemove }: HostConfig): void {
+  const { Name: name = "", MaximumRetryCount: retries = 0 } = policy ?? {};
+  if (name !== "" && !RESTART.includes(name)) {
+    throw invalid(
+      `invalid restart policy: unknown policy '${name.slice(0, 64)}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
+    );
+  }
+  if (retries < 0) throw invalid("invalid restart policy: maximum retry count cannot be negative");
+  if (retries > 0 && name !== "on-failure") {
+    throw invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'");
+  }
+  if (name === "" || name === "no") return;
+  if (AutoRemove) throw invalid("can't create 'AutoRemove' container with restart policy");
+  throw notImplemented("restart policies other than no are not supported yet");
+}
+
+/** Runtime: there is one; docker's default name stands for it too. */
+export function refuseRuntime({ Runtime: name = "" }: HostConfig): string[] {
+  if (name === "" || name === "inro") return [];
+  if (name === "runc" || name === "io.containerd.runc.v2") return [`runtime ${name} is inro's own`];
+  throw invalid(`unknown or invalid runtime name: ${name.slice(0, 64)}`);
+}

@@ -1,0 +1,148 @@
+import { invalid } from "../../base/errors.ts";
+import { resolveCapabilities } from "../../security/capabilities.ts";
+import { READONLY_PATHS } from "../../security/paths.ts";
+import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
+import type { ImageConfig } from "../../spec/oci-image.ts";
+import { checkDevices } from "./devices.ts";
+import { checkEnv } from "./environment.ts";
+import { record } from "./fields.ts";
+import { type HostFacts, hostFacts } from "./host-facts.ts";
+import { checkHostNames } from "./hosts.ts";
+import { checkUser, checkWorkingDir, mergeImage } from "./image-defaults.ts";
+import { checkLimits } from "./limits.ts";
+import { checkModes, namespaceModes, networkMode, usernsRequest } from "./modes.ts";
+import { planMounts } from "./mount-plan.ts";
+import { containerConfig, hostConfig } from "./request-fields.ts";
+import {
+  checkAnnotations,
+  checkCgroupParent,
+  checkHealth,
+  checkLogOptions,
+  checkPaths,
+  checkPorts,
+} from "./scalars.ts";
+import { parseSecurityOptions } from "./security-options.ts";
+import { parseSignal } from "./signals.ts";
+import { checkSysctls } from "./sysctls.ts";
+import { rlimits } from "./ulimits.ts";
+import { publishedPorts, refuseLogging, refuseRestart, refuseRuntime, refuseUnsupported } from "./unsupported.ts";
+
+/** What a container is made of: checked, completed, and what docker would warn of. */
+export interface Validated {
+  config: ContainerConfig;
+  host: HostConfig;
+  warnings: string[];
+}
+
+/** The image that a create request names; the engine needs its config for {@link validateCreate}. Throws invalid. */
+export function requestedImage(body: unknown): string {
+  const { Image } = containerConfig({ Image: record(body, "the request body").Image }, "");
+  if (!Image) throw invalid("no image specified");
+  return Image;
+}
+
+/**
+ * Checks the untrusted body of POST /containers/create, fills it from the image's config and docker's defaults. Unknown
+ * fields are left out, as docker does. Throws InroError only: invalid for what is wrong, notImplemented for what inro
+ * does not do yet. An absent hostname stays absent: see `hostnameOf`.
+ */
+export function validateCreate(
+  body: unknown,
+  image?: ImageConfig["config"],
+  facts: HostFacts = hostFacts(),
+): Validated {
+  const request = record(body, "the request body");
+  const requestHost = request.HostConfig === null || request.HostConfig === undefined ? {} : request.HostConfig;
+  const asked = containerConfig(request, "");
+  const given = hostConfig(requestHost, "HostConfig");
+  refuseUnsupported(request, requestHost as Record<string, unknown>);
+
+  checkModes(asked, given, facts.cgroup);
+  const config = mergeImage(asked, image);
+  checkConfig(config);
+  if (![...(config.Entrypoint ?? []), ...(config.Cmd ?? [])][0]) throw invalid("no command specified");
+
+  refuseRestart(given);
+  const { host: limited, warnings } = checkLimits(given, facts);
+  const host = normalize(limited, facts);
+  const network = host.NetworkMode ?? "none";
+  warnings.push(
+    ...publishedPorts(requestHost as Record<string, unknown>, network),
+    ...refuseRuntime(given),
+    ...healthWarning(config),
+    ...shmWarning(host),
+  );
+  checkHost(config, host, facts);
+  return { config, host, warnings };
+}
+
+function checkConfig(config: ContainerConfig): void {
+  checkEnv(config.Env ?? []);
+  if (config.User) checkUser(config.User);
+  if (config.WorkingDir) checkWorkingDir(config.WorkingDir);
+  if (config.StopSignal) parseSignal(config.StopSignal);
+  if ((config.StopTimeout ?? 0) < -1)
+    throw invalid(`invalid stop timeout ${config.StopTimeout}, use -1 to wait for ever`);
+  checkPorts(config.ExposedPorts ?? {});
+  if (config.Healthcheck) checkHealth(config.Healthcheck as Record<string, unknown>);
+}
+
+/** Everything that the launch would fail on is found here, where the client still listens. */
+function checkHost(config: ContainerConfig, host: HostConfig, facts: HostFacts): void {
+  const modes = namespaceModes(host, facts.cgroup);
+  checkHostNames(config, host);
+  planMounts(config, host);
+  checkDevices(host);
+  checkSysctls(host.Sysctls ?? {}, modes);
+  rlimits(host.Ulimits ?? [], facts);
+  checkCgroupParent(host.CgroupParent ?? "");
+  checkAnnotations(host.Annotations ?? {});
+  checkPaths(host);
+  for (const group of host.GroupAdd ?? []) checkUser(group);
+  resolveCapabilities({
+    add: host.CapAdd ?? [],
+    drop: host.CapDrop ?? [],
+    privileged: false,
+    available: facts.capabilities,
+  });
+  const options = parseSecurityOptions(host.SecurityOpt ?? [], facts);
+  if (options.writableCgroups && usernsRequest(host.UsernsMode)) {
+    throw invalid("option WritableCgroups conflicts with user namespaces");
+  }
+}
+
+/** The stored form: defaults that docker resolves at create, so that inspect shows what will be. */
+function normalize(given: HostConfig, facts: HostFacts): HostConfig {
+  const modes = namespaceModes(given, facts.cgroup);
+  const { log, unknown } = refuseLogging(given.LogConfig ?? {});
+  if (unknown !== undefined) throw invalid(`unknown log opt '${unknown.slice(0, 64)}' for ${log.Type} log driver`);
+  checkLogOptions(log.Config);
+  const unconfined = parseSecurityOptions(given.SecurityOpt ?? [], facts).unconfinedPaths;
+  const open = given.Privileged || unconfined;
+  return {
+    ...given,
+    NetworkMode: networkMode(given.NetworkMode),
+    IpcMode: given.IpcMode || "private",
+    CgroupnsMode: modes.cgroup.kind,
+    ShmSize: given.ShmSize || 64 * 1024 * 1024,
+    LogConfig: log,
+    RestartPolicy: {
+      Name: given.RestartPolicy?.Name || "no",
+      MaximumRetryCount: given.RestartPolicy?.MaximumRetryCount ?? 0,
+    },
+    Runtime: "inro",
+    MaskedPaths: given.MaskedPaths ?? (open ? [] : [...facts.maskedPaths]),
+    ReadonlyPaths: given.ReadonlyPaths ?? (open ? [] : [...READONLY_PATHS]),
+  };
+}
+
+function healthWarning({ Healthcheck }: ContainerConfig): string[] {
+  const test = (Healthcheck as { Test?: string[] } | undefined)?.Test;
+  if (!test?.length || test[0] === "NONE") return [];
+  return ["health checks are not run yet, the container's health stays unknown"];
+}
+
+function shmWarning(host: HostConfig): string[] {
+  if (!host.IpcMode?.startsWith("container:")) return [];
+  return ["/dev/shm is not shared between containers yet, only System V IPC and message queues are"];
+}

@@ -1,0 +1,52 @@
+import { invalid } from "../../base/errors.ts";
+import type { HostConfig } from "../../spec/docker-api.ts";
+import { record } from "./fields.ts";
+import { type HostFacts, hostFacts } from "./host-facts.ts";
+import { checkLimits } from "./limits.ts";
+import { hostConfig } from "./request-fields.ts";
+import { refuseRestart, refuseUnsupported } from "./unsupported.ts";
+
+// Schema ContainerUpdate: the limits that a cgroup can change while it is in use.
+const CHANGEABLE = [
+  "BlkioWeight",
+  "CpuPeriod",
+  "CpuQuota",
+  "CpuShares",
+  "CpusetCpus",
+  "CpusetMems",
+  "Memory",
+  "MemoryReservation",
+  "MemorySwap",
+  "NanoCpus",
+  "PidsLimit",
+] as const;
+
+/**
+ * Checks the untrusted body of POST /containers/{id}/update against the container's present HostConfig and returns the
+ * new one; zero values change nothing. Throws invalid, or notImplemented for a restart policy.
+ */
+export function validateUpdate(
+  body: unknown,
+  present: HostConfig,
+  facts: HostFacts = hostFacts(),
+): { host: HostConfig; warnings: string[] } {
+  const request = record(body, "the request body");
+  refuseUnsupported({}, request);
+  const asked = hostConfig(request, "");
+  refuseRestart({ ...asked, AutoRemove: present.AutoRemove ?? false });
+  const changes = Object.fromEntries(
+    CHANGEABLE.flatMap((name) => (asked[name] ? [[name, asked[name]] as const] : [])),
+  ) as Partial<HostConfig>;
+  if (changes.Memory && !changes.MemorySwap && present.MemorySwap && present.MemorySwap > 0) {
+    if (changes.Memory > present.MemorySwap) {
+      throw invalid(
+        "memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+      );
+    }
+  }
+  // CpuQuota and NanoCpus are two notations of one limit: the new one takes the place of the old.
+  const base = { ...present };
+  if (changes.NanoCpus) for (const name of ["CpuQuota", "CpuPeriod"] as const) delete base[name];
+  else if (changes.CpuQuota || changes.CpuPeriod) delete base.NanoCpus;
+  return checkLimits({ ...base, ...changes }, facts);
+}

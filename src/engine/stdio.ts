@@ -1,0 +1,173 @@
+import { DetachKeys, parseDetachKeys } from "./detach-keys.ts";
+import type { LogFile } from "./log/json-file.ts";
+import { logLines } from "./log/lines.ts";
+import { LogReader } from "./log/read.ts";
+import { OutputReader } from "./output-reader.ts";
+import type { Attachment, AttachOptions, OutputChunk, StreamId } from "./requests.ts";
+import { StdinWriter } from "./stdin.ts";
+import { Subscriber } from "./subscriber.ts";
+
+/** The engine's ends of a process's stdio; `runtime/` gives them as part of a running process. */
+export interface StdioEnds {
+  readonly stdin?: number | undefined;
+  readonly stdout?: number | undefined;
+  readonly stderr?: number | undefined;
+  readonly pty?: number | undefined;
+}
+
+export interface StdioOptions {
+  tty: boolean;
+  /** The first client that ends its input closes the process's stdin. */
+  stdinOnce: boolean;
+  log?: LogFile | undefined;
+  /** A client detached by its keys. */
+  onDetach?: () => void;
+}
+
+/**
+ * A process's stdio between its clients, its log and its pipes. It exists before the process does, so that clients can
+ * attach first, and outlives it into the next run. Output goes to the log first, then to every client; the slowest
+ * client sets the pace.
+ */
+export class Stdio {
+  readonly #subscribers = new Set<{ subscriber: Subscriber; streams: Set<StreamId> }>();
+  #readers: OutputReader[] = [];
+  #stdin: StdinWriter | undefined;
+  #stdinWaiters = new Set<() => void>();
+
+  constructor(private readonly options: StdioOptions) {}
+
+  /** How many clients are attached. */
+  get clients(): number {
+    return this.#subscribers.size;
+  }
+
+  /** A process runs: reads its output from now on, and lets waiting input through. The ends stay the caller's. */
+  connect(ends: StdioEnds): void {
+    this.options.log?.begin();
+    const read = (fd: number | undefined, stream: StreamId) => {
+      if (fd !== undefined) this.#readers.push(new OutputReader(fd, (data) => this.#deliver({ stream, data })));
+    };
+    if (ends.pty !== undefined) {
+      read(ends.pty, 1);
+      this.#stdin = new StdinWriter(ends.pty, false);
+    } else {
+      read(ends.stdout, 1);
+      read(ends.stderr, 2);
+      if (ends.stdin !== undefined) this.#stdin = new StdinWriter(ends.stdin, false);
+    }
+    for (const waiter of this.#stdinWaiters) waiter();
+    this.#stdinWaiters.clear();
+  }
+
+  /** The process has ended: resolves when all its output is in the log and with the clients, whose streams end. */
+  async finish(): Promise<void> {
+    this.#stdin?.destroy();
+    await Promise.all(this.#readers.map((reader) => reader.drain()));
+    this.#readers = [];
+    this.#stdin = undefined;
+    this.options.log?.end();
+    this.endClients();
+  }
+
+  /** Ends the clients' streams; also when a start failed. */
+  endClients(error?: unknown): void {
+    for (const { subscriber } of this.#subscribers) subscriber.end(error);
+    this.#subscribers.clear();
+    for (const waiter of this.#stdinWaiters) waiter();
+    this.#stdinWaiters.clear();
+  }
+
+  /** The engine leaves, the process stays: stops reading. */
+  async disconnect(): Promise<void> {
+    await Promise.all(this.#readers.map((reader) => reader.stop()));
+    this.#readers = [];
+    this.#stdin?.destroy();
+    this.endClients();
+  }
+
+  #deliver(chunk: OutputChunk): Promise<void> | undefined {
+    this.options.log?.write(chunk.stream, chunk.data);
+    let wait: Promise<unknown> | undefined;
+    for (const { subscriber, streams } of this.#subscribers) {
+      if (!streams.has(chunk.stream)) continue;
+      const room = subscriber.push(chunk);
+      if (room) wait = wait ? Promise.all([wait, room]) : room;
+    }
+    return wait as Promise<void> | undefined;
+  }
+
+  attach(options: AttachOptions): Attachment {
+    const tty = this.options.tty;
+    const streams = new Set<StreamId>();
+    if (options.stdout) streams.add(1);
+    if (options.stderr) streams.add(2);
+    const keys = new DetachKeys(parseDetachKeys(tty ? options.detachKeys : ""));
+    let close: () => void = () => undefined;
+    const closed = new Promise<undefined>((resolve) => {
+      close = () => resolve(undefined);
+    });
+    const entry = {
+      streams,
+      subscriber: new Subscriber(() => {
+        this.#subscribers.delete(entry);
+        close();
+      }),
+    };
+    const { subscriber } = entry;
+    // Log and queue meet here, in one synchronous step: nothing is lost or shown twice.
+    const replay = options.logs ? this.#replay(options) : undefined;
+    if (options.stream !== false) this.#subscribers.add(entry);
+    else subscriber.end();
+
+    const stdin = () => Promise.race([this.#running(), closed]);
+    return {
+      tty,
+      output: replay ? concatenate(replay, subscriber) : subscriber,
+      write: async (data) => {
+        if (!options.stdin || subscriber.closed) return;
+        const typed = keys.filter(data);
+        if (typed.data.length > 0) await (await stdin())?.write(typed.data);
+        if (typed.detach && !subscriber.closed) {
+          this.options.onDetach?.();
+          subscriber.end();
+          this.#subscribers.delete(entry);
+        }
+      },
+      endInput: async () => {
+        if (!options.stdin || !this.options.stdinOnce || tty) return;
+        await (await stdin())?.end();
+      },
+      close: () => subscriber.close(),
+    };
+  }
+
+  /** The process's stdin, once it runs; undefined if it will not take input. */
+  #running(): Promise<StdinWriter | undefined> {
+    if (this.#stdin || this.#readers.length > 0) return Promise.resolve(this.#stdin);
+    return new Promise((resolve) => this.#stdinWaiters.add(() => resolve(this.#stdin)));
+  }
+
+  #replay(options: AttachOptions): AsyncIterable<OutputChunk> | undefined {
+    const { log } = this.options;
+    if (!log) return undefined;
+    const unfinished: OutputChunk[] = log.pending();
+    const reader = new LogReader(log.path);
+    const lines = logLines(reader, { stdout: options.stdout === true, stderr: options.stderr === true });
+    const rest = unfinished.filter(({ stream }) => (stream === 1 ? options.stdout : options.stderr));
+    return concatenate(lines, rest);
+  }
+}
+
+async function* concatenate(
+  first: AsyncIterable<OutputChunk>,
+  second: AsyncIterable<OutputChunk> | Iterable<OutputChunk>,
+): AsyncGenerator<OutputChunk> {
+  try {
+    yield* first;
+    yield* second;
+  } finally {
+    // Whoever leaves during the first part is done with the second too.
+    if (second instanceof Subscriber) second.close();
+  }
+}

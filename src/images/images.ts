@@ -1,0 +1,142 @@
+import type { Database } from "bun:sqlite";
+import type { ContentStore } from "../content/store.ts";
+import type { Layers } from "../layers/layers.ts";
+import type { Patience } from "../registry/http.ts";
+import type { ImageInspect, StreamMessage } from "../spec/docker-api.ts";
+import { findImage, noSuchImage, tagTarget } from "./find.ts";
+import type { Hold } from "./holds.ts";
+import { type ImportOptions, importTar } from "./import.ts";
+import { type HistoryEntry, type ImageRecord, toHistory, toInspect, toRecord } from "./inspect.ts";
+import { load } from "./load.ts";
+import { type PullOptions, pull } from "./pull.ts";
+import { type ImageRow, Records } from "./records.ts";
+import { repositoryName } from "./reference.ts";
+import { collectRemoved, type Removal, type RemoveOptions, removeImage } from "./remove.ts";
+import { save } from "./save.ts";
+import { ImageStore, type StoredLayer } from "./store.ts";
+
+export type { HistoryEntry, ImageRecord } from "./inspect.ts";
+export type { PullOptions } from "./pull.ts";
+export type { ImageUser, Removal } from "./remove.ts";
+
+export interface ImagesOptions {
+  /** Shared with others; images/ has its own tables. */
+  db: Database;
+  content: ContentStore;
+  layers: Layers;
+  /** For archives while they are read; the system's temporary directory when absent. */
+  tempDir?: string;
+  /** `http(s)://host[:port][/path]`, asked before docker.io. */
+  registryMirror?: string;
+  patience?: Patience;
+}
+
+/**
+ * The images of an engine. An image is its record; blobs and unpacked layers live as long as a record or an operation
+ * in progress needs them. Names in arguments are what users write; errors are InroError in docker's words.
+ */
+export class Images {
+  private readonly store: ImageStore;
+  private readonly tempDir: string | undefined;
+
+  constructor(private readonly options: ImagesOptions) {
+    this.store = new ImageStore(new Records(options.db), options.content, options.layers);
+    this.tempDir = options.tempDir;
+  }
+
+  /** Newest first. */
+  list(): ImageRecord[] {
+    return this.store.records.ids().map((id) => toRecord(this.store, this.store.records.get(id)!));
+  }
+
+  /** By name, `name@digest`, id or prefix of an id. notFound `No such image: X:latest`; invalid when ambiguous. */
+  find(nameOrId: string): ImageRecord {
+    return toRecord(this.store, this.row(nameOrId));
+  }
+
+  inspect(nameOrId: string): ImageInspect {
+    return toInspect(this.store, this.row(nameOrId));
+  }
+
+  /** Newest first. */
+  history(nameOrId: string): HistoryEntry[] {
+    return toHistory(this.store, this.row(nameOrId));
+  }
+
+  /** Gives an image one more name; another image that had it stays, without it. */
+  tag(source: string, repository: string, tag?: string): void {
+    const { id } = findImage(this.store.records, source);
+    if (!this.store.records.get(id)) throw noSuchImage(source);
+    const target = tagTarget(repository, tag);
+    this.store.records.setTag(repositoryName(target), target.tag!, id);
+  }
+
+  /** Docker's rmi. conflict when containers or other names need the image. */
+  remove(nameOrId: string, options: RemoveOptions): Removal {
+    collectRemoved(this.store, options.users);
+    return removeImage(this.store, nameOrId, options);
+  }
+
+  /** Deletes the layers of images that were removed by force while containers used them, once `users` names none. */
+  collect(users: RemoveOptions["users"]): void {
+    collectRemoved(this.store, users);
+  }
+
+  /**
+   * Deletes blobs and layers that no image needs: what a crash left. Not while a pull, load or import runs in another
+   * process. `keep` says what others (a build cache) still need. Answers how many were deleted.
+   */
+  sweep(keep: { blob?(digest: string): boolean; layer?(chainId: string): boolean } = {}): { blobs: number; layers: number } {
+    const { content, layers, holds } = this.store;
+    const before = content.list().length;
+    const blobs = content.list().map((blob) => blob.digest).filter((digest) => !keep.blob?.(digest));
+    const deleted = holds.sweep(blobs, layers.list().filter((chain) => !keep.layer?.(chain)));
+    return { blobs: before - content.list().length, layers: deleted.length };
+  }
+
+  /**
+   * Pulls from a registry and reports as docker does. Rejects with notFound, unauthorized, unavailable or invalid, or
+   * with the signal's reason; then nothing is left but partial downloads, which the next pull takes up.
+   */
+  pull(options: PullOptions): Promise<void> {
+    const { registryMirror, patience } = this.options;
+    return pull({ store: this.store, registryMirror, ...(patience ? { patience } : {}) }, options);
+  }
+
+  /** Makes an image of one layer from a tar of a root file system, of any compression. Answers the id. */
+  importTar(options: ImportOptions): Promise<string> {
+    return importTar(this.store, this.tempDir, options);
+  }
+
+  /** Loads all images of a docker-archive or OCI layout, of any compression. All or none. */
+  load(options: {
+    source: AsyncIterable<Uint8Array>;
+    onMessage(message: StreamMessage): void;
+    signal?: AbortSignal;
+  }): Promise<void> {
+    return load(this.store, this.tempDir, options);
+  }
+
+  /** A tar that is an OCI layout and a docker-archive in one. Names are checked before the first byte. */
+  save(names: string[]): AsyncIterable<Uint8Array> {
+    return save(this.store, names);
+  }
+
+  /** Keeps blobs and layers from being deleted while an image is made of them; the caller releases it. */
+  hold(): Hold {
+    return this.store.holds.open();
+  }
+
+  /**
+   * Records an image made here (commit, build). `config` is its configuration as JSON; `layers` are in the content
+   * store, base first, and held by the caller. Unpacks what is not. Answers the id.
+   */
+  create(options: { config: string; layers: StoredLayer[]; tags?: string[]; signal?: AbortSignal }): Promise<string> {
+    return this.store.create(options);
+  }
+
+  private row(nameOrId: string): ImageRow {
+    const { id } = findImage(this.store.records, nameOrId);
+    return this.store.records.get(id, true)!;
+  }
+}

@@ -1,0 +1,22 @@
+import type { StreamMessage } from "../spec/docker-api.ts";
+
+const INTERVAL = 100;
+
+/** Docker's status messages of one operation; progress of one id is passed on at most ten times a second. */
+export class Progress {
+  private readonly last = new Map<string, number>();
+
+  constructor(private readonly onMessage: (message: StreamMessage) => void) {}
+
+  say(status: string, id?: string): void {
+    this.onMessage({ status, ...(id === undefined ? {} : { id }), ...(id === undefined ? {} : { progressDetail: {} }) });
+  }
+
+  advance(status: string, id: string, current: number, total: number): void {
+    const key = `${id} ${status}`;
+    const now = performance.now();
+    if (current < total && now - (this.last.get(key) ?? Number.NEGATIVE_INFINITY) < INTERVAL) return;
+    this.last.set(key, now);
+    this.onMessage({ status, id, progressDetail: { current, total } });
+  }
+}

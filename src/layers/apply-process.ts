@@ -1,0 +1,47 @@
+import { writeSync } from "node:fs";
+import { InroError, messageOf } from "../base/errors.ts";
+import { sys } from "../linux/call.ts";
+import * as k from "../linux/constants.ts";
+import { type Applied, type ApplyRequest, applyLayer } from "./apply.ts";
+
+/**
+ * The other side of apply-command.ts: `applyMain` is a hidden door of the program, which unpacks one layer and ends.
+ * It has a process of its own since the work is one long run of system calls, and hostile input.
+ *
+ *     engine  --argv: request as JSON-->   this process
+ *     engine  <--stdout: lines of JSON--   {progress}…, then {applied} or {error}
+ */
+export type ApplyMessage =
+  | { progress: number }
+  | { applied: Applied }
+  | { error: { kind: InroError["kind"]; message: string } };
+
+const PROGRESS_EVERY = 100;
+const SIGKILL = 9;
+
+/** `json` is an {@link ApplyRequest}. The result is the exit code. */
+export async function applyMain(json: string): Promise<number> {
+  // An engine that dies takes its unpacking with it; the next one removes what is left.
+  sys("prctl", "PR_SET_PDEATHSIG", k.PR_SET_PDEATHSIG, SIGKILL);
+  process.umask(0);
+  let last = 0;
+  try {
+    const request = JSON.parse(json) as ApplyRequest;
+    const applied = await applyLayer(request, (progress) => {
+      if (Date.now() - last < PROGRESS_EVERY) return;
+      last = Date.now();
+      send({ progress });
+    });
+    send({ applied });
+    return 0;
+  } catch (error) {
+    send({ error: { kind: error instanceof InroError ? error.kind : "internal", message: messageOf(error) } });
+    return 1;
+  }
+}
+
+function send(message: ApplyMessage): void {
+  writeSync(1, `${JSON.stringify(message)}\n`);
+}
+
+if (import.meta.main) process.exitCode = await applyMain(process.argv[2] ?? "");

@@ -1,0 +1,173 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { chainId, parseDigest } from "../base/digest.ts";
+import { codeOf, invalid, notFound } from "../base/errors.ts";
+import * as k from "../linux/constants.ts";
+import { close, openat } from "../linux/file.ts";
+import { applyInChild } from "./apply-command.ts";
+import { syncDirectory } from "./durable.ts";
+import { removeTree } from "./remove-tree.ts";
+
+export interface ApplyOptions {
+  /** A layer's tar: plain, gzip or zstd, as its first bytes say. */
+  source: { path: string };
+  /** DiffIDs of the layers below, base first; each must be here. */
+  parents: readonly string[];
+  /** What the uncompressed tar must hash to. */
+  diffId?: string;
+  /** Hears of the bytes taken from the source, in all. */
+  onProgress?(bytes: number): void;
+  /** Ends the unpacking; the promise rejects with its reason, and nothing is left. */
+  signal?: AbortSignal;
+}
+
+export interface AppliedLayer {
+  diffId: string;
+  chainId: string;
+  /** Bytes of the layer's files. */
+  size: number;
+}
+
+/**
+ * Unpacked layers by ChainID, each a directory in the form overlayfs wants of a lower one: char 0:0 for a whiteout,
+ * `trusted.overlay.opaque` for an opaque directory.
+ *
+ *     <dir>/<chain hex>/diff         the layer
+ *     <dir>/<chain hex>/layer.json   {diffId, size}
+ *     <dir>/tmp-*                    being unpacked or removed; the next Layers on this folder removes them
+ *
+ * A layer appears by a rename, whole and synced, and never changes. One process at a time uses a folder. A chain id
+ * that is not a digest is an `invalid` error, one that is not here `notFound`.
+ */
+export class Layers {
+  readonly #dir: string;
+  readonly #applying = new Map<string, Promise<unknown>>();
+
+  constructor(dir: string) {
+    this.#dir = dir;
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(dir)) if (name.startsWith("tmp-")) this.#remove(name);
+  }
+
+  has(chain: string): boolean {
+    return this.#record(chain) !== undefined;
+  }
+
+  /** The layer's directory, for `lowerdir`. */
+  path(chain: string): string {
+    if (!this.has(chain)) throw missing(chain);
+    return join(this.#home(chain), "diff");
+  }
+
+  /** Bytes of the layer's files. */
+  size(chain: string): number {
+    const record = this.#record(chain);
+    if (!record) throw missing(chain);
+    return record.size;
+  }
+
+  /**
+   * Unpacks one layer on top of `parents`, in another process. Two calls for the same layer unpack it once. A layer
+   * that is here already is not looked at again. What is wrong with the archive, its digest too, is an `invalid` error.
+   */
+  async apply(options: ApplyOptions): Promise<AppliedLayer> {
+    const { diffId, parents, signal } = options;
+    const lowers = parents.map((_, i) => this.path(chainId(parents.slice(0, i + 1)))).reverse();
+    if (diffId === undefined) return this.#unpack(options, lowers);
+    parseDigest(diffId);
+    const chain = chainId([...parents, diffId]);
+    for (;;) {
+      signal?.throwIfAborted();
+      const record = this.#record(chain);
+      if (record) return { diffId, chainId: chain, size: record.size };
+      const other = this.#applying.get(chain);
+      if (!other) break;
+      // Its failure may be its own, a cancellation for one: try again then.
+      await Promise.race([other.catch(() => {}), aborted(signal)]);
+    }
+    const applying = this.#unpack(options, lowers);
+    this.#applying.set(chain, applying);
+    try {
+      return await applying;
+    } finally {
+      this.#applying.delete(chain);
+    }
+  }
+
+  /** Removes a layer; nothing may be using it. One that is not there is no error. */
+  delete(chain: string): void {
+    const trash = temporaryName();
+    try {
+      // First out of sight, so that a crash leaves no half of a layer.
+      renameSync(this.#home(chain), join(this.#dir, trash));
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return;
+      throw error;
+    }
+    this.#remove(trash);
+  }
+
+  /** Chain ids of all layers. */
+  list(): string[] {
+    return readdirSync(this.#dir)
+      .filter((name) => /^[0-9a-f]{64}$/.test(name))
+      .map((name) => `sha256:${name}`);
+  }
+
+  async #unpack(options: ApplyOptions, lowers: string[]): Promise<AppliedLayer> {
+    const name = temporaryName();
+    const temporary = join(this.#dir, name);
+    const target = join(temporary, "diff");
+    mkdirSync(target, { recursive: true, mode: 0o700 });
+    try {
+      const applied = await applyInChild({ source: options.source.path, target, lowers }, options);
+      if (options.diffId !== undefined && applied.diffId !== options.diffId) {
+        throw invalid(`unpack layer: its digest is ${applied.diffId}, the image says ${options.diffId}`);
+      }
+      const chain = chainId([...options.parents, applied.diffId]);
+      writeFileSync(join(temporary, "layer.json"), JSON.stringify(applied), { flush: true });
+      syncDirectory(temporary);
+      try {
+        renameSync(temporary, this.#home(chain));
+        syncDirectory(this.#dir);
+      } catch (error) {
+        if (!["EEXIST", "ENOTEMPTY"].includes(codeOf(error) ?? "")) throw error;
+        this.#remove(name);
+      }
+      return { ...applied, chainId: chain };
+    } catch (error) {
+      this.#remove(name);
+      throw error;
+    }
+  }
+
+  #home(chain: string): string {
+    return join(this.#dir, parseDigest(chain).hex);
+  }
+
+  #record(chain: string): { diffId: string; size: number } | undefined {
+    try {
+      return JSON.parse(readFileSync(join(this.#home(chain), "layer.json"), "utf8"));
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return undefined;
+      throw error;
+    }
+  }
+
+  #remove(name: string): void {
+    const fd = openat(k.AT_FDCWD, this.#dir, k.O_RDONLY | k.O_DIRECTORY);
+    try {
+      removeTree(fd, name);
+    } finally {
+      close(fd);
+    }
+  }
+}
+
+const temporaryName = () => `tmp-${randomBytes(8).toString("hex")}`;
+const missing = (chain: string) => notFound(`no such layer: ${chain}`);
+
+function aborted(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+}

@@ -1,0 +1,176 @@
+import { createHash } from "node:crypto";
+import { isDigest, parseDigest } from "../base/digest.ts";
+import { type ErrorKind, InroError, invalid } from "../base/errors.ts";
+import { MEDIA } from "../spec/oci-image.ts";
+import { Authorizer, type RegistryAuth } from "./auth.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { type HttpAnswer, type HttpRequest, label, PATIENCE, type Patience, retryAfter, send, sendPatiently } from "./http.ts";
+
+/** An error answer of a registry: its status and the first error code of its body (distribution-spec, "Error Codes"). */
+export class RegistryError extends InroError {
+  override name = "RegistryError";
+  constructor(
+    readonly status: number,
+    readonly errorCode: string | undefined,
+    message: string,
+    /** Milliseconds that the registry asks to wait. */
+    readonly retryAfter?: number,
+  ) {
+    super(kindOf(status), message);
+  }
+}
+
+/** Manifest bytes as stored at the registry, already verified against `digest`. */
+export interface FetchedManifest {
+  bytes: Buffer;
+  digest: string;
+  /** Content-Type without parameters. */
+  mediaType: string;
+}
+
+/** A blob, or its rest. */
+export interface FetchedBlob {
+  /** Position in the blob of the first byte of `body`: what was asked for, or 0 when the server ignored the range. */
+  offset: number;
+  /** Must be read to its end or ended by `return()`. */
+  body: AsyncGenerator<Uint8Array>;
+}
+
+export const MAX_MANIFEST = 4 * 1024 * 1024;
+const MAX_ERROR_BODY = 64 * 1024;
+const MAX_TAGS_ANSWER = 4 * 1024 * 1024;
+const MAX_TAG_PAGES = 1000;
+const ACCEPT = [MEDIA.ociIndex, MEDIA.dockerList, MEDIA.ociManifest, MEDIA.dockerManifest, "*/*"].join(", ");
+
+/** One repository at one endpoint (distribution-spec). Every request carries the authorization that the registry asked for. */
+export class Repository {
+  private readonly authorizer: Authorizer;
+
+  /** `actions`: what to ask a token server for, `pull` or `pull,push`. */
+  constructor(
+    readonly endpoint: Endpoint,
+    readonly path: string,
+    auth?: RegistryAuth,
+    readonly patience: Patience = PATIENCE,
+    actions = "pull",
+  ) {
+    // Credentials are for the registry that the user named, never for its mirror.
+    const own = endpoint.mirror ? undefined : auth;
+    this.authorizer = new Authorizer(new URL(endpoint.base), `repository:${path}:${actions}`, own, patience);
+  }
+
+  /** Fetches a manifest or index by tag or digest. notFound, unauthorized, forbidden, unavailable; invalid when bytes and digest differ. */
+  async manifest(reference: string, signal?: AbortSignal): Promise<FetchedManifest> {
+    const answer = await this.request({ method: "GET", url: this.url(`manifests/${reference}`), signal, accept: ACCEPT });
+    await expectStatus(answer, [200]);
+    const bytes = await answer.bytes(MAX_MANIFEST);
+    const told = answer.header("Docker-Content-Digest");
+    const expected = isDigest(reference) ? reference : told;
+    if (expected !== undefined && !isDigest(expected)) {
+      throw invalid(`${label(answer.request)}: unusable digest ${JSON.stringify(expected.slice(0, 100))}`);
+    }
+    const digest = expected ?? `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+    const { algorithm, hex } = parseDigest(digest);
+    const actual = createHash(algorithm).update(bytes).digest("hex");
+    if (actual !== hex) {
+      throw invalid(`manifest verification failed for digest ${digest}: content is ${algorithm}:${actual}`);
+    }
+    const mediaType = (answer.header("Content-Type") ?? "").split(";")[0]!.trim().toLowerCase();
+    return { bytes, digest, mediaType };
+  }
+
+  /** One request for a blob from `offset` on; the caller retries. Throws a RegistryError (416 when there is nothing at `offset`). */
+  async blob(digest: string, offset: number, signal?: AbortSignal): Promise<FetchedBlob> {
+    const range = offset > 0 ? { Range: `bytes=${offset}-` } : {};
+    const url = this.url(`blobs/${digest}`);
+    const answer = await this.request({ method: "GET", url, signal, headers: range, patient: false });
+    await expectStatus(answer, [200, 206]);
+    if (answer.status === 200) return { offset: 0, body: answer.chunks() };
+    const start = /^bytes (\d{1,15})-/.exec(answer.header("Content-Range") ?? "")?.[1];
+    if (offset === 0 || Number(start) !== offset) {
+      answer.discard();
+      throw new InroError("unavailable", `${label(answer.request)}: answered another range than bytes=${offset}-`);
+    }
+    return { offset, body: answer.chunks() };
+  }
+
+  /** All tags, over all pages. */
+  async tags(signal?: AbortSignal): Promise<string[]> {
+    const tags: string[] = [];
+    let url: URL | null = this.url("tags/list");
+    for (let page = 0; url && page < MAX_TAG_PAGES; page++) {
+      const answer: HttpAnswer = await this.request({ method: "GET", url, signal });
+      await expectStatus(answer, [200]);
+      const body = parseObject(await answer.bytes(MAX_TAGS_ANSWER));
+      if (Array.isArray(body.tags)) tags.push(...body.tags.filter((tag): tag is string => typeof tag === "string"));
+      const next = /<([^>]{1,4096})>\s*;\s*rel="?next"?/i.exec(answer.header("Link") ?? "")?.[1];
+      const following: URL | null = next === undefined ? null : URL.parse(next, url.href);
+      url = following?.origin === url.origin ? following : null;
+    }
+    return tags;
+  }
+
+  /** Sends a request, answering one 401 with what it asks for. The answer may have any status. */
+  async request(request: {
+    method: HttpRequest["method"];
+    url: URL;
+    headers?: Record<string, string>;
+    accept?: string;
+    body?: Uint8Array<ArrayBuffer>;
+    signal?: AbortSignal | undefined;
+    /** False: lost connections and 5xx are the caller's to retry. */
+    patient?: boolean;
+  }): Promise<HttpAnswer> {
+    for (let again = true; ; again = false) {
+      const authorization = await this.authorizer.header(request.signal);
+      const headers = { ...request.headers, Accept: request.accept ?? "*/*" };
+      const sent: HttpRequest = {
+        method: request.method,
+        url: request.url,
+        headers: authorization === undefined ? headers : { ...headers, Authorization: authorization },
+        signal: request.signal,
+        ...(request.body ? { body: request.body } : {}),
+      };
+      const answer = request.patient === false ? await send(sent, this.patience.idle) : await sendPatiently(sent, this.patience);
+      const challenge = answer.header("WWW-Authenticate");
+      if (!again || answer.status !== 401 || challenge === undefined) return answer;
+      if (!(await this.authorizer.challenged(challenge, authorization, request.signal))) return answer;
+      answer.discard();
+    }
+  }
+
+  url(rest: string): URL {
+    return new URL(`${this.endpoint.base}/v2/${this.path}/${rest}`);
+  }
+}
+
+/** Throws the RegistryError of an answer whose status is none of `statuses`; takes its body. */
+export async function expectStatus(answer: HttpAnswer, statuses: number[]): Promise<void> {
+  if (statuses.includes(answer.status)) return;
+  const body = parseObject(await answer.bytes(MAX_ERROR_BODY).catch(() => Buffer.alloc(0)));
+  const first = Array.isArray(body.errors) ? Object(body.errors[0]) : {};
+  const code = printable(first.code);
+  const said = [code?.toLowerCase().replaceAll("_", " "), printable(first.message)].filter(Boolean).join(": ");
+  const why = said || `status ${answer.status}`;
+  throw new RegistryError(answer.status, code, `${label(answer.request)}: ${why}`, retryAfter(answer.header("Retry-After")));
+}
+
+function kindOf(status: number): ErrorKind {
+  if (status === 404) return "notFound";
+  if (status === 401) return "unauthorized";
+  if (status === 403) return "forbidden";
+  return status === 429 || status >= 500 ? "unavailable" : "internal";
+}
+
+function parseObject(bytes: Buffer): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(bytes.toString()));
+  } catch {
+    return {};
+  }
+}
+
+/** A server's text for a terminal: one line without control characters. */
+function printable(text: unknown): string | undefined {
+  return typeof text === "string" && text !== "" ? text.slice(0, 500).replace(/[\x00-\x1f\x7f-\x9f]+/g, " ") : undefined;
+}

@@ -1,0 +1,152 @@
+import { posix } from "node:path";
+import * as k from "../linux/constants.ts";
+import { type CallOptions, type Data, Offset, type Operand, Program, type Slot } from "../program/ir.ts";
+
+/** The spawned process finds its descriptors here (launch.ts puts them there). Everything from FREE on is the program's. */
+export const FD = {
+  stdin: 0,
+  stdout: 1,
+  stderr: 2,
+  report: 3,
+  exit: 4,
+  status: 5,
+  console: 6,
+  consoleFar: 7,
+  keepStdin: 8,
+  keepStdout: 9,
+  keepStderr: 10,
+  exitFar: 11,
+  target: 12,
+  free: 13,
+} as const;
+
+/** Rows that many parts of a launch share. */
+export class Builder extends Program {
+  /** O_PATH of the container's root; set by rootfs.ts. */
+  root: Slot | undefined;
+  readonly #hows = new Map<string, Data>();
+  readonly #made = new Set<string>();
+
+  constructor() {
+    super(FD.report);
+  }
+
+  /** struct open_how. */
+  how(flags: number, resolve: number, mode = 0): Data {
+    const key = `${flags} ${resolve} ${mode}`;
+    let data = this.#hows.get(key);
+    if (!data) {
+      const bytes = new BigUint64Array([BigInt(flags | k.O_CLOEXEC), BigInt(mode), BigInt(resolve)]);
+      data = this.bytes(new Uint8Array(bytes.buffer), "how");
+      this.#hows.set(key, data);
+    }
+    return data;
+  }
+
+  /**
+   * Opens a path of the container. Every one is hostile: symlinks resolve inside the root, and magic links of a /proc
+   * that is already mounted lead nowhere (CVE-2019-19921, CVE-2023-27561: races with symlinks in the mount target).
+   */
+  inRoot(why: string, path: string, flags: number = k.O_PATH, options: CallOptions = {}): Slot {
+    const into = this.temporary(posix.basename(path) || "root");
+    const how = this.how(flags, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS);
+    this.call(why, "openat2", [this.root!, this.text(path), how, 24], { ...options, into });
+    return into;
+  }
+
+  /** `mkdir -p` in the container. */
+  makeDirectory(why: string, path: string, mode = 0o755): void {
+    let prefix = "";
+    for (const name of posix.normalize(path).split("/").filter(Boolean)) {
+      const parent = prefix || "/";
+      prefix = `${prefix}/${name}`;
+      if (this.#made.has(prefix)) continue;
+      this.#made.add(prefix);
+      const directory = parent === "/" ? this.root! : this.inRoot(why, parent, k.O_PATH | k.O_DIRECTORY);
+      this.call(why, "mkdirat", [directory, this.text(name), mode], { ignore: ["EEXIST", "EROFS"] });
+    }
+  }
+
+  /** An empty file in the container to mount on, with its parents. */
+  makeFile(why: string, path: string): void {
+    const { dir, base } = posix.parse(posix.normalize(path));
+    this.makeDirectory(why, dir);
+    const directory = this.inRoot(why, dir, k.O_PATH | k.O_DIRECTORY);
+    this.call(why, "mknodat", [directory, this.text(base), k.S_IFREG | 0o644, 0], { ignore: ["EEXIST", "EROFS"] });
+  }
+
+  /** A new file system, mounted nowhere yet: its O_PATH descriptor. */
+  newMount(
+    why: string,
+    type: string,
+    source: string | undefined,
+    data: readonly (readonly [key: string, value: string | undefined])[],
+    attributes: number,
+    options: CallOptions = {},
+  ): Slot {
+    const fs = this.temporary(`${type} context`);
+    this.call(why, "fsopen", [this.text(type), k.FSOPEN_CLOEXEC], { ...options, into: fs });
+    if (source) this.setString(why, fs, "source", source);
+    for (const [key, value] of data) {
+      if (value === undefined) this.call(why, "fsconfig", [fs, k.FSCONFIG_SET_FLAG, this.text(key), 0, 0]);
+      else this.setString(why, fs, key, value);
+    }
+    this.call(why, "fsconfig", [fs, k.FSCONFIG_CMD_CREATE, 0, 0, 0], options);
+    const mount = this.temporary(type);
+    this.call(why, "fsmount", [fs, k.FSMOUNT_CLOEXEC, attributes], { ...options, into: mount });
+    return mount;
+  }
+
+  setString(why: string, fs: Slot, key: string, value: string): void {
+    this.call(why, "fsconfig", [fs, k.FSCONFIG_SET_STRING, this.text(key), this.text(value), 0]);
+  }
+
+  /** Attaches a detached mount to an open place. */
+  attach(why: string, mount: Slot, place: Operand, options: CallOptions = {}): void {
+    this.call(
+      why,
+      "move_mount",
+      [mount, this.text(""), place, this.text(""), k.MOVE_MOUNT_F_EMPTY_PATH | k.MOVE_MOUNT_T_EMPTY_PATH],
+      options,
+    );
+  }
+
+  /** A detached copy of what is at `path` below `directory`. */
+  copyMount(why: string, directory: Operand, path: string, flags: number, options: CallOptions = {}): Slot {
+    const into = this.temporary(posix.basename(path) || "tree");
+    const empty = path === "" ? k.AT_EMPTY_PATH : 0;
+    this.call(why, "open_tree", [directory, this.text(path), k.OPEN_TREE_CLONE | k.OPEN_TREE_CLOEXEC | flags | empty], {
+      ...options,
+      into,
+    });
+    return into;
+  }
+
+  /** mount_setattr(2) on an open mount. */
+  setAttributes(
+    why: string,
+    mount: Operand,
+    change: { set?: number; clear?: number; propagation?: number; recursive?: boolean; userns?: Slot },
+    options: CallOptions = {},
+  ): void {
+    const attr = new BigUint64Array([
+      BigInt((change.set ?? 0) | (change.userns ? k.MOUNT_ATTR_IDMAP : 0)),
+      BigInt(change.clear ?? 0),
+      BigInt(change.propagation ?? 0),
+      0n,
+    ]);
+    const data = this.bytes(new Uint8Array(attr.buffer), "mount_attr");
+    if (change.userns) this.store(why, change.userns, new Offset(data, 24));
+    const flags = k.AT_EMPTY_PATH | (change.recursive ? k.AT_RECURSIVE : 0);
+    this.call(why, "mount_setattr", [mount, this.text(""), flags, data, 32], options);
+  }
+
+  /** Writes text to a file named by descriptor and path, whole or not at all. */
+  writeFile(why: string, directory: Operand, path: string, content: string, options: CallOptions = {}): void {
+    const fd = this.temporary(posix.basename(path));
+    this.call(why, "openat", [directory, this.text(path), k.O_WRONLY | k.O_CLOEXEC, 0], { ...options, into: fd });
+    const bytes = Buffer.from(content);
+    this.call(why, "write", [fd, this.text(content), bytes.length], { ...options, expect: bytes.length });
+    this.call(why, "close", [fd], options.ignore ? { ignore: "all" } : {});
+  }
+}

@@ -1,0 +1,81 @@
+import { errnoName, InroError } from "../base/errors.ts";
+import type { Program, Row } from "../program/ir.ts";
+import { nameStep } from "../program/print.ts";
+
+/** The record of a row that failed: its index, and a positive errno. */
+export interface Failure {
+  row: number;
+  errno: number;
+  /** The row is the init program's (`--init`). */
+  inInit?: boolean;
+}
+
+/** A failed launch: `exitCode` is what docker reports, 126 and 127 for the command itself, 128 for the rest. */
+export class LaunchError extends InroError {
+  override name = "LaunchError";
+  constructor(
+    message: string,
+    readonly exitCode: 126 | 127 | 128,
+    /** The errno's name, and the call that gave it. */
+    readonly code?: string,
+    readonly call?: string,
+  ) {
+    super(exitCode === 128 ? "internal" : "invalid", message);
+  }
+}
+
+/** `operation object: ERRNO (step n of m)`, and the likely cause beside it. */
+export function launchError(program: Program, failure: Failure | undefined): LaunchError {
+  const row = failure && program.rows[failure.row];
+  if (!failure || !row) {
+    return new LaunchError("launch: the keeper ended before the container ran; was it killed?", 128);
+  }
+  const code = errnoName(failure.errno);
+  const call = row.kind === "call" || row.kind === "fail" ? row.call : row.kind;
+  const step = `${nameStep(program, failure.row)}: ${code} (step ${failure.row + 1} of ${program.rows.length})`;
+  const hint = likelyCause(row, call, code);
+  const exitCode = call !== "execve" ? 128 : code === "ENOENT" || code === "ENOTDIR" ? 127 : 126;
+  return new LaunchError(hint ? `${step}: ${hint}` : step, exitCode, code, call);
+}
+
+function likelyCause(row: Row, call: string, code: string): string | undefined {
+  const why = row.why;
+  switch (`${call} ${code}`) {
+    case "clone3 EPERM":
+    case "unshare EPERM":
+      return "namespaces are not allowed: see /proc/sys/user/max_*_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns";
+    case "clone3 ENOSPC":
+      return "the limit of namespaces in /proc/sys/user/max_*_namespaces is reached";
+    case "clone3 EAGAIN":
+      return "the limit of processes is reached: pids.max of the cgroup, RLIMIT_NPROC, kernel.pid_max";
+    case "clone3 EBADF":
+    case "clone3 EOPNOTSUPP":
+      return "the container's cgroup is gone or cannot hold processes";
+    case "prlimit64 EPERM":
+      return "a hard limit above the engine's own needs CAP_SYS_RESOURCE";
+    case "setgroups EPERM":
+    case "setgroups EINVAL":
+    case "setresuid EINVAL":
+    case "setresgid EINVAL":
+      return "the id is not mapped in the user namespace";
+    case "seccomp EINVAL":
+      return "the kernel refuses the seccomp filter or its flags";
+    case "chdir EACCES":
+      return "the user may not enter the working directory";
+    case "chdir ENOTDIR":
+      return "the working directory is a file";
+  }
+  if (call === "fsconfig" && why.startsWith("root: overlay")) {
+    return "the file system of the data root cannot hold overlayfs's upper directory, or a layer directory is gone";
+  }
+  if (why === "process.oomScoreAdj" && code === "EACCES") {
+    return "lowering oom_score_adj needs CAP_SYS_RESOURCE, which the engine lacks";
+  }
+  if (why.startsWith("linux.sysctl") && code === "ENOENT")
+    return "this kernel has no such sysctl in the container's namespaces";
+  if (why.startsWith("mounts[") && code === "ENODEV") return "this kernel has no such file system";
+  if (call === "openat2" && why.startsWith("mounts[") && code === "ELOOP")
+    return "the image has a symlink where a kernel file system goes";
+  if (code === "ENOSPC") return "no space left on the device";
+  return undefined;
+}

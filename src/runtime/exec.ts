@@ -1,0 +1,102 @@
+import { statSync } from "node:fs";
+import { notFound } from "../base/errors.ts";
+import * as k from "../linux/constants.ts";
+import type { Slot } from "../program/ir.ts";
+import type { Filter } from "../security/seccomp/compile.ts";
+import type { Process } from "../spec/oci-runtime.ts";
+import { Builder, FD } from "./builder.ts";
+import { execProcess } from "./execve.ts";
+import { cloneAndKeep } from "./keeper.ts";
+import { NAMESPACE_FLAG } from "./namespaces.ts";
+import { becomeProcess } from "./setup.ts";
+import { makeTerminal, useTerminal } from "./terminal.ts";
+
+export interface ExecPlan {
+  /** Of the container's first process, on the host. */
+  pid: number;
+  process: Process;
+  filter: Filter | undefined;
+  lastCapability: number;
+  cgroup: { unified: string | undefined; joinFiles: readonly string[] };
+  ownStdio: readonly number[];
+}
+
+const FILES: Record<number, string> = {
+  [NAMESPACE_FLAG.user]: "user",
+  [NAMESPACE_FLAG.pid]: "pid",
+  [NAMESPACE_FLAG.network]: "net",
+  [NAMESPACE_FLAG.ipc]: "ipc",
+  [NAMESPACE_FLAG.uts]: "uts",
+  [NAMESPACE_FLAG.time]: "time",
+  [NAMESPACE_FLAG.cgroup]: "cgroup",
+  [NAMESPACE_FLAG.mount]: "mnt",
+};
+
+/** The namespaces in which `pid` is not where we are: setns(2) refuses to enter one's own user namespace. */
+export function differingNamespaces(pid: number): number {
+  let flags = 0;
+  for (const [flag, file] of Object.entries(FILES)) {
+    const theirs = inode(`/proc/${pid}/ns/${file}`);
+    if (theirs === undefined && file === "mnt") throw notFound(`process ${pid} has ended`);
+    if (theirs !== undefined && theirs !== inode(`/proc/self/ns/${file}`)) flags |= Number(flag);
+  }
+  return flags;
+}
+
+function inode(path: string): bigint | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
+/** Another process in a running container: its namespaces in one setns(2), then as any launch ends. */
+export function execProgram(plan: ExecPlan): Builder {
+  const { process } = plan;
+  const p = new Builder();
+  const why = "exec: the container's namespaces";
+  p.call("keeper", "prctl", [k.PR_SET_NAME, p.text("inro-keeper"), 0, 0, 0]);
+  const pidfd = p.result(why, "pidfd", "pidfd_open", [plan.pid, 0]);
+  let cgroup: Slot | undefined;
+  if (plan.cgroup.unified) {
+    const flags = k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC;
+    cgroup = p.result("exec: cgroup", "cgroup", "openat", [k.AT_FDCWD, p.text(plan.cgroup.unified), flags, 0]);
+  }
+  const joins = plan.cgroup.joinFiles.map((file, i) => {
+    const fd = p.temporary("cgroup.procs");
+    p.call("exec: cgroup v1", "openat", [k.AT_FDCWD, p.text(file), k.O_WRONLY | k.O_CLOEXEC, 0], { into: fd });
+    p.call("exec: cgroup v1", "dup3", [fd, FIRST_JOIN + i, k.O_CLOEXEC]);
+    return FIRST_JOIN + i;
+  });
+  const flags = differingNamespaces(plan.pid);
+  if (flags) p.call(why, "setns", [pidfd, flags]);
+  const child = p.label("process");
+  cloneAndKeep(p, { flags: 0, cgroup, child, terminal: process.terminal === true });
+
+  p.place(child);
+  for (const fd of joins) p.call("exec: cgroup v1", "write", [fd, p.text("0"), 1], { expect: 1 });
+  p.call("process: a session of its own", "setsid", []);
+  if (flags & k.CLONE_NEWUSER) {
+    p.call("root of the user namespace", "setresgid", [0, 0, 0]);
+    p.call("root of the user namespace", "setresuid", [0, 0, 0]);
+  }
+  if (process.terminal) {
+    const ptmx = p.slot("pty master");
+    p.call(
+      "process.terminal",
+      "openat2",
+      [k.AT_FDCWD, p.text("/dev/pts/ptmx"), p.how(k.O_RDWR | k.O_NOCTTY | k.O_NONBLOCK, k.RESOLVE_NO_SYMLINKS), 24],
+      { into: ptmx },
+    );
+    useTerminal(p, makeTerminal(p, ptmx, FD.consoleFar, process.consoleSize, process.user.uid));
+  } else if (process.user.uid !== 0) {
+    for (const fd of plan.ownStdio)
+      p.call("process.user: its stdio can be opened again", "fchown", [fd, process.user.uid, -1]);
+  }
+  becomeProcess(
+    p,
+    { filter: plan.filter, lastCapability: plan.lastCapability, init: undefined, spec: { process } },
+    process.cwd,
+  );
+  execProcess(p, process);
+  return p;
+}
+
+const FIRST_JOIN = 350;

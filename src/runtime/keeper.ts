@@ -1,0 +1,71 @@
+import * as k from "../linux/constants.ts";
+import { Data, type Label, Offset, type Slot } from "../program/ir.ts";
+import { type Builder, FD } from "./builder.ts";
+import { CLONE_ARGS_CGROUP, CLONE_ARGS_SIZE, cloneArgs } from "./namespaces.ts";
+import { receiveDescriptor } from "./terminal.ts";
+
+/** First word of the record that tells the engine the pid of the container; any other is the row that failed. */
+export const PID_RECORD = 0xffff_ffff;
+
+/**
+ * The keeper: parent of a container (or of an exec), 16 KB of memory, alive as long as its output may be wanted.
+ *
+ *   engine                      keeper                               container
+ *     | spawn ------------------> |                                      |
+ *     |                           | clone3 ----------------------------> |
+ *     | <-- report: ~0, pid ----- |                                      | set-up
+ *     |                           | <----------- console: pty master --- | (with a terminal)
+ *     |                           | close report                         |
+ *     | <-- report: row, errno ---------------------------------------- | (a failure)
+ *     | <-- report: end of file ---------------------------------------- | execve (CLOEXEC)
+ *     |                           | wait4 <----------------------------- | exit
+ *     |                           | status file, exit pipe               |
+ *     | <-- exit: wait status --- | ppoll: holds the pipes until         |
+ *     | SIGKILL ----------------> | the engine has drained them          |
+ *
+ * An engine that starts anew finds it by its command line, and takes the pipes with pidfd_getfd(2).
+ */
+export function cloneAndKeep(
+  p: Builder,
+  options: { flags: number; cgroup: Slot | undefined; child: Label; terminal: boolean },
+): void {
+  const why = "the container's first process";
+  const args = p.bytes(cloneArgs(options.flags, options.cgroup !== undefined), "clone_args");
+  if (options.cgroup) p.store("CLONE_INTO_CGROUP", options.cgroup, new Offset(args, CLONE_ARGS_CGROUP));
+  const pid = p.result(why, "pid", "clone3", [args, CLONE_ARGS_SIZE], { child: options.child });
+
+  const record = new Uint8Array(16);
+  new DataView(record.buffer).setUint32(0, PID_RECORD, true);
+  const report = new Data(record, "pid record");
+  p.store("keeper: tell the pid", pid, new Offset(report, 4));
+  p.call("keeper: tell the pid", "write", [FD.report, report, 8]);
+  // The container's ends go, so that end of file means what it says.
+  for (const fd of [FD.stdin, FD.stdout, FD.stderr])
+    p.call("keeper: the container's stdio is not its own", "close", [fd], { ignore: "all" });
+  if (options.terminal) {
+    p.call("keeper: the container's end of the console socket", "close", [FD.consoleFar]);
+    receiveDescriptor(p, "keeper: keeps the terminal", FD.console);
+  }
+  p.call("keeper: end of file on the report means execve", "close", [FD.report]);
+  p.call("keeper: lets go of the container's files", "close_range", [FD.target, 0xffff_ffff, 0]);
+
+  const status = p.room(8, "wait status");
+  p.call("keeper: waits", "wait4", [pid, status, 0, 0]);
+  p.call("keeper: the status survives it", "write", [FD.status, status, 8]);
+  p.call("keeper: tells the engine", "write", [FD.exit, status, 8], { ignore: "all" });
+  p.call("keeper: holds the output until it is read", "ppoll", [0, 0, 0, 0, 0]);
+}
+
+/** Where the keeper finds the terminal: descriptor 0 is the lowest free when it arrives. */
+export const KEPT_PTY = 0;
+
+/** The child undoes what the keeper's spawn set: no signal blocked. */
+export function unblockSignals(p: Builder): void {
+  p.call("no signal is blocked", "rt_sigprocmask", [2, p.bytes(new Uint8Array(8), "none"), 0, 8]);
+}
+
+/** The child leaves nothing of ours open: stdio, and the report that execve closes (CVE-2016-9962, CVE-2024-21626). */
+export function closeAll(p: Builder): void {
+  p.call("only stdio and the report stay open", "close_range", [FD.report + 1, 0xffff_ffff, 0]);
+  p.call("only stdio and the report stay open", "fcntl", [FD.report, k.F_SETFD, 1]);
+}

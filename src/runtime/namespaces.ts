@@ -1,0 +1,81 @@
+import { invalid } from "../base/errors.ts";
+import * as k from "../linux/constants.ts";
+import type { Slot } from "../program/ir.ts";
+import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
+import type { Builder } from "./builder.ts";
+
+export const NAMESPACE_FLAG: Record<NamespaceType, number> = {
+  user: k.CLONE_NEWUSER,
+  pid: k.CLONE_NEWPID,
+  network: k.CLONE_NEWNET,
+  ipc: k.CLONE_NEWIPC,
+  uts: k.CLONE_NEWUTS,
+  time: k.CLONE_NEWTIME,
+  cgroup: k.CLONE_NEWCGROUP,
+  mount: k.CLONE_NEWNS,
+};
+
+export interface Namespaces {
+  /** To make with clone3(2). */
+  clone: number;
+  /** The child makes it after it is in its cgroup, which becomes the root that it sees. */
+  newCgroup: boolean;
+  has(type: NamespaceType): boolean;
+  /** Of its own, not joined. */
+  own(type: NamespaceType): boolean;
+  paths: Map<NamespaceType, string>;
+}
+
+export function planNamespaces(spec: Spec): Namespaces {
+  const types = new Set<NamespaceType>();
+  const paths = new Map<NamespaceType, string>();
+  let clone = 0;
+  for (const { type, path } of spec.linux?.namespaces ?? []) {
+    if (!(type in NAMESPACE_FLAG)) throw invalid(`linux.namespaces: unknown type ${JSON.stringify(type)}`);
+    if (types.has(type)) throw invalid(`linux.namespaces: ${type} twice`);
+    types.add(type);
+    if (path) {
+      if (!path.startsWith("/")) throw invalid(`linux.namespaces: the path of ${type} must be absolute: ${path}`);
+      paths.set(type, path);
+    } else if (type !== "cgroup" && type !== "user") clone |= NAMESPACE_FLAG[type];
+  }
+  if (!types.has("mount") || paths.has("mount")) {
+    throw invalid("linux.namespaces: a mount namespace of its own is what keeps the host's mounts safe");
+  }
+  const own = (type: NamespaceType) => types.has(type) && !paths.has(type);
+  return { clone, newCgroup: own("cgroup"), has: (type) => types.has(type), own, paths };
+}
+
+/** Joined ones are opened on the host, all before any is entered: a path means what it meant to the caller. */
+export function openJoined(p: Builder, namespaces: Namespaces): Map<NamespaceType, Slot> {
+  const opened = new Map<NamespaceType, Slot>();
+  for (const [type, path] of namespaces.paths) {
+    const why = `linux.namespaces ${type}`;
+    opened.set(
+      type,
+      p.result(why, `${type} namespace`, "openat", [k.AT_FDCWD, p.text(path), k.O_RDONLY | k.O_CLOEXEC, 0]),
+    );
+  }
+  return opened;
+}
+
+/** The user namespace first: it owns the rights over the others. The kernel refuses one of another type (EINVAL). */
+export function enterJoined(p: Builder, opened: Map<NamespaceType, Slot>, only: "user" | "others"): void {
+  for (const type of Object.keys(NAMESPACE_FLAG) as NamespaceType[]) {
+    const slot = opened.get(type);
+    if (!slot || (type === "user") !== (only === "user")) continue;
+    p.call(`linux.namespaces ${type}`, "setns", [slot, NAMESPACE_FLAG[type]]);
+  }
+}
+
+/** struct clone_args (clone3(2)), with room for the cgroup's descriptor at its end. */
+export const CLONE_ARGS_SIZE = 88;
+export const CLONE_ARGS_CGROUP = 80;
+const SIGCHLD = 17n;
+
+export function cloneArgs(flags: number, intoCgroup: boolean): Uint8Array {
+  const args = new BigUint64Array(CLONE_ARGS_SIZE / 8);
+  args[0] = BigInt(flags) + (intoCgroup ? BigInt(k.CLONE_INTO_CGROUP) : 0n);
+  args[4] = SIGCHLD;
+  return new Uint8Array(args.buffer);
+}

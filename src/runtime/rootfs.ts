@@ -1,0 +1,177 @@
+import { release } from "node:os";
+import { invalid } from "../base/errors.ts";
+import * as k from "../linux/constants.ts";
+import type { Slot } from "../program/ir.ts";
+import type { Builder } from "./builder.ts";
+
+/** Where the container's root comes from. */
+export type Rootfs =
+  | {
+      kind: "overlay";
+      /** Directories, top first; `/` is the machine's own root. */
+      lower: readonly string[];
+      upper: string;
+      work: string;
+      /** The container goes with its upper directory, so nothing of it needs to reach the disk. */
+      volatile?: boolean;
+      /** Directories that the container must not see: covered by an empty read-only tmpfs. */
+      hide?: readonly string[];
+    }
+  | { kind: "directory"; path: string };
+
+const [major = 0, minor = 0] = release().split(".").map(Number);
+export const kernelAtLeast = (wantMajor: number, wantMinor: number) =>
+  major > wantMajor || (major === wantMajor && minor >= wantMinor);
+
+/** A string for fsconfig(2) is at most 255 bytes. */
+const FSCONFIG_MAX = 255;
+/** mount(2) takes one page of options. */
+const MOUNT_DATA_MAX = 4095;
+
+/**
+ * The root as a detached mount, made with the host's credentials and in the host's mount namespace, but attached
+ * nowhere in it. `userns` maps the owners of the layers.
+ */
+export function detachedRoot(p: Builder, rootfs: Rootfs, userns: Slot | undefined): Slot {
+  const root = p.slot("rootfs");
+  if (rootfs.kind === "directory") {
+    const why = "root.path";
+    p.call(
+      why,
+      "open_tree",
+      [k.AT_FDCWD, p.text(rootfs.path), k.OPEN_TREE_CLONE | k.OPEN_TREE_CLOEXEC | k.AT_RECURSIVE],
+      {
+        into: root,
+      },
+    );
+    p.setAttributes(why, root, { propagation: k.MS_PRIVATE, recursive: true });
+    return root;
+  }
+  const why = "root: overlay of the image's layers";
+  if (rootfs.lower.length === 0) throw invalid("an overlay needs at least one lower directory");
+  const fs = p.temporary("overlay context");
+  p.call(why, "fsopen", [p.text("overlay"), k.FSOPEN_CLOEXEC], { into: fs });
+  for (const [i, lower] of rootfs.lower.entries()) {
+    let path = lower;
+    if (userns || lower.length > FSCONFIG_MAX) {
+      const tree = p.copyMount(why, k.AT_FDCWD, lower, 0);
+      if (userns) p.setAttributes("user namespace: owners of the layer", tree, { userns });
+      path = numbered(p, why, tree, i);
+    }
+    p.setString(why, fs, "lowerdir+", path);
+  }
+  for (const [i, [key, path]] of (
+    [
+      ["upperdir", rootfs.upper],
+      ["workdir", rootfs.work],
+    ] as const
+  ).entries()) {
+    if (path.length > FSCONFIG_MAX) {
+      const fd = p.temporary(key);
+      p.call(why, "openat", [k.AT_FDCWD, p.text(path), k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC, 0], { into: fd });
+      p.setString(why, fs, key, numbered(p, why, fd, rootfs.lower.length + i));
+    } else p.setString(why, fs, key, path);
+  }
+  if (rootfs.volatile)
+    p.call("--rm: no sync at the end", "fsconfig", [fs, k.FSCONFIG_SET_FLAG, p.text("volatile"), 0, 0]);
+  p.call(why, "fsconfig", [fs, k.FSCONFIG_CMD_CREATE, 0, 0, 0]);
+  p.call(why, "fsmount", [fs, k.FSMOUNT_CLOEXEC, 0], { into: root });
+  return root;
+}
+
+/** A path by number, for the options that take only text: descriptors from 300 on are ours. */
+function numbered(p: Builder, why: string, fd: Slot, index: number): string {
+  const number = 300 + index;
+  p.call(why, "dup3", [fd, number, k.O_CLOEXEC]);
+  return `/proc/self/fd/${number}`;
+}
+
+/** Before Linux 6.5 the layers come as one string for mount(2), in the container's own mount namespace. */
+export function needsClassicOverlay(rootfs: Rootfs): boolean {
+  return rootfs.kind === "overlay" && !kernelAtLeast(6, 5);
+}
+
+export function classicOverlay(p: Builder, rootfs: Rootfs & { kind: "overlay" }, target: string): void {
+  const escape = (path: string) => path.replace(/[\\:,]/g, "\\$&");
+  const options = [
+    `lowerdir=${rootfs.lower.map(escape).join(":")}`,
+    `upperdir=${escape(rootfs.upper)}`,
+    `workdir=${escape(rootfs.work)}`,
+    ...(rootfs.volatile ? ["volatile"] : []),
+  ].join(",");
+  if (Buffer.byteLength(options) > MOUNT_DATA_MAX) {
+    throw invalid(`${rootfs.lower.length} layers do not fit into the options of mount(2); Linux 6.5 lifts this limit`);
+  }
+  p.call("root: overlay of the image's layers", "mount", [
+    p.text("overlay"),
+    p.text(target),
+    p.text("overlay"),
+    0,
+    p.text(options),
+  ]);
+}
+
+/** In the container's mount namespace: nothing of it reaches the host, the root is a mount of its own, and open. */
+export function enterMountNamespace(
+  p: Builder,
+  rootfs: Rootfs,
+  detached: Slot | undefined,
+  propagation: number,
+  target: string,
+): void {
+  p.call("mount namespace: nothing goes back to the host", "mount", [0, p.text("/"), 0, k.MS_REC | propagation, 0]);
+  // The parent of the root must not be shared, or pivot_root refuses.
+  if (propagation === k.MS_SHARED) {
+    p.call("rootfsPropagation", "mount", [p.text(target), p.text(target), 0, k.MS_BIND | k.MS_REC, 0]);
+    p.call("rootfsPropagation", "mount", [0, p.text(target), 0, k.MS_PRIVATE, 0]);
+  }
+  if (detached) {
+    const place = p.temporary("mount point");
+    p.call("root", "openat", [k.AT_FDCWD, p.text(target), k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC, 0], { into: place });
+    p.attach("root", detached, place);
+    p.root = detached;
+  } else if (rootfs.kind === "overlay") {
+    classicOverlay(p, rootfs, target);
+    p.root = p.result("root", "rootfs", "openat", [
+      k.AT_FDCWD,
+      p.text(target),
+      k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC,
+      0,
+    ]);
+  }
+  if (rootfs.kind === "overlay") {
+    for (const path of rootfs.hide ?? []) {
+      const why = "the engine's own directories are hidden";
+      const skip = p.label(`no ${path}`);
+      const place = p.inRoot(why, path, k.O_PATH | k.O_DIRECTORY, { ignore: ["ENOENT", "ENOTDIR"] });
+      p.branch(why, place, "at most", -1, skip);
+      p.attach(
+        why,
+        p.newMount(
+          why,
+          "tmpfs",
+          "tmpfs",
+          [
+            ["mode", "0"],
+            ["nr_inodes", "1"],
+          ],
+          READ_ONLY,
+        ),
+        place,
+      );
+      p.place(skip);
+    }
+  }
+}
+
+export const READ_ONLY = k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | k.MOUNT_ATTR_NOEXEC;
+
+/** The container's root becomes `/`, and the host's tree goes. */
+export function pivot(p: Builder): void {
+  const why = "pivot_root";
+  p.call(why, "fchdir", [p.root!]);
+  p.call(why, "pivot_root", [p.text("."), p.text(".")]);
+  // The old root now lies on the new one at ".": detaching it leaves nothing of the host to go back to.
+  p.call(why, "umount2", [p.text("."), k.MNT_DETACH]);
+  p.call(why, "chdir", [p.text("/")]);
+}

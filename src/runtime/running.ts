@@ -1,0 +1,183 @@
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { conflict } from "../base/errors.ts";
+import { close } from "../linux/file.ts";
+import { children, pidfdGetfd, pidfdOpen, pidfdSendSignal, reap } from "../linux/process.ts";
+import { FD } from "./builder.ts";
+import { KEPT_PTY } from "./keeper.ts";
+
+/** How a process ended: `code` 0 to 255, 128 + signal when a signal ended it. */
+export interface ExitStatus {
+  code: number;
+  signal?: number;
+  at: Date;
+}
+
+/** In the run directory: the wait status, 8 bytes, once the process has ended. */
+export const STATUS_FILE = "status";
+/** What a keeper is called; its first argument is the run directory. */
+export const KEEPER_ARGV0 = "inro-keeper";
+
+interface Parts {
+  pid: number;
+  keeper: number;
+  keeperFd: number;
+  stdin: number | undefined;
+  stdout: number | undefined;
+  stderr: number | undefined;
+  pty: number | undefined;
+  /** Our read end of the exit pipe. */
+  exit: number;
+  runDir: string;
+  /** The keeper is our own child, and ours to reap. */
+  child: boolean;
+}
+
+/** A process under its keeper. It owns its descriptors; `release()` gives them and the keeper up. */
+export class Running {
+  /** Host number of the container's first process. */
+  readonly pid: number;
+  readonly keeper: number;
+  /** The engine's own ends, O_NONBLOCK and CLOEXEC; a terminal has `pty` instead. */
+  readonly stdin: number | undefined;
+  readonly stdout: number | undefined;
+  readonly stderr: number | undefined;
+  readonly pty: number | undefined;
+  /** Never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  readonly #parts: Parts;
+  #pidfd: number | undefined;
+  #stdinOpen: boolean;
+  #released = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.pid = parts.pid;
+    this.keeper = parts.keeper;
+    this.stdin = parts.stdin;
+    this.stdout = parts.stdout;
+    this.stderr = parts.stderr;
+    this.pty = parts.pty;
+    this.#stdinOpen = parts.stdin !== undefined;
+    try {
+      this.#pidfd = pidfdOpen(parts.pid);
+    } catch {
+      // Ended already; the keeper has its status.
+    }
+    this.exited = this.#wait();
+  }
+
+  async #wait(): Promise<ExitStatus> {
+    try {
+      const reader = Bun.file(this.#parts.exit).stream().getReader();
+      const { value } = await reader.read();
+      void reader.cancel();
+      if (value && value.length >= 4) return decodeStatus(Buffer.from(value).readInt32LE(0), new Date());
+    } catch {
+      // As below: the keeper is gone.
+    }
+    return readStatus(this.#parts.runDir) ?? KEEPER_LOST();
+  }
+
+  /** Sends a signal to the container's first process; a conflict when it has ended. */
+  signal(signal: number): void {
+    if (this.#pidfd === undefined || !pidfdSendSignal(this.#pidfd, signal)) {
+      throw conflict(`signal ${signal}: process ${this.pid} has ended`);
+    }
+  }
+
+  /** Closes our end of stdin, so that the container reads end of file (unless the keeper holds it open). */
+  closeStdin(): void {
+    if (this.#stdinOpen) close(this.#parts.stdin!);
+    this.#stdinOpen = false;
+  }
+
+  /** Ends the keeper (and with it a container that still runs), closes everything, removes the status file. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    const { keeper, keeperFd, stdout, stderr, pty, exit, runDir, child } = this.#parts;
+    pidfdSendSignal(keeperFd, 9);
+    if (child) reap(keeper, 0);
+    this.closeStdin();
+    for (const fd of [keeperFd, stdout, stderr, pty, exit, this.#pidfd]) if (fd !== undefined) close(fd);
+    rmSync(join(runDir, STATUS_FILE), { force: true });
+  }
+}
+
+/** A killed keeper takes its container with it (PR_SET_PDEATHSIG). */
+const KEEPER_LOST = (): ExitStatus => ({ code: 137, signal: 9, at: new Date() });
+
+/** wait(2)'s status. */
+export function decodeStatus(status: number, at: Date): ExitStatus {
+  const signal = status & 0x7f;
+  return signal === 0 ? { code: (status >> 8) & 0xff, at } : { code: 128 + signal, signal, at };
+}
+
+/** The status that a keeper left behind. */
+export function readStatus(runDir: string): ExitStatus | undefined {
+  const path = join(runDir, STATUS_FILE);
+  try {
+    const bytes = readFileSync(path);
+    return bytes.length < 4 ? undefined : decodeStatus(bytes.readInt32LE(0), statSync(path).mtime);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Every keeper on this machine: run directory → pid. One pass over /proc. */
+export function findKeepers(): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const [argv0, runDir] = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
+      if (argv0 !== KEEPER_ARGV0 || !runDir) continue;
+      // The container's set-up runs under the same name until its execve; only the keeper's own comm tells (and it is no child of one).
+      const pid = Number(name);
+      const status = readFileSync(`/proc/${name}/status`, "latin1");
+      const nsPids = /^NSpid:\t(.*)$/m.exec(status)?.[1]?.split("\t").length ?? 1;
+      const parent = Number(/^PPid:\t(\d+)$/m.exec(status)?.[1] ?? 0);
+      if (nsPids === 1 && found.get(runDir) !== parent) found.set(runDir, pid);
+    } catch {
+      // Gone meanwhile.
+    }
+  }
+  return found;
+}
+
+/**
+ * Takes over what an earlier engine started: the keeper that `findKeepers` has for `runDir`, with its pipes. Undefined
+ * when it is gone; {@link readStatus} may then know how the container ended.
+ */
+export function adopt(runDir: string, keepers: Map<string, number> = findKeepers()): Running | undefined {
+  const keeper = keepers.get(runDir);
+  if (keeper === undefined) return undefined;
+  const keeperFd = pidfdOpen(keeper);
+  const take = (fd: number): number | undefined => {
+    try {
+      return pidfdGetfd(keeperFd, fd);
+    } catch {
+      return undefined;
+    }
+  };
+  const exit = take(FD.exitFar);
+  if (exit === undefined) {
+    close(keeperFd);
+    return undefined;
+  }
+  const stdout = take(FD.keepStdout);
+  return new Running({
+    // Ended and reaped: no child; 0 is nobody's pid.
+    pid: children(keeper)[0] ?? 0,
+    keeper,
+    keeperFd,
+    stdin: take(FD.keepStdin),
+    stdout,
+    stderr: take(FD.keepStderr),
+    pty: stdout === undefined ? take(KEPT_PTY) : undefined,
+    exit,
+    runDir,
+    child: false,
+  });
+}

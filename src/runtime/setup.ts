@@ -1,0 +1,227 @@
+import { invalid } from "../base/errors.ts";
+import * as k from "../linux/constants.ts";
+import type { Slot } from "../program/ir.ts";
+import type { Filter } from "../security/seccomp/compile.ts";
+import type { Spec } from "../spec/oci-runtime.ts";
+import { Builder, FD } from "./builder.ts";
+import { makeDevices, openHostDevices, planDevices } from "./devices.ts";
+import { execProcess } from "./execve.ts";
+import { becomeUser, setLimits } from "./identity.ts";
+import { cloneAndKeep, closeAll, unblockSignals } from "./keeper.ts";
+import { attachMounts, maskedPaths, openCgroups, openSources, planMounts, readonlyPaths } from "./mounts.ts";
+import { enterJoined, openJoined, planNamespaces } from "./namespaces.ts";
+import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs } from "./rootfs.ts";
+import { handOver } from "./supervise.ts";
+import { makeTerminal, useTerminal } from "./terminal.ts";
+
+/** What a launch needs besides the config. All paths are the host's. */
+export interface Plan {
+  spec: Spec;
+  rootfs: Rootfs;
+  /** A directory of ours, on which the root is mounted in the container's mount namespace. */
+  target: string;
+  cgroup: {
+    /** cgroup2 directory for CLONE_INTO_CGROUP. */
+    unified: string | undefined;
+    /** cgroup v1 `cgroup.procs` files to join. */
+    joinFiles: readonly string[];
+    /** What the container sees under its cgroup mount. */
+    mounts: readonly { name: string; path: string }[];
+  };
+  filter: Filter | undefined;
+  lastCapability: number;
+  /** The container's stdio that is a pipe of ours, and so becomes its user's. */
+  ownStdio: readonly number[];
+  /** --init: the descriptor on which the init program's file is open. */
+  init: number | undefined;
+}
+
+/** How a container starts: one straight list, in the kernel's order. */
+export function setUp(plan: Plan): Builder {
+  const { spec } = plan;
+  const { linux, process } = spec;
+  if (!process) throw invalid("process: missing");
+  const namespaces = planNamespaces(spec);
+  const mounts = planMounts(spec.mounts ?? [], linux?.mountLabel);
+  const devices = planDevices(linux?.devices ?? []);
+  const ownDev =
+    mounts.some((m) => m.destination === "/dev" && m.kind === "filesystem") ||
+    !mounts.some((m) => m.destination === "/dev");
+  const p = new Builder();
+
+  // On the host: everything that a host path names is opened here, attached nowhere.
+  p.call("keeper", "prctl", [k.PR_SET_NAME, p.text("inro-keeper"), 0, 0, 0]);
+  const joined = openJoined(p, namespaces);
+  const userns = joined.get("user");
+  if (namespaces.own("user"))
+    throw invalid("linux.namespaces: the user namespace is made by the caller and joined by path");
+  const classic = needsClassicOverlay(plan.rootfs);
+  if (classic && userns) throw invalid("a user namespace with an overlay needs Linux 6.5");
+  const detached = classic ? undefined : detachedRoot(p, plan.rootfs, userns);
+  openSources(p, mounts, userns);
+  const cgroupMounts = openCgroups(p, mounts.some((m) => m.kind === "cgroup") ? plan.cgroup.mounts : []);
+  const bound = userns && ownDev ? openHostDevices(p, devices) : undefined;
+  let cgroup: Slot | undefined;
+  if (plan.cgroup.unified) {
+    cgroup = p.result("cgroup", "cgroup", "openat", [
+      k.AT_FDCWD,
+      p.text(plan.cgroup.unified),
+      k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC,
+      0,
+    ]);
+  }
+  timeOffsets(p, spec);
+  enterJoined(p, joined, "user");
+  enterJoined(p, joined, "others");
+  const child = p.label("container");
+  cloneAndKeep(p, { flags: cloneFlags(p, spec, namespaces.clone), cgroup, child, terminal: process.terminal === true });
+
+  // In the container's namespaces, still on the host's tree.
+  p.place(child);
+  for (const file of plan.cgroup.joinFiles) p.writeFile("cgroup v1", k.AT_FDCWD, file, "0");
+  if (namespaces.newCgroup) p.call("linux.namespaces cgroup", "unshare", [k.CLONE_NEWCGROUP]);
+  p.call("process: a session of its own", "setsid", []);
+  if (process.oomScoreAdj !== undefined) {
+    p.writeFile("process.oomScoreAdj", k.AT_FDCWD, "/proc/self/oom_score_adj", String(process.oomScoreAdj));
+  }
+  if (userns) {
+    const why = "root of the user namespace";
+    p.call(why, "setgroups", [0, 0]);
+    p.call(why, "setresgid", [0, 0, 0]);
+    p.call(why, "setresuid", [0, 0, 0]);
+  }
+  p.call("modes are meant as they are given", "umask", [0]);
+  enterMountNamespace(
+    p,
+    plan.rootfs,
+    detached,
+    ROOT_PROPAGATION[linux?.rootfsPropagation ?? ""] ?? k.MS_PRIVATE,
+    plan.target,
+  );
+  const proc = attachMounts(p, mounts, cgroupMounts);
+  if (ownDev) makeDevices(p, devices, bound);
+  const slave = process.terminal ? terminal(p, spec) : undefined;
+  if (process.cwd !== "/") p.makeDirectory("process.cwd", process.cwd);
+
+  if (namespaces.own("network")) loopbackUp(p);
+  if (spec.hostname) {
+    if (!namespaces.has("uts")) throw invalid("hostname: only with a uts namespace");
+    p.call("hostname", "sethostname", [p.text(spec.hostname), Buffer.byteLength(spec.hostname)]);
+  }
+  if (spec.domainname) {
+    if (!namespaces.has("uts")) throw invalid("domainname: only with a uts namespace");
+    p.call("domainname", "setdomainname", [p.text(spec.domainname), Buffer.byteLength(spec.domainname)]);
+  }
+  for (const [key, value] of Object.entries(linux?.sysctl ?? {})) {
+    if (!/^[\w.\-/]+$/.test(key) || key.includes(".."))
+      throw invalid(`linux.sysctl: ${JSON.stringify(key)} is no name`);
+    if (!proc) throw invalid(`linux.sysctl ${key}: there is no mount of proc on /proc`);
+    // Through proc's own descriptor: no path of the container is in between (CVE-2025-52881).
+    p.writeFile(`linux.sysctl ${key}`, proc, `sys/${key.replaceAll(".", "/")}`, value);
+  }
+  readonlyPaths(p, linux?.readonlyPaths ?? []);
+  maskedPaths(p, linux?.maskedPaths ?? []);
+  for (const m of mounts) {
+    if (m.destination === "/dev" && m.kind === "filesystem" && m.options.set & k.MOUNT_ATTR_RDONLY) {
+      p.setAttributes(m.why, p.inRoot(m.why, "/dev"), { set: k.MOUNT_ATTR_RDONLY });
+    }
+  }
+  if (spec.root?.readonly) p.setAttributes("root.readonly", p.root!, { set: k.MOUNT_ATTR_RDONLY });
+  pivot(p);
+
+  // In the container.
+  if (slave) useTerminal(p, slave);
+  else if (process.user.uid !== 0) {
+    for (const fd of plan.ownStdio)
+      p.call("process.user: its stdio can be opened again", "fchown", [fd, process.user.uid, -1]);
+  }
+  becomeProcess(p, plan, process.cwd);
+  if (plan.init === undefined) execProcess(p, process);
+  else handOver(p, plan.init, process);
+  return p;
+}
+
+/** The end of every launch, of a container and of an exec alike. */
+export function becomeProcess(
+  p: Builder,
+  plan: Pick<Plan, "filter" | "lastCapability" | "init"> & { spec: Pick<Spec, "process"> },
+  cwd: string,
+): void {
+  const process = plan.spec.process!;
+  unblockSignals(p);
+  setLimits(p, process);
+  if (plan.init !== undefined) p.call("--init", "dup3", [plan.init, FD.exit, k.O_CLOEXEC]);
+  closeRest(p, plan.init !== undefined);
+  becomeUserIn(p, plan, cwd);
+}
+
+function closeRest(p: Builder, init: boolean): void {
+  if (!init) return closeAll(p);
+  p.call("only stdio, the report and the init program stay open", "close_range", [FD.exit + 1, 0xffff_ffff, 0]);
+}
+
+function becomeUserIn(
+  p: Builder,
+  plan: Pick<Plan, "filter" | "lastCapability"> & { spec: Pick<Spec, "process"> },
+  cwd: string,
+): void {
+  const process = plan.spec.process!;
+  // As root first, for a directory that the user may not enter; nothing of the host is open any more (CVE-2024-21626).
+  p.call("process.cwd", "chdir", [p.text(cwd)]);
+  becomeUser(p, process, plan.filter, { lastCapability: plan.lastCapability, pdeathsig: SIGKILL });
+}
+
+const SIGKILL = 9;
+
+const ROOT_PROPAGATION: Record<string, number> = {
+  shared: k.MS_SHARED,
+  slave: k.MS_SLAVE,
+  private: k.MS_PRIVATE,
+  unbindable: k.MS_PRIVATE,
+};
+
+/** A new time namespace with offsets is made by unshare(2), since they are written before anybody is in it. */
+function timeOffsets(p: Builder, spec: Spec): void {
+  const offsets = Object.entries(spec.linux?.timeOffsets ?? {});
+  if (offsets.length === 0) return;
+  const lines = offsets.map(([clock, { secs = 0, nanosecs = 0 }]) => `${clock} ${secs} ${nanosecs}\n`).join("");
+  p.call("linux.timeOffsets", "unshare", [k.CLONE_NEWTIME]);
+  p.writeFile("linux.timeOffsets", k.AT_FDCWD, "/proc/self/timens_offsets", lines);
+}
+
+function cloneFlags(_p: Builder, spec: Spec, flags: number): number {
+  return Object.keys(spec.linux?.timeOffsets ?? {}).length > 0 ? flags & ~k.CLONE_NEWTIME : flags;
+}
+
+function loopbackUp(p: Builder): void {
+  const why = "linux.namespaces network: lo up";
+  const socket = p.temporary("socket");
+  p.call(why, "socket", [k.AF_INET, k.SOCK_DGRAM | k.SOCK_CLOEXEC, 0], { into: socket });
+  const request = Buffer.alloc(40);
+  request.write("lo");
+  request.writeUInt16LE(0x41 /* IFF_UP | IFF_RUNNING */, 16);
+  p.call(why, "ioctl", [socket, k.SIOCSIFFLAGS, p.bytes(request, "lo: IFF_UP|IFF_RUNNING")]);
+}
+
+/** The pty comes from the container's own devpts, and shows as /dev/console too. */
+function terminal(p: Builder, spec: Spec): Slot {
+  const why = "process.terminal";
+  const ptmx = p.slot("pty master");
+  p.call(
+    why,
+    "openat2",
+    [
+      p.root!,
+      p.text("/dev/pts/ptmx"),
+      p.how(k.O_RDWR | k.O_NOCTTY | k.O_NONBLOCK, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_SYMLINKS),
+      24,
+    ],
+    { into: ptmx },
+  );
+  const slave = makeTerminal(p, ptmx, FD.consoleFar, spec.process!.consoleSize, spec.process!.user.uid);
+  p.makeFile(why, "/dev/console");
+  const console = p.inRoot(why, "/dev/console");
+  // CVE-2025-52565: the slave itself, by descriptor, is what lands on /dev/console.
+  p.attach(why, p.copyMount(why, slave, "", 0), console);
+  return slave;
+}
