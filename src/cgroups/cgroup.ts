@@ -1,17 +1,29 @@
-import { chownSync, existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
-import { codeOf, conflict, notFound, SysError, unavailable } from "../base/errors.ts";
+import { existsSync } from "node:fs";
+import { codeOf, notFound, SysError, unavailable } from "../base/errors.ts";
 import type { DeviceRule, Resources } from "../spec/oci-runtime.ts";
 import type { Context } from "./controller.ts";
 import { ACCOUNTING, type Accounting, type Placement, place } from "./controllers.ts";
 import { inheritCpuset } from "./cpuset.ts";
 import { attachDevices, writeDevices } from "./devices.ts";
-import { CgroupDirectory, errnoOf } from "./directory.ts";
+import { CgroupDirectory } from "./directory.ts";
 import { freezeUnified, freezeV1 } from "./freezer.ts";
 import type { Hierarchy } from "./hierarchy.ts";
+import { checkUnused, delegate, mkdir, tryRmdir } from "./make.ts";
 import { ancestors, checkCgroupPath } from "./path.ts";
 import { children, processes } from "./processes.ts";
 import { killEach, removeDirectories } from "./remove.ts";
-import { type CgroupStats, cpuV1, cpuV2, ioV1, ioV2, memoryV1, memoryV2, pidsStats, throttlingV1 } from "./stats.ts";
+import {
+  type CgroupStats,
+  cpuV1,
+  cpuV2,
+  ioV1,
+  ioV2,
+  memoryV1,
+  memoryV2,
+  pidsStats,
+  threads,
+  throttlingV1,
+} from "./stats.ts";
 import { enableControllers, writeUnified } from "./unified.ts";
 
 export interface CgroupOptions {
@@ -325,65 +337,4 @@ function context(fresh: boolean, options: CgroupOptions): Context {
       options.warn(message);
     },
   };
-}
-
-/** False where the parent is missing; an existing directory is fine. Adds what it made to `made`. */
-function mkdir(path: string, made: string[]): boolean {
-  try {
-    mkdirSync(path, 0o755);
-    made.push(path);
-    return true;
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === "EEXIST") return true;
-    if (code === "ENOENT") return false;
-    const cause = code === undefined ? undefined : MKDIR_CAUSES[code];
-    throw new SysError("mkdir", path, errnoOf(error), cause);
-  }
-}
-
-const MKDIR_CAUSES: Readonly<Record<string, string>> = {
-  EACCES: "the cgroup above is not delegated to this user",
-  EPERM: "the cgroup above is not delegated to this user",
-  EROFS: "the cgroup file system is mounted read-only",
-  EAGAIN: "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached",
-  ENOSPC: "the kernel is out of cgroup ids: too many cgroups, or removed ones that still hold memory",
-};
-
-/** runtime-spec config-linux.md, "Cgroup ownership" and runtime.md: a cgroup that is in use must not be shared unasked. */
-function checkUnused(directory: CgroupDirectory): void {
-  if (processes(directory.path).length > 0) throw conflict(`cgroup ${directory.path} has processes already`);
-  const frozen = directory.tryRead("cgroup.freeze") === "1" || directory.tryRead("freezer.state") === "FROZEN";
-  if (frozen) throw conflict(`cgroup ${directory.path} is frozen`);
-}
-
-function tryRmdir(path: string): void {
-  try {
-    rmdirSync(path);
-  } catch {
-    // A parent that another cgroup uses by now.
-  }
-}
-
-/** Every process counts its threads in cgroup2, even without the pids controller. */
-function threads(directory: CgroupDirectory): CgroupStats["pids"] {
-  const text = directory.tryRead("cgroup.threads");
-  return text === undefined ? undefined : { current: text === "" ? 0 : text.split("\n").length };
-}
-
-/** Gives the directory and the files that the kernel names for it to `uid`. */
-function delegate(directory: string, uid: number): void {
-  let files = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
-  try {
-    files = readFileSync("/sys/kernel/cgroup/delegate", "utf8").split("\n").filter(Boolean);
-  } catch {
-    // Before Linux 4.15.
-  }
-  for (const file of ["", ...files]) {
-    try {
-      chownSync(`${directory}/${file}`, uid, -1);
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw new SysError("chown", `${directory}/${file}`, errnoOf(error));
-    }
-  }
 }

@@ -15,7 +15,11 @@ interface Request {
 /** Runs the subset of eBPF that the compiler emits, from the encoded bytes. */
 function run(code: Uint8Array, request: Request): number {
   const view = Buffer.from(code);
-  const context = [(request.access << 16) | (request.type === "b" ? DEV_BLOCK : DEV_CHAR), request.major, request.minor];
+  const context = [
+    (request.access << 16) | (request.type === "b" ? DEV_BLOCK : DEV_CHAR),
+    request.major,
+    request.minor,
+  ];
   const r = new Uint32Array(11);
   for (let pc = 0; ; pc++) {
     const at = pc * 8;

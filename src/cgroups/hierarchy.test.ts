@@ -2,8 +2,9 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { detectHierarchy, locate } from "./hierarchy.ts";
+import { cgroupOf, detectHierarchy, locate } from "./hierarchy.ts";
 import { ancestors, checkCgroupPath } from "./path.ts";
+import { limitSupport } from "./support.ts";
 
 const root = mkdtempSync(join(tmpdir(), "inro-cgroups-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -76,21 +77,37 @@ test("a mount over another hides it, and mounts elsewhere do not count", () => {
   expect(() => detectHierarchy(root, line(`${root}-other/pids`, "cgroup", "pids"))).toThrow("no cgroup file system");
 });
 
-test.each([
-  "",
-  "/",
-  "inro/a",
-  "/inro/../a",
-  "/inro/./a",
-  "/inro//a",
-  "/inro/",
-  "/a\nb",
-  "/a\0",
-  `/${"x".repeat(256)}`,
-])("path %j is refused", (path) => expect(() => checkCgroupPath(path)).toThrow("invalid cgroup path"));
+test.each(["", "/", "inro/a", "/inro/../a", "/inro/./a", "/inro//a", "/inro/", "/a\nb", "/a\0", `/${"x".repeat(256)}`])(
+  "path %j is refused",
+  (path) => expect(() => checkCgroupPath(path)).toThrow("invalid cgroup path"),
+);
 
 test("ancestors of a path, without the root and itself", () => {
   expect(checkCgroupPath("/a/b.scope/c:d")).toBe("/a/b.scope/c:d");
   expect(ancestors("/a/b/c")).toEqual(["/a", "/a/b"]);
   expect(ancestors("/a")).toEqual([]);
+});
+
+test.each([
+  ["0::/user.slice/a:b\n", "/user.slice/a:b"],
+  ["9:name=systemd:/s\n4:memory:/m\n0::/u\n", "/u"],
+  ["4:memory:/m\n9:name=systemd:/s\n", "/s"],
+  ["4:cpu,cpuacct:/c\n", "/c"],
+  ["", "/"],
+])("the cgroup in %j is %s", (text, path) => expect(cgroupOf(text)).toBe(path));
+
+test("what can be limited follows from the controllers and the files at the top", () => {
+  const memory = join(root, "memory");
+  mkdirSync(memory, { recursive: true });
+  writeFileSync(join(memory, "memory.oom_control"), "");
+  const v1 = detectHierarchy(root, line(memory, "cgroup", "memory"));
+  expect(limitSupport(v1)).toMatchObject({
+    memory: true,
+    swap: false,
+    oomKillDisable: true,
+    pids: false,
+    cpuQuota: false,
+  });
+  const v2 = detectHierarchy(root, line(cgroup2("two", "cpu pids io"), "cgroup2", "x"));
+  expect(limitSupport(v2)).toMatchObject({ memory: false, cpuQuota: true, pids: true, io: true, devices: true });
 });

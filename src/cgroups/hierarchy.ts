@@ -99,3 +99,16 @@ export function locate(
   const mountpoint = names.v1 === undefined ? undefined : controllers.get(names.v1);
   return mountpoint === undefined || mountpoint === unified ? undefined : { version: 1, mountpoint };
 }
+
+/**
+ * The cgroup2 path of a process by the text of its /proc/<pid>/cgroup (cgroups(7)), in v1 that of its `name=systemd` or
+ * first hierarchy; `/` where there is none. What a relative cgroupsPath is below is the parent of the runtime's own.
+ */
+export function cgroupOf(text: string): string {
+  const lines = text
+    .split("\n")
+    .map((line) => /^(\d+):([^:]*):(\/.*)$/.exec(line))
+    .filter((match) => match !== null);
+  const own = lines.find((m) => m[1] === "0") ?? lines.find((m) => m[2] === "name=systemd") ?? lines[0];
+  return own?.[3] ?? "/";
+}

@@ -127,6 +127,12 @@ export function pidsStats(directory: CgroupDirectory): CgroupStats["pids"] {
   return limit === undefined ? { current } : { current, limit };
 }
 
+/** Every process counts its threads in cgroup2, even without the pids controller. */
+export function threads(directory: CgroupDirectory): CgroupStats["pids"] {
+  const text = directory.tryRead("cgroup.threads");
+  return text === undefined ? undefined : { current: text === "" ? 0 : text.split("\n").length };
+}
+
 export function ioV2(directory: CgroupDirectory): IoStats[] | undefined {
   const text = directory.tryRead("io.stat");
   if (text === undefined) return undefined;

@@ -68,7 +68,9 @@ export async function unknownCommandText(word: string, sub: string | undefined):
   const { nearest } = await import("../base/nearest.ts");
   const group = groups.get(word);
   const path = group && sub !== undefined ? `inro ${word} ${sub}` : `inro ${word}`;
-  const near = group ? nearest(sub ?? "", [...group.entries.keys()]) : nearest(word, [...commands.keys(), ...groups.keys()]);
+  const near = group
+    ? nearest(sub ?? "", [...group.entries.keys()])
+    : nearest(word, [...commands.keys(), ...groups.keys()]);
   const prefix = group ? `inro ${word}` : "inro";
   const hint = near ? ` (did you mean '${prefix} ${near}'?)` : "";
   return `inro: unknown command: ${path}${hint}\n\nRun '${prefix} --help' for more information\n`;

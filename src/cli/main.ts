@@ -1,7 +1,7 @@
-import { ApiError } from "../client/api-error.ts";
 import type { Engine } from "../client/engine.ts";
 import { type Command, type Context, type Doors, ExitError } from "./command.ts";
 import { commands, type Entry, groups } from "./commands.ts";
+import { errorText } from "./error-text.ts";
 import { type Flag, FlagError, parseFlags } from "./flags.ts";
 import { BrokenPipe, stderr, stdout } from "./output.ts";
 
@@ -111,9 +111,7 @@ async function help(words: string[], status: number): Promise<number> {
   }
   const found = find(word, sub === undefined ? [] : [sub]);
   if (!found) return unknown(word, sub === undefined ? [] : [sub]);
-  const text = found.entry
-    ? commandHelp(found.name, found.entry, (await found.entry.load()).command)
-    : groupHelp(word);
+  const text = found.entry ? commandHelp(found.name, found.entry, (await found.entry.load()).command) : groupHelp(word);
   await stdout.write(text);
   return status;
 }
@@ -135,15 +133,8 @@ async function report(error: unknown, argv: string[], debug: boolean): Promise<n
   } else if (error instanceof FlagError) {
     status = 125;
     text = `${error.message}\n\nRun 'inro --help' for more information`;
-  } else if (error instanceof ApiError) text = daemonError(error);
-  else text = error instanceof Error ? error.message : String(error);
+  } else text = errorText(error);
   if (debug && error instanceof Error) text += `\n${error.stack}\n(arguments: ${JSON.stringify(argv)})`;
   if (text) await stderr.line(text).catch(() => {});
   return status;
-}
-
-/** Docker's words for an error that the engine answered. */
-export function daemonError(error: unknown): string {
-  if (error instanceof ApiError) return `Error response from daemon: ${error.message}`;
-  return error instanceof Error ? error.message : String(error);
 }

@@ -49,7 +49,8 @@ async function copyOutput(connection: Hijacked, options: SessionOptions): Promis
     if (options.output === false) continue;
     if (!demultiplexer) await stdout.write(chunk);
     else {
-      for (const { stream, data } of demultiplexer.push(chunk)) await (stream === "stderr" ? stderr : stdout).write(data);
+      for (const { stream, data } of demultiplexer.push(chunk))
+        await (stream === "stderr" ? stderr : stdout).write(data);
     }
   }
   if (demultiplexer && !demultiplexer.complete) throw new Error("the connection to the engine broke off in mid-stream");

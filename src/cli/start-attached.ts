@@ -1,5 +1,6 @@
 import { ApiError, isStatus } from "../client/api-error.ts";
 import type { Engine } from "../client/engine.ts";
+import { errorText } from "./error-text.ts";
 import { stderr } from "./output.ts";
 import { carryStreams, type SessionOptions } from "./session.ts";
 import { catchSignals, endingSignal } from "./signals.ts";
@@ -56,7 +57,10 @@ export async function runAttached(engine: Engine, options: AttachedOptions): Pro
     if (tty) stops.push(followSize((size) => engine.resizeContainer(id, size)));
 
     const interrupted = ending?.status.then((status) => ({ status }));
-    const outcome = await Promise.race([session ?? waiting.result.then(() => "ended" as const), ...(interrupted ? [interrupted] : [])]);
+    const outcome = await Promise.race([
+      session ?? waiting.result.then(() => "ended" as const),
+      ...(interrupted ? [interrupted] : []),
+    ]);
     if (typeof outcome === "object") return outcome.status;
     if (outcome === "detached") {
       await stderr.write("read escape sequence\r\n");
@@ -82,7 +86,7 @@ async function start(engine: Engine, id: string, detachKeys: string | undefined)
 /** Gives a failed start docker's exit status: by the text, else by the state that the engine recorded. */
 export async function startError(engine: Engine, id: string, error: unknown): Promise<Error> {
   if (!(error instanceof ApiError)) return error as Error;
-  const text = `Error response from daemon: ${error.message}`;
+  const text = errorText(error);
   if (/executable file not found|no such file or directory|ENOENT|not found in \$?PATH/i.test(error.message)) {
     return new StartError(text, 127);
   }

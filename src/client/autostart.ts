@@ -45,7 +45,8 @@ export async function startEngine(endpoint: Endpoint, error: unknown, extraArgum
   // It may have lost the race against another engine, which then is about to listen.
   if (await winnerListens(endpoint, directory, outcome === "exited" ? LIMIT_MS / 2 : 0)) return true;
   const line = lastLine(log);
-  const what = outcome === "exited" ? `ended with status ${child.exitCode ?? child.signalCode}` : "is not ready after 10 s";
+  const what =
+    outcome === "exited" ? `ended with status ${child.exitCode ?? child.signalCode}` : "is not ready after 10 s";
   throw unavailable(`start engine: it ${what}${line ? `: ${line}` : ""} (log: ${log})`);
 }
 
@@ -57,7 +58,8 @@ function engineCommand(): string[] {
 }
 
 // What an engine may depend on. Anything else of the first caller's environment must not live on in it.
-const KEPT = /^(PATH|HOME|XDG_[A-Z_]+|TMPDIR|LANG|LC_[A-Z]+|TZ|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|SSL_CERT_(FILE|DIR)|INRO_[A-Z_]+)$/;
+const KEPT =
+  /^(PATH|HOME|XDG_[A-Z_]+|TMPDIR|LANG|LC_[A-Z]+|TZ|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|SSL_CERT_(FILE|DIR)|INRO_[A-Z_]+)$/;
 const DROPPED = new Set(["INRO_HOST", "INRO_READY_FD"]);
 
 function engineEnvironment(env: Record<string, string | undefined>): Record<string, string> {

@@ -4,8 +4,7 @@ import type { Endpoint } from "./endpoint.ts";
 
 /** The Connection of a program that uses the client library on Node. */
 export async function connectNode(endpoint: Endpoint): Promise<Connection> {
-  const options =
-    endpoint.kind === "unix" ? { path: endpoint.path } : { host: endpoint.host, port: endpoint.port };
+  const options = endpoint.kind === "unix" ? { path: endpoint.path } : { host: endpoint.host, port: endpoint.port };
   const socket = connectSocket({ ...options, allowHalfOpen: true });
   await new Promise<void>((resolve, reject) => {
     socket.once("connect", resolve);

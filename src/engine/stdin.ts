@@ -1,6 +1,5 @@
 import { trySys } from "../linux/call.ts";
 import { addressOf } from "../linux/ffi.ts";
-import { close } from "../linux/file.ts";
 
 const EAGAIN = -11;
 const LONGEST_PAUSE_MS = 50;
@@ -14,10 +13,10 @@ export class StdinWriter {
   #last: Promise<void> = Promise.resolve();
   #ended = false;
 
-  /** `own`: the descriptor is closed by {@link end}. A pty's is not: it carries the output too. */
+  /** `close` closes the descriptor. A pty has none: it carries the output too. */
   constructor(
     private readonly fd: number,
-    private readonly own: boolean,
+    private readonly close?: () => void,
   ) {}
 
   get ended(): boolean {
@@ -57,7 +56,7 @@ export class StdinWriter {
     if (this.#closed) return;
     this.#closed = true;
     this.#ended = true;
-    if (this.own) close(this.fd);
+    this.close?.();
   }
   #closed = false;
 }

@@ -13,6 +13,7 @@ export interface StdioEnds {
   readonly stdout?: number | undefined;
   readonly stderr?: number | undefined;
   readonly pty?: number | undefined;
+  closeStdin(): void;
 }
 
 export interface StdioOptions {
@@ -34,6 +35,7 @@ export class Stdio {
   #readers: OutputReader[] = [];
   #stdin: StdinWriter | undefined;
   #stdinWaiters = new Set<() => void>();
+  #ending = false;
 
   constructor(private readonly options: StdioOptions) {}
 
@@ -45,16 +47,17 @@ export class Stdio {
   /** A process runs: reads its output from now on, and lets waiting input through. The ends stay the caller's. */
   connect(ends: StdioEnds): void {
     this.options.log?.begin();
+    this.#ending = false;
     const read = (fd: number | undefined, stream: StreamId) => {
       if (fd !== undefined) this.#readers.push(new OutputReader(fd, (data) => this.#deliver({ stream, data })));
     };
     if (ends.pty !== undefined) {
       read(ends.pty, 1);
-      this.#stdin = new StdinWriter(ends.pty, false);
+      this.#stdin = new StdinWriter(ends.pty);
     } else {
       read(ends.stdout, 1);
       read(ends.stderr, 2);
-      if (ends.stdin !== undefined) this.#stdin = new StdinWriter(ends.stdin, false);
+      if (ends.stdin !== undefined) this.#stdin = new StdinWriter(ends.stdin, () => ends.closeStdin());
     }
     for (const waiter of this.#stdinWaiters) waiter();
     this.#stdinWaiters.clear();
@@ -63,6 +66,9 @@ export class Stdio {
   /** The process has ended: resolves when all its output is in the log and with the clients, whose streams end. */
   async finish(): Promise<void> {
     this.#stdin?.destroy();
+    // What is left fits the pipes, so no client needs to be waited for any more.
+    this.#ending = true;
+    for (const { subscriber } of this.#subscribers) subscriber.makeRoom();
     await Promise.all(this.#readers.map((reader) => reader.drain()));
     this.#readers = [];
     this.#stdin = undefined;
@@ -92,7 +98,7 @@ export class Stdio {
     for (const { subscriber, streams } of this.#subscribers) {
       if (!streams.has(chunk.stream)) continue;
       const room = subscriber.push(chunk);
-      if (room) wait = wait ? Promise.all([wait, room]) : room;
+      if (room && !this.#ending) wait = wait ? Promise.all([wait, room]) : room;
     }
     return wait as Promise<void> | undefined;
   }

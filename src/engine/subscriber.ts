@@ -53,7 +53,7 @@ export class Subscriber implements AsyncIterable<OutputChunk> {
     this.#queue.length = 0;
     this.#queued = 0;
     this.#wake();
-    this.#room();
+    this.makeRoom();
     this.onClose();
   }
 
@@ -63,7 +63,7 @@ export class Subscriber implements AsyncIterable<OutputChunk> {
         const chunk = this.#queue.shift();
         if (chunk !== undefined) {
           this.#queued -= chunk.data.length;
-          if (this.#queued < HIGH_WATER) this.#room();
+          if (this.#queued < HIGH_WATER) this.makeRoom();
           yield chunk;
         } else if (this.#closed || this.#ended) {
           if (this.#error !== undefined && !this.#closed) throw this.#error;
@@ -84,7 +84,8 @@ export class Subscriber implements AsyncIterable<OutputChunk> {
     this.#onData = undefined;
   }
 
-  #room(): void {
+  /** Lets the reader go on, however much is queued. */
+  makeRoom(): void {
     this.#onRoom?.();
     this.#onRoom = undefined;
   }

@@ -9,8 +9,8 @@ interface Flight<T, E> {
 }
 
 /**
- * Work that several callers want at the same time and that is done once: the download of a blob, the unpacking of a
- * layer. `E` is what the work reports while it runs.
+ * Work that several callers want at the same time and that is done once: the arrival of a blob. `E` is what the work
+ * reports while it runs.
  */
 export class Flights<T, E> {
   private readonly flights = new Map<string, Flight<T, E>>();

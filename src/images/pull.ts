@@ -24,7 +24,7 @@ import {
   withDefaultTag,
 } from "./reference.ts";
 import { Slots } from "./slots.ts";
-import type { ImageStore } from "./store.ts";
+import { checkOs, type ImageStore } from "./store.ts";
 
 export interface PullOptions {
   reference: string;
@@ -129,6 +129,7 @@ async function pullReference(
   }
 
   function checkConfig(config: ImageConfig): void {
+    checkOs(config);
     if (satisfies(config, platform, platformText !== undefined)) return;
     throw notFound(
       `image with reference ${familiar(reference)} was found but its platform (${formatPlatform(config)}) does not match the specified platform (${formatPlatform(platform)})`,

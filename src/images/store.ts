@@ -1,13 +1,14 @@
+import { chainId, sha256 } from "../base/digest.ts";
+import { invalid } from "../base/errors.ts";
 import type { ContentStore } from "../content/store.ts";
 import type { Layers } from "../layers/layers.ts";
-import type { Descriptor } from "../spec/oci-image.ts";
-import { sha256 } from "../base/digest.ts";
-import { chainId } from "../base/digest.ts";
-import { invalid } from "../base/errors.ts";
+import { type Descriptor, type ImageConfig, type Manifest, MEDIA } from "../spec/oci-image.ts";
 import { parseImageConfig } from "./config.ts";
+import { tagTarget } from "./find.ts";
 import { Flights } from "./flights.ts";
 import { type Hold, Holds } from "./holds.ts";
-import { type ImageRow, Records } from "./records.ts";
+import type { ImageRow, Records } from "./records.ts";
+import { repositoryName } from "./reference.ts";
 
 /** A layer that is in the content store, before it is unpacked. */
 export interface StoredLayer {
@@ -19,7 +20,6 @@ export interface StoredLayer {
 export class ImageStore {
   readonly holds: Holds;
   readonly downloads = new Flights<void, number>();
-  private readonly unpacking = new Flights<void, number>();
 
   constructor(
     readonly records: Records,
@@ -40,18 +40,15 @@ export class ImageStore {
     const chain = chainId(diffIds.slice(0, index + 1));
     hold.chain(chain);
     if (this.layers.has(chain)) return false;
-    const caller = { signal: options.signal, onEvent: options.onProgress };
-    await this.unpacking.run(chain, caller, async (signal, emit) => {
-      const parents = diffIds.slice(0, index);
-      const source = { path: this.content.path(blob) };
-      await this.layers.apply({ source, parents, diffId: diffIds[index]!, signal, onProgress: emit });
-    });
+    const parents = diffIds.slice(0, index);
+    await this.layers.apply({ source: { path: this.content.path(blob) }, parents, diffId: diffIds[index]!, ...options });
     return true;
   }
 
   /** The row of an image whose blobs and unpacked layers are all there and held. Records nothing. */
   row(configText: string, manifest: Descriptor, blobs: Descriptor[]): Omit<ImageRow, "config"> {
     const config = parseImageConfig(configText);
+    checkOs(config);
     const diffIds = config.rootfs.diff_ids;
     if (diffIds.length !== blobs.length) {
       throw invalid(`image config names ${diffIds.length} layers, the manifest ${blobs.length}`);
@@ -64,4 +61,61 @@ export class ImageStore {
     const created = config.created === undefined ? undefined : new Date(config.created).toISOString();
     return { id: sha256(configText), configText, manifest, size, created: created ?? "0001-01-01T00:00:00Z", layers };
   }
+
+  /** Unpacks and describes an image whose layers are stored and held. Stores config and manifest; records nothing. */
+  async prepare(
+    configText: string,
+    layers: StoredLayer[],
+    hold: Hold,
+    options: { signal: AbortSignal; onProgress?(layer: StoredLayer, bytes: number): void },
+  ): Promise<Omit<ImageRow, "config">> {
+    const config = parseImageConfig(configText);
+    checkOs(config);
+    const diffIds = config.rootfs.diff_ids;
+    if (diffIds.length !== layers.length || diffIds.some((diffId, i) => diffId !== layers[i]!.diffId)) {
+      throw invalid(`image config names ${diffIds.length} layers that are not the ${layers.length} given`);
+    }
+    for (const [index, layer] of layers.entries()) {
+      const onProgress = (bytes: number) => options.onProgress?.(layer, bytes);
+      await this.unpack(diffIds, index, layer.blob.digest, hold, { signal: options.signal, onProgress });
+    }
+    const configBlob = await this.put(configText, hold);
+    const blobs = layers.map((layer) => layer.blob);
+    const manifest: Manifest = {
+      schemaVersion: 2,
+      mediaType: MEDIA.ociManifest,
+      config: { mediaType: MEDIA.ociConfig, ...configBlob },
+      layers: blobs,
+    };
+    const manifestBlob = await this.put(JSON.stringify(manifest), hold);
+    return this.row(configText, { mediaType: MEDIA.ociManifest, ...manifestBlob }, blobs);
+  }
+
+  /** See {@link Images.create}. */
+  async create(options: { config: string; layers: StoredLayer[]; tags?: string[]; signal?: AbortSignal }): Promise<string> {
+    const targets = (options.tags ?? []).map((tag) => tagTarget(tag, undefined));
+    const hold = this.holds.open();
+    try {
+      for (const layer of options.layers) hold.blob(layer.blob.digest);
+      const signal = options.signal ?? new AbortController().signal;
+      const row = await this.prepare(options.config, options.layers, hold, { signal });
+      this.records.transaction(() => {
+        this.records.add(row);
+        for (const target of targets) this.records.setTag(repositoryName(target), target.tag!, row.id);
+      });
+      return row.id;
+    } finally {
+      hold.release();
+    }
+  }
+
+  private put(text: string, hold: Hold): Promise<{ digest: string; size: number }> {
+    hold.blob(sha256(text));
+    return this.content.put(Buffer.from(text));
+  }
+}
+
+/** Throws invalid for an image that no Linux kernel can run. */
+export function checkOs({ os }: ImageConfig): void {
+  if (os !== "linux") throw invalid(`image operating system ${JSON.stringify(os)} cannot be used on this platform`);
 }

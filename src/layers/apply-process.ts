@@ -44,4 +44,9 @@ function send(message: ApplyMessage): void {
   writeSync(1, `${JSON.stringify(message)}\n`);
 }
 
-if (import.meta.main) process.exitCode = await applyMain(process.argv[2] ?? "");
+// No top-level await: the single binary is compiled to bytecode, which has none.
+if (import.meta.main) {
+  applyMain(process.argv[2] ?? "").then((code) => {
+    process.exitCode = code;
+  });
+}

@@ -31,7 +31,10 @@ export async function applyLayer(request: ApplyRequest, onProgress?: (bytes: num
   const unpacker = new Unpacker(request.target, request.lowers);
   try {
     let taken = 0;
-    const count = (bytes: number) => onProgress?.((taken += bytes));
+    const count = (bytes: number) => {
+      taken += bytes;
+      onProgress?.(taken);
+    };
     for await (const chunk of decompress(readFileChunks(request.source), count)) {
       hash.update(chunk);
       for (const event of parser.push(chunk)) {

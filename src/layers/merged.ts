@@ -135,9 +135,25 @@ export class MergedTree {
       }));
   }
 
+  /** The names in one layer's directory, whiteouts among them, in no order; none where it has vanished. */
+  listRaw(layer: number, path: readonly Component[]): { name: Component; stat: Stat }[] {
+    const fd = this.tryOpen(layer, path, k.O_RDONLY | k.O_DIRECTORY);
+    if (fd === undefined) return [];
+    try {
+      const files: { name: Component; stat: Stat }[] = [];
+      for (const { name } of readdir(fd)) {
+        const stat = tryStat(fd, name);
+        if (stat) files.push({ name: name.toString("latin1"), stat });
+      }
+      return files;
+    } finally {
+      close(fd);
+    }
+  }
+
   /** Whether this directory of one layer hides what is below it. */
   opaque(layer: number, path: readonly Component[]): boolean {
-    const fd = this.tryOpen(layer, path, k.O_RDONLY | k.O_DIRECTORY);
+    const fd = this.tryOpen(layer, path, k.O_PATH | k.O_DIRECTORY);
     if (fd === undefined) return false;
     try {
       return isOpaque(fd);

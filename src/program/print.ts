@@ -26,7 +26,7 @@ export function describe(program: Program): Step[] {
   const labels = labelsOf(program);
   const stores = new Map<Data, Map<number, Slot>>();
   return program.rows.map((row, i) => {
-    const args = row.kind === "call" ? row.args.map((arg, n) => showArgument(row.call, n, arg, stores)) : [];
+    const args = row.kind === "call" ? row.args.map((_, n) => showArgument(row.call, row.args, n, stores)) : [];
     const step: Step = {
       step: i + 1,
       total: program.rows.length,
@@ -125,7 +125,7 @@ function objectText(row: CallRow, index: number): string {
   if (operand instanceof Data) return plain(textOf(operand) ?? operand.shown);
   if (operand instanceof Offset) return plain(operand.data.shown);
   if (operand === undefined || typeof kind !== "object") return "";
-  return showArgument(row.call, index, operand, new Map());
+  return showArgument(row.call, row.args, index, new Map());
 }
 
 /** A table of step, call and cause, in lines of at most `width` characters where the words allow it. */

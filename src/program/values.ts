@@ -40,19 +40,16 @@ function bitCount(value: bigint): number {
 }
 
 function showFlags(value: bigint, flags: Flags["flags"]): string {
-  const names: string[] = [];
   let rest = BigInt.asUintN(64, value);
+  const found: [name: string, bits: bigint][] = [];
+  const all = Object.entries(flags).map(([name, bits]) => [name, BigInt(bits)] as const);
   // Flags of several bits first: O_TMPFILE holds O_DIRECTORY.
-  const byWidth = Object.entries(flags)
-    .map(([name, bits]) => ({ name, bits: BigInt(bits) }))
-    .filter(({ bits }) => bits !== 0n)
-    .sort((a, b) => bitCount(b.bits) - bitCount(a.bits));
-  for (const { name, bits } of byWidth) {
-    if ((rest & bits) === bits) {
-      names.push(name);
-      rest &= ~bits;
-    }
+  for (const [name, bits] of all.toSorted((a, b) => bitCount(b[1]) - bitCount(a[1]))) {
+    if (bits === 0n || (rest & bits) !== bits) continue;
+    found.push([name, bits]);
+    rest &= ~bits;
   }
+  const names = found.sort((a, b) => (a[1] < b[1] ? -1 : 1)).map(([name]) => name);
   if (rest !== 0n || names.length === 0) names.push(rest === 0n ? "0" : hex(rest));
   return names.join("|");
 }
@@ -121,6 +118,12 @@ const cloneFlags: Flags = {
     ...SIGNATURES.unshare[0][1].flags,
   },
 };
+/** clone(2) has the exit signal in the lowest byte. */
+function showCloneFlags(value: bigint): string {
+  const signal = showNumber(value & 0xffn, "signal");
+  const flags = value & ~0xffn;
+  return flags === 0n ? signal : `${showFlags(flags, cloneFlags.flags)}|${signal}`;
+}
 const RESOLVE: Flags = {
   flags: {
     RESOLVE_NO_XDEV: k.RESOLVE_NO_XDEV,
@@ -205,8 +208,9 @@ export function showPlace(operand: Operand): string {
   return String(operand);
 }
 
-/** Argument number `index` of `call`, as its parameter says. */
-export function showArgument(call: SyscallName, index: number, operand: Operand, stores: Stores): string {
+/** `args[index]` of `call`, as its parameter says. */
+export function showArgument(call: SyscallName, args: readonly Operand[], index: number, stores: Stores): string {
+  const operand = args[index]!;
   const param: Param | undefined = SIGNATURES[call][index];
   if (operand instanceof Data && param) {
     const fields = STRUCTS[call]?.[param[0]];
@@ -215,5 +219,7 @@ export function showArgument(call: SyscallName, index: number, operand: Operand,
   if (typeof operand === "object") return showPlace(operand);
   const value = BigInt(operand);
   if (call === "openat" && index === 2) return showOpenFlags(value);
+  if (call === "prctl" && index === 1 && args[0] === k.PR_SET_PDEATHSIG) return showNumber(value, "signal");
+  if (call === "clone" && index === 0) return showCloneFlags(value);
   return showNumber(value, param?.[1] ?? "int");
 }

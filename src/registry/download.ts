@@ -28,15 +28,17 @@ export async function download(options: DownloadOptions): Promise<void> {
   const { repositories, patience, signal } = options;
   let source = 0;
   let fruitless = 0;
+  let best = 0;
   for (let tries = 1; ; tries++) {
-    const attempt = { gained: 0, resumed: false };
+    const attempt = { reached: 0, resumed: false };
     try {
       await attemptDownload(repositories[source]!, options, attempt);
       return;
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof Mismatch && attempt.resumed) continue;
-      fruitless = attempt.gained > 0 ? 1 : fruitless + 1;
+      fruitless = attempt.reached > best ? 1 : fruitless + 1;
+      best = Math.max(best, attempt.reached);
       const spent = !isWorthRetrying(error) || fruitless >= patience.attempts || tries >= MAX_TRIES;
       if (!spent) {
         const asked = error instanceof RegistryError ? error.retryAfter : undefined;
@@ -56,7 +58,7 @@ class Mismatch extends InroError {}
 async function attemptDownload(
   repository: Repository,
   { descriptor: { digest, size }, content, signal, onProgress }: DownloadOptions,
-  attempt: { gained: number; resumed: boolean },
+  attempt: { reached: number; resumed: boolean },
 ): Promise<void> {
   const writer = await content.writer({ digest, size });
   let state: "partial" | "wrong" | "committed" = "partial";
@@ -86,7 +88,7 @@ async function receive(
   digest: string,
   size: number,
   signal: AbortSignal,
-  attempt: { gained: number },
+  attempt: { reached: number },
   onProgress: DownloadOptions["onProgress"],
 ): Promise<void> {
   const start = writer.offset;
@@ -101,7 +103,7 @@ async function receive(
     current += chunk.length;
     if (current > size) throw new Mismatch("invalid", `blob ${digest} is larger than the ${size} bytes its manifest says`);
     await writer.write(chunk);
-    attempt.gained = Math.max(attempt.gained, current - start);
+    attempt.reached = current;
     onProgress?.(current);
   }
   if (current < size) throw new Short(`blob ${digest} ended after ${current} of ${size} bytes`);

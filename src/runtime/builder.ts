@@ -18,6 +18,7 @@ export const FD = {
   exitFar: 11,
   target: 12,
   free: 13,
+  trace: 14,
 } as const;
 
 /** Rows that many parts of a launch share. */

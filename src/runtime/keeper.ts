@@ -53,7 +53,8 @@ export function cloneAndKeep(
   p.call("keeper: waits", "wait4", [pid, status, 0, 0]);
   p.call("keeper: the status survives it", "write", [FD.status, status, 8]);
   p.call("keeper: tells the engine", "write", [FD.exit, status, 8], { ignore: "all" });
-  p.call("keeper: holds the output until it is read", "ppoll", [0, 0, 0, 0, 0]);
+  p.call("keeper: holds the output until it is read", "ppoll", [0, 0, 0, 0, 0], { ignore: "all" });
+  p.exit("keeper: no further", status);
 }
 
 /** Where the keeper finds the terminal: descriptor 0 is the lowest free when it arrives. */

@@ -2,7 +2,6 @@ import { existsSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Cgroup } from "../cgroups/cgroup.ts";
 import { NATIVE_ABI, trySys } from "../linux/call.ts";
-import { lastCapability } from "../linux/capability.ts";
 import * as k from "../linux/constants.ts";
 import { close } from "../linux/file.ts";
 import {
@@ -19,6 +18,8 @@ import {
 } from "../linux/process.ts";
 import { encode } from "../program/elf.ts";
 import type { Program } from "../program/ir.ts";
+import { type RowTime, readTrace, traced } from "../program/trace.ts";
+import { lastCapability } from "../security/capabilities.ts";
 import { compileFilter } from "../security/seccomp/compile.ts";
 import type { Process, Spec } from "../spec/oci-runtime.ts";
 import { FD } from "./builder.ts";
@@ -38,7 +39,7 @@ export interface LaunchRequest {
   id: string;
   spec: Spec;
   rootfs: Rootfs;
-  cgroup: Cgroup;
+  cgroup: Pick<Cgroup, "unifiedDir" | "joinFiles" | "paths">;
   /** An existing directory of this container's, mode 0700: the status file, and the mount point of its root. */
   runDir: string;
   /** A pipe on the container's stdin; else /dev/null. */
@@ -76,13 +77,39 @@ function planOf(request: Omit<LaunchRequest, "stdin">, ownStdio: readonly number
  * leaves nothing behind and is a {@link LaunchError}. The result owns its descriptors until `release()`.
  */
 export async function launch(request: LaunchRequest): Promise<Running> {
+  return (await launchTraced(request, false)).running;
+}
+
+/** What a traced launch took: the microseconds of each row that reported, by index in `program.rows`. */
+export interface Trace {
+  program: Program;
+  steps: Promise<RowTime[]>;
+}
+
+/** As {@link launch}; with `trace`, every row is timed. `steps` resolves when the container's command runs. */
+export async function launchTraced(
+  request: LaunchRequest,
+  trace = true,
+): Promise<{ running: Running; trace: Trace | undefined }> {
   // A volatile overlay marks its work directory, and is refused a second time while the mark is there.
   if (request.rootfs.kind === "overlay")
     rmSync(join(request.rootfs.work, "work", "incompat"), { recursive: true, force: true });
   const tty = request.spec.process?.terminal === true;
   const program = launchProgram(request, tty ? [] : request.stdin ? [0, 1, 2] : [1, 2]);
   const init = request.init ? superviseProgram(request.spec.process!) : undefined;
-  return await start(program, { ...request, tty, init });
+  if (!trace) return { running: await start(program, { ...request, tty, init }), trace: undefined };
+  const timed = traced(program, FD.trace);
+  const [records, far] = pipe();
+  const bytes = readAll(records).finally(() => close(records));
+  const original = { fd: far, original: program, rowOf: (row: number) => timed.originOf(row) };
+  const running = await start(timed, { ...request, tty, init, trace: original });
+  return { running, trace: { program, steps: bytes.then(readTrace) } };
+}
+
+async function readAll(fd: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of Bun.file(fd).stream()) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 export interface ExecRequest {
@@ -115,10 +142,17 @@ const machine = NATIVE_ABI === "aarch64" ? "aarch64" : "x86_64";
 /** Pipes of 1 MiB carry a flood with few wake-ups; where the limit is lower, the default stays. */
 const PIPE_SIZE = 1 << 20;
 
-async function start(
-  program: Program,
-  options: { runDir: string; tty: boolean; stdin: boolean; keepStdin?: boolean; init: Program | undefined },
-): Promise<Running> {
+interface StartOptions {
+  runDir: string;
+  tty: boolean;
+  stdin: boolean;
+  keepStdin?: boolean;
+  init: Program | undefined;
+  /** With a traced program: its pipe, which is closed here, and the program that failures are told of. */
+  trace?: { fd: number; original: Program; rowOf(row: number): number };
+}
+
+async function start(program: Program, options: StartOptions): Promise<Running> {
   const { runDir, tty } = options;
   const theirs: number[] = [];
   const ours: number[] = [];
@@ -175,6 +209,7 @@ async function start(
     fds.push([exitOurs, FD.exitFar]);
     give(exitFar, FD.exit);
     give(openSync(join(runDir, STATUS_FILE), "w", 0o600), FD.status);
+    if (options.trace) give(options.trace.fd, FD.trace);
     if (options.init) give(sealedExecutable("docker-init", encode(options.init, machine)), FD.free);
 
     const keeper = spawn({
@@ -189,7 +224,10 @@ async function start(
     ours.splice(ours.indexOf(report), 1);
     if (failure || pid === undefined) {
       killAndReap(keeper, keeperFd);
-      throw launchError(failure?.inInit && options.init ? options.init : program, failure);
+      if (failure?.inInit && options.init) throw launchError(options.init, failure);
+      const { trace } = options;
+      if (trace && failure) throw launchError(trace.original, { ...failure, row: trace.rowOf(failure.row) });
+      throw launchError(program, failure);
     }
     const pty = tty ? keep(pidfdGetfd(keeperFd, KEPT_PTY)) : undefined;
     ours.length = 0;
@@ -208,9 +246,7 @@ function growPipe(fd: number): void {
 
 /** Reads the launch's report to its end (keeper.ts has the protocol). The first failure is the one that counts. */
 async function readReport(fd: number): Promise<{ pid: number | undefined; failure: Failure | undefined }> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of Bun.file(fd).stream()) chunks.push(chunk);
-  const records = Buffer.concat(chunks);
+  const records = await readAll(fd);
   let pid: number | undefined;
   let failure: Failure | undefined;
   let inInit = false;

@@ -92,11 +92,11 @@ export function needsClassicOverlay(rootfs: Rootfs): boolean {
 }
 
 export function classicOverlay(p: Builder, rootfs: Rootfs & { kind: "overlay" }, target: string): void {
-  const escape = (path: string) => path.replace(/[\\:,]/g, "\\$&");
+  const escaped = (path: string) => path.replace(/[\\:,]/g, "\\$&");
   const options = [
-    `lowerdir=${rootfs.lower.map(escape).join(":")}`,
-    `upperdir=${escape(rootfs.upper)}`,
-    `workdir=${escape(rootfs.work)}`,
+    `lowerdir=${rootfs.lower.map(escaped).join(":")}`,
+    `upperdir=${escaped(rootfs.upper)}`,
+    `workdir=${escaped(rootfs.work)}`,
     ...(rootfs.volatile ? ["volatile"] : []),
   ].join(",");
   if (Buffer.byteLength(options) > MOUNT_DATA_MAX) {

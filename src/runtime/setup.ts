@@ -150,22 +150,11 @@ export function becomeProcess(
   const process = plan.spec.process!;
   unblockSignals(p);
   setLimits(p, process);
-  if (plan.init !== undefined) p.call("--init", "dup3", [plan.init, FD.exit, k.O_CLOEXEC]);
-  closeRest(p, plan.init !== undefined);
-  becomeUserIn(p, plan, cwd);
-}
-
-function closeRest(p: Builder, init: boolean): void {
-  if (!init) return closeAll(p);
-  p.call("only stdio, the report and the init program stay open", "close_range", [FD.exit + 1, 0xffff_ffff, 0]);
-}
-
-function becomeUserIn(
-  p: Builder,
-  plan: Pick<Plan, "filter" | "lastCapability"> & { spec: Pick<Spec, "process"> },
-  cwd: string,
-): void {
-  const process = plan.spec.process!;
+  if (plan.init === undefined) closeAll(p);
+  else {
+    p.call("--init", "dup3", [plan.init, FD.exit, k.O_CLOEXEC]);
+    p.call("only stdio, the report and the init program stay open", "close_range", [FD.exit + 1, 0xffff_ffff, 0]);
+  }
   // As root first, for a directory that the user may not enter; nothing of the host is open any more (CVE-2024-21626).
   p.call("process.cwd", "chdir", [p.text(cwd)]);
   becomeUser(p, process, plan.filter, { lastCapability: plan.lastCapability, pdeathsig: SIGKILL });

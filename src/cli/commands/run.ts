@@ -4,7 +4,7 @@ import type { CreateRequest } from "../../spec/docker-api.ts";
 import { type Command, type Context, ExitError } from "../command.ts";
 import { createBody } from "../create/body.ts";
 import { runFlags } from "../create/flags.ts";
-import { daemonError } from "../main.ts";
+import { errorText } from "../error-text.ts";
 import { BrokenPipe, stderr, stdout } from "../output.ts";
 import { runAttached, StartError, startError } from "../start-attached.ts";
 import { isTerminal, terminalSize } from "../terminal.ts";
@@ -31,7 +31,7 @@ command cannot be executed, 127 when it is not found.`,
     } catch (error) {
       if (error instanceof ExitError || error instanceof BrokenPipe) throw error;
       const status = error instanceof StartError ? error.exitCode : 125;
-      throw new ExitError(status, `inro: ${daemonError(error)}\n\nRun 'inro run --help' for more information`);
+      throw new ExitError(status, `inro: ${errorText(error)}\n\nRun 'inro run --help' for more information`);
     }
   },
 };
@@ -76,7 +76,11 @@ async function runContainer({ options, args, engine }: Context): Promise<number>
  * Creates a container, pulling its image first where --pull wants that or the engine has none. Warnings go to stderr,
  * the id into --cidfile. Gives the id.
  */
-export async function createContainer(engine: Engine, options: Context["options"], body: CreateRequest): Promise<string> {
+export async function createContainer(
+  engine: Engine,
+  options: Context["options"],
+  body: CreateRequest,
+): Promise<string> {
   const policy = options.string("pull") || "missing";
   if (!["always", "missing", "never"].includes(policy)) {
     throw new ExitError(125, `invalid pull option: '${policy}': must be one of "always", "missing" or "never"`);
@@ -84,7 +88,8 @@ export async function createContainer(engine: Engine, options: Context["options"
   const platform = options.string("platform") || process.env["DOCKER_DEFAULT_PLATFORM"] || undefined;
   const cidfile = options.string("cidfile");
   if (cidfile !== "") await (await import("../cidfile.ts")).refuseExisting(cidfile);
-  const pull = async () => (await import("../pull.ts")).pullImage(engine, body.Image!, platform, options.bool("quiet"), stderr);
+  const pull = async () =>
+    (await import("../pull.ts")).pullImage(engine, body.Image!, platform, options.bool("quiet"), stderr);
   const create = () => engine.createContainer(body, { name: options.string("name") || undefined, platform });
 
   if (policy === "always") await pull();

@@ -131,6 +131,9 @@ function checkModes(options: Options): void {
   if (options.has("cgroupns") && !/^(host|private|)$/.test(options.string("cgroupns"))) {
     fail("--cgroupns: invalid CGROUP mode");
   }
+  if (options.has("userns") && !/^(host|private|auto|)$/.test(options.string("userns"))) {
+    fail("--userns: invalid USER mode");
+  }
   const policy = options.string("restart").split(":")[0];
   if (options.bool("rm") && policy !== "" && policy !== "no") {
     fail("conflicting options: cannot specify both --restart and --rm");

@@ -9,7 +9,7 @@ export function parseDevice(text: string): DeviceMapping {
   const [host, second, third] = parts;
   const isMode = (word: string) => /^(?!.*(.).*\1)[rwm]{1,3}$/.test(word);
   if (parts.length > 3 || parts.some((part) => part === "")) {
-    throw new ExitError(125, `invalid device specification: ${text}`);
+    throw new ExitError(125, `bad format for path: ${text}`);
   }
   let path = host!;
   let mode = "rwm";
@@ -20,7 +20,7 @@ export function parseDevice(text: string): DeviceMapping {
     if (isMode(second)) mode = second;
     else path = second;
   }
-  if (!isMode(mode)) throw new ExitError(125, `invalid device mode: ${mode}`);
+  if (!isMode(mode)) throw new ExitError(125, `bad mode specified: ${mode}`);
   return { PathOnHost: host!, PathInContainer: path, CgroupPermissions: mode };
 }
 
@@ -32,7 +32,11 @@ export function parseDeviceRule(text: string): string {
 
 /** `PATH:RATE` in bytes per second, with a unit. */
 export function parseThrottleBytes(text: string): ThrottlePath {
-  return throttle(text, "[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb", parseBytes);
+  return throttle(
+    text,
+    "[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb",
+    parseBytes,
+  );
 }
 
 /** `PATH:RATE` in operations per second. */
@@ -64,7 +68,9 @@ export function parseUlimit(text: string): Ulimit {
   const values = text.slice(equals + 1).split(":");
   if (!LIMITS.has(name)) throw new Error(`invalid ulimit type: ${name}`);
   if (values.length > 2) {
-    throw new Error(`too many limit value arguments - ${text.slice(equals + 1)}, can only have up to two, \`soft[:hard]\``);
+    throw new Error(
+      `too many limit value arguments - ${text.slice(equals + 1)}, can only have up to two, \`soft[:hard]\``,
+    );
   }
   const [soft, hard] = values.map((value) => parseInteger(value));
   const upper = hard ?? soft!;

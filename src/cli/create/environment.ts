@@ -8,16 +8,22 @@ export function parseEnv(text: string): string {
 }
 
 /**
- * The environment of --env-file and -e, files first. `NAME` alone takes the caller's value and is left out when the
- * caller has none.
+ * The environment of --env-file and -e, files first; a name given again keeps its place and takes the later value.
+ * `NAME` alone takes the caller's value. When the caller has none, a file's line is left out, while `-e NAME` stays: the
+ * engine then removes the variable that the image sets.
  */
 export function environment(files: readonly string[], given: readonly string[], env = process.env): string[] {
-  const lines = files.flatMap((path) => keyValueFile(path, "environment"));
-  return [...lines, ...given].flatMap((line) => {
-    if (line.includes("=")) return [line];
-    const value = env[line];
-    return value === undefined ? [] : [`${line}=${value}`];
-  });
+  const merged = new Map<string, string>();
+  const add = (line: string, keep: boolean) => {
+    const equals = line.indexOf("=");
+    const name = equals < 0 ? line : line.slice(0, equals);
+    const value = equals < 0 ? env[line] : line.slice(equals + 1);
+    if (value !== undefined) merged.set(name, `${name}=${value}`);
+    else if (keep) merged.set(name, name);
+  };
+  for (const path of files) for (const line of keyValueFile(path, "env")) add(line, false);
+  for (const line of given) add(line, true);
+  return [...merged.values()];
 }
 
 /** Labels of --label-file and -l, later ones winning; `NAME` alone has the value "". */
@@ -53,9 +59,9 @@ function keyValueFile(path: string, what: string): string[] {
     if (line === "" || line.startsWith("#")) continue;
     const equals = line.indexOf("=");
     const name = equals < 0 ? line : line.slice(0, equals);
-    if (name === "") throw new ExitError(125, `poorly formatted ${what}: no variable name on line '${line}'`);
+    if (name === "") throw new ExitError(125, `invalid ${what} file (${path}): no variable name on line '${line}'`);
     if (/\s/.test(name)) {
-      throw new ExitError(125, `poorly formatted ${what}: variable '${name}' contains whitespaces`);
+      throw new ExitError(125, `invalid ${what} file (${path}): variable '${name}' contains whitespaces`);
     }
     lines.push(line);
   }

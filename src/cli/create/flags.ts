@@ -1,8 +1,8 @@
-import type { Flag } from "../flags.ts";
+import { type Flag, parseInteger } from "../flags.ts";
 import { parseDeviceRule, parseThrottleBytes, parseThrottleOperations, parseUlimit } from "./devices.ts";
 import { parseEnv } from "./environment.ts";
 import { parseMount } from "./mounts.ts";
-import { parseSysctl } from "./security.ts";
+import { parseCapability, parseSysctl } from "./security.ts";
 import { parseBytes, parseCpus, parseSwapBytes } from "./sizes.ts";
 
 const bytes = { type: "string", value: "bytes", parse: parseBytes } as const;
@@ -15,6 +15,12 @@ function parseStream(text: string): string {
   const stream = text.toLowerCase();
   if (!["stdin", "stdout", "stderr"].includes(stream)) throw new Error("valid streams are STDIN, STDOUT and STDERR");
   return stream;
+}
+
+function parseWeight(text: string): number {
+  const weight = parseInteger(text, true);
+  if (weight > 0xffff) throw new Error(`strconv.ParseUint: parsing ${JSON.stringify(text)}: value out of range`);
+  return weight;
 }
 
 function parsePair(text: string): string {
@@ -34,9 +40,14 @@ export const createFlags: readonly Flag[] = [
     choices: ["stdin", "stdout", "stderr"],
     help: "Attach to stdin, stdout or stderr",
   },
-  { name: "blkio-weight", type: "uint", help: "Share of block I/O, 10 to 1000, or 0 for the default" },
-  { name: "cap-add", ...list, help: "Add a capability, or ALL" },
-  { name: "cap-drop", ...list, help: "Drop a capability, or ALL" },
+  {
+    name: "blkio-weight",
+    type: "uint",
+    parse: parseWeight,
+    help: "Share of block I/O, 10 to 1000, or 0 for the default",
+  },
+  { name: "cap-add", ...list, parse: parseCapability, help: "Add a capability, or ALL" },
+  { name: "cap-drop", ...list, parse: parseCapability, help: "Drop a capability, or ALL" },
   { name: "cgroup-parent", ...string, help: "Cgroup below which the container's is made" },
   { name: "cgroupns", ...string, choices: ["host", "private"], help: "Cgroup namespace: host or private" },
   { name: "cidfile", ...string, help: "Write the container's id to this new file" },

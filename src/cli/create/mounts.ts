@@ -124,10 +124,9 @@ export function parseMount(text: string): MountRequest {
     if (flag && !["readonly", "ro", "volume-nocopy", "bind-nonrecursive"].includes(key)) {
       throw new Error(`invalid field '${field}' must be a key=value pair`);
     }
-    if (key !== key.trim()) throw new Error(`invalid option '${key}' in '${field}': option should not have whitespace`);
     const value = flag ? "true" : field.slice(equals + 1);
     const setter = Object.hasOwn(keys, key) ? keys[key] : undefined;
-    if (!setter) throw new Error(`unknown option '${key}' in '${field}'`);
+    if (!setter) throw new Error(`unexpected key '${key}' in '${field}'`);
     if (value === "") throw new Error(`invalid value for '${key}': value is empty`);
     setter(mount, value, key);
   }
@@ -139,7 +138,8 @@ function check(mount: Mount): void {
   if (mount.Target === "") throw new Error("target is required");
   for (const kind of ["volume", "bind", "tmpfs"] as const) {
     const options = { volume: mount.VolumeOptions, bind: mount.BindOptions, tmpfs: mount.TmpfsOptions }[kind];
-    if (options && mount.Type !== kind) throw new Error(`cannot mix '${kind}-*' options with mount type '${mount.Type}'`);
+    if (options && mount.Type !== kind)
+      throw new Error(`cannot mix '${kind}-*' options with mount type '${mount.Type}'`);
   }
   if (mount.BindOptions?.ReadOnlyNonRecursive && !mount.ReadOnly) {
     throw new Error("option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction");

@@ -12,7 +12,7 @@ export function securityOptions(values: readonly string[]): { options: string[];
     const separator = value.includes("=") ? "=" : ":";
     const at = value.indexOf(separator);
     if (at < 0 && value !== "no-new-privileges") {
-      throw new ExitError(125, `invalid --security-opt: ${JSON.stringify(value)}`);
+      throw new ExitError(125, `Invalid --security-opt: ${JSON.stringify(value)}`);
     }
     const key = at < 0 ? value : value.slice(0, at);
     const argument = at < 0 ? "" : value.slice(at + 1);
@@ -41,7 +41,9 @@ function readProfile(path: string): string {
 }
 
 const SYSCTLS = new Set(
-  ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"].map((name) => `kernel.${name}`),
+  ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"].map(
+    (name) => `kernel.${name}`,
+  ),
 );
 
 /** `KEY=VALUE` of --sysctl; only what belongs to a namespace can be set. */
@@ -52,4 +54,10 @@ export function parseSysctl(text: string): string {
     throw new Error(`sysctl '${text}' is not allowed`);
   }
   return text;
+}
+
+/** `net_admin` as `CAP_NET_ADMIN`; ALL stays. The engine knows which exist. */
+export function parseCapability(text: string): string {
+  const name = text.toUpperCase();
+  return name === "ALL" || name.startsWith("CAP_") ? name : `CAP_${name}`;
 }

@@ -8,6 +8,8 @@ export type Check<T> = (value: unknown, at: string) => T;
 
 /** The kernel takes no single argument or variable beyond this (MAX_ARG_STRLEN, execve(2)). */
 const MAX_TEXT = 128 * 1024;
+/** Labels hold whole documents; so do security options (a seccomp profile). */
+const MAX_DOCUMENT = 4 * 1024 * 1024;
 const MAX_ENTRIES = 10_000;
 
 function kind(value: unknown): string {
@@ -25,12 +27,17 @@ export const boolean: Check<boolean> = (value, at) => {
   return value;
 };
 
-export const text: Check<string> = (value, at) => {
-  if (typeof value !== "string") throw mismatch(at, "a string", value);
-  if (value.length > MAX_TEXT) throw invalid(`${at}: longer than ${MAX_TEXT} characters`);
-  if (value.includes("\0")) throw invalid(`${at}: contains a NUL byte`);
-  return value;
-};
+function bounded(limit: number): Check<string> {
+  return (value, at) => {
+    if (typeof value !== "string") throw mismatch(at, "a string", value);
+    if (value.length > limit) throw invalid(`${at}: longer than ${limit} characters`);
+    if (value.includes("\0")) throw invalid(`${at}: contains a NUL byte`);
+    return value;
+  };
+}
+
+export const text = bounded(MAX_TEXT);
+export const longText = bounded(MAX_DOCUMENT);
 
 /** A whole number that a double holds exactly. */
 export const integer: Check<number> = (value, at) => {

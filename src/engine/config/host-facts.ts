@@ -111,9 +111,10 @@ export function hostFacts(): HostFacts {
     seccomp: /^Seccomp:/m.test(status),
     timeNamespace: existsSync("/proc/self/ns/time"),
     swapLimit: v2 || existsSync(`${root}/memory/memory.memsw.limit_in_bytes`),
+    // No weight file is in the root group itself; io.cost is, where weights work without BFQ.
     blkioWeight: v2
-      ? anyBelow(root, "io.weight") || anyBelow(root, "io.bfq.weight")
-      : existsSync(`${root}/blkio/blkio.weight`) || existsSync(`${root}/blkio/blkio.bfq.weight`),
+      ? existsSync(`${root}/io.cost.qos`) || anyBelow(root, "io.bfq.weight")
+      : anyBelow(`${root}/blkio`, "blkio.weight") || anyBelow(`${root}/blkio`, "blkio.bfq.weight"),
   };
   return known;
 }

@@ -11,7 +11,7 @@ const key = (variable: string) => variable.split("=", 1)[0];
 /** The image's part, checked as strictly as a request: it comes from whoever built the image. */
 function checkImage(image: NonNullable<ImageConfig["config"]>): ContainerConfig {
   try {
-    const checked = containerConfig(image, "");
+    const checked = containerConfig(image, "config");
     if (checked.User !== undefined) checkUser(checked.User);
     if (checked.WorkingDir) checkWorkingDir(checked.WorkingDir);
     for (const variable of checked.Env ?? []) {
@@ -69,6 +69,12 @@ export function mergeImage(config: ContainerConfig, image: ImageConfig["config"]
     if (Object.keys(both).length > 0) merged[name] = both;
     else delete merged[name];
   }
-  if (from.Healthcheck) merged.Healthcheck = { ...from.Healthcheck, ...config.Healthcheck };
+  if (from.Healthcheck) {
+    // In a health check zero means inherited.
+    const own = Object.entries(config.Healthcheck ?? {}).filter(([, value]) =>
+      Array.isArray(value) ? has(value) : value,
+    );
+    merged.Healthcheck = { ...from.Healthcheck, ...Object.fromEntries(own) };
+  }
   return merged;
 }

@@ -2,13 +2,13 @@ import { invalid } from "../../base/errors.ts";
 import type { Linux, NamespaceType } from "../../spec/oci-runtime.ts";
 import type { Modes } from "./modes.ts";
 
-/** `/proc/PID/ns/X` of a running container by name or id; throws notFound or conflict otherwise. */
+/** `/proc/PID/ns/X` (`net` for network) of a running container by name or id; throws notFound or conflict otherwise. */
 export type NamespaceOf = (container: string, type: NamespaceType) => string;
 
 /** linux.namespaces: an entry without a path is a new one, with a path that of another container, none is the host's. */
 export function ociNamespaces(
   modes: Modes,
-  options: { user: boolean; time: boolean; namespaceOf?: NamespaceOf },
+  options: { user?: { path?: string }; time: boolean; namespaceOf?: NamespaceOf },
 ): NonNullable<Linux["namespaces"]> {
   const namespaces: NonNullable<Linux["namespaces"]> = [{ type: "mount" }];
   for (const [type, mode] of [
@@ -23,7 +23,7 @@ export function ociNamespaces(
     if (!options.namespaceOf) throw invalid(`the ${type} namespace of container ${mode.id} is not available`);
     namespaces.push({ type, path: options.namespaceOf(mode.id, type) });
   }
-  if (options.user) namespaces.push({ type: "user" });
+  if (options.user) namespaces.push({ type: "user", ...(options.user.path ? { path: options.user.path } : {}) });
   if (options.time) namespaces.push({ type: "time" });
   return namespaces;
 }

@@ -14,9 +14,9 @@ import {
   emptyObject,
   integer,
   list,
+  longText,
   map,
   object,
-  record,
   type Shape,
   stringOrList,
   text,
@@ -40,6 +40,25 @@ const consoleSize: Check<[number, number]> = (value, at) => {
   return [height as number, width as number];
 };
 
+/** Durations in nanoseconds. */
+export interface Health {
+  Test?: string[];
+  Interval?: number;
+  Timeout?: number;
+  Retries?: number;
+  StartPeriod?: number;
+  StartInterval?: number;
+}
+
+const health = object<Health>({
+  Test: list(text),
+  Interval: integer,
+  Timeout: integer,
+  Retries: integer,
+  StartPeriod: integer,
+  StartInterval: integer,
+});
+
 export const containerConfig = object<ContainerConfig>({
   Hostname: text,
   Domainname: text,
@@ -57,12 +76,12 @@ export const containerConfig = object<ContainerConfig>({
   Volumes: map(emptyObject),
   WorkingDir: text,
   Entrypoint: stringOrList,
-  Labels: map(text),
+  Labels: map(longText),
   StopSignal: text,
   StopTimeout: integer,
   Shell: stringOrList,
   OnBuild: list(text),
-  Healthcheck: record,
+  Healthcheck: health,
   ArgsEscaped: boolean,
 });
 
@@ -108,7 +127,7 @@ export const hostConfig = object<HostConfig>({
   Init: boolean,
   CapAdd: stringOrList,
   CapDrop: stringOrList,
-  SecurityOpt: list(text),
+  SecurityOpt: list(longText),
   UsernsMode: text,
   PidMode: text,
   IpcMode: text,

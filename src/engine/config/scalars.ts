@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { invalid } from "../../base/errors.ts";
 import type { HostConfig } from "../../spec/docker-api.ts";
-import { integer, list, object, text } from "./fields.ts";
+import type { Health } from "./request-fields.ts";
 
 /** Checks of single fields that need no file of their own. All throw invalid. */
 
@@ -15,25 +15,8 @@ export function checkPorts(ports: Record<string, object>): void {
   }
 }
 
-const health = object<{
-  Test: string[];
-  Interval: number;
-  Timeout: number;
-  Retries: number;
-  StartPeriod: number;
-  StartInterval: number;
-}>({
-  Test: list(text),
-  Interval: integer,
-  Timeout: integer,
-  Retries: integer,
-  StartPeriod: integer,
-  StartInterval: integer,
-});
-
 /** Healthcheck: durations in nanoseconds, 0 inherits, else at least a millisecond. */
-export function checkHealth(value: Record<string, unknown>): void {
-  const { Test = [], Retries = 0, ...durations } = health(value, "Healthcheck");
+export function checkHealth({ Test = [], Retries = 0, ...durations }: Health): void {
   const [kind] = Test;
   if (kind !== undefined && !["", "NONE", "CMD", "CMD-SHELL"].includes(kind)) {
     throw invalid(`unknown type "${kind.slice(0, 64)}" in healthcheck, expected NONE, CMD or CMD-SHELL`);

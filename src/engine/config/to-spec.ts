@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { InroError } from "../../base/errors.ts";
 import { READONLY_PATHS } from "../../security/paths.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
 import type { IdMapping, Linux, Mount, Spec } from "../../spec/oci-runtime.ts";
@@ -6,7 +7,7 @@ import { containerDevices } from "./devices.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
 import { type HostFiles, hostFiles } from "./host-files.ts";
 import { hostnameOf } from "./hosts.ts";
-import { checkModes, namespaceModes } from "./modes.ts";
+import { checkModes, namespaceModes, usernsRequest } from "./modes.ts";
 import type { PlannedMount } from "./mount-plan.ts";
 import { type ManagedFiles, ociMounts } from "./mounts.ts";
 import { type NamespaceOf, ociNamespaces } from "./namespaces.ts";
@@ -27,8 +28,11 @@ export interface SpecInput {
   files?: ManagedFiles;
   /** Of `planMounts`, with every source a host path that exists. */
   volumes: readonly PlannedMount[];
-  /** Where `UsernsMode` asks for a namespace: container ids from 0 on are these host ids. */
-  userns?: { hostID: number; size: number };
+  /**
+   * Where `UsernsMode` asks for a namespace: container ids from 0 on are these host ids. `path`: the namespace, already
+   * made with these ids; without it the runtime would have to make it.
+   */
+  userns?: { hostID: number; size: number; path?: string };
   /** For modes `container:ID`. */
   namespaceOf?: NamespaceOf;
   facts?: HostFacts;
@@ -46,6 +50,12 @@ export function toSpec(input: SpecInput): Spec {
   const { id, config, host, userns, facts = hostFacts(), hostFiles: files = hostFiles } = input;
   const privileged = host.Privileged ?? false;
   checkModes({ ...config, Hostname: "", Domainname: "", ExposedPorts: {} }, host, facts.cgroup);
+  if ((usernsRequest(host.UsernsMode) === undefined) !== (userns === undefined)) {
+    throw new InroError(
+      "internal",
+      `the user namespace of mode ${JSON.stringify(host.UsernsMode)} has no ids, or is none`,
+    );
+  }
   const modes = namespaceModes(host, facts.cgroup);
   const security = parseSecurityOptions(host.SecurityOpt ?? [], facts);
   const capabilities = containerCapabilities(host, facts);
@@ -73,7 +83,7 @@ export function toSpec(input: SpecInput): Spec {
   }
   const linux: Linux = {
     namespaces: ociNamespaces(modes, {
-      user: userns !== undefined,
+      ...(userns ? { user: userns } : {}),
       time: facts.timeNamespace,
       ...(input.namespaceOf ? { namespaceOf: input.namespaceOf } : {}),
     }),

@@ -12,7 +12,7 @@ import { checkUser, checkWorkingDir, mergeImage } from "./image-defaults.ts";
 import { checkLimits } from "./limits.ts";
 import { checkModes, namespaceModes, networkMode, usernsRequest } from "./modes.ts";
 import { planMounts } from "./mount-plan.ts";
-import { containerConfig, hostConfig } from "./request-fields.ts";
+import { containerConfig, type Health, hostConfig } from "./request-fields.ts";
 import {
   checkAnnotations,
   checkCgroupParent,
@@ -52,10 +52,10 @@ export function validateCreate(
   facts: HostFacts = hostFacts(),
 ): Validated {
   const request = record(body, "the request body");
-  const requestHost = request.HostConfig === null || request.HostConfig === undefined ? {} : request.HostConfig;
+  const requestHost = record(request.HostConfig ?? {}, "HostConfig");
+  refuseUnsupported(request, requestHost);
   const asked = containerConfig(request, "");
   const given = hostConfig(requestHost, "HostConfig");
-  refuseUnsupported(request, requestHost as Record<string, unknown>);
 
   checkModes(asked, given, facts.cgroup);
   const config = mergeImage(asked, image);
@@ -67,7 +67,7 @@ export function validateCreate(
   const host = normalize(limited, facts);
   const network = host.NetworkMode ?? "none";
   warnings.push(
-    ...publishedPorts(requestHost as Record<string, unknown>, network),
+    ...publishedPorts(requestHost, network),
     ...refuseRuntime(given),
     ...healthWarning(config),
     ...shmWarning(host),
@@ -84,7 +84,7 @@ function checkConfig(config: ContainerConfig): void {
   if ((config.StopTimeout ?? 0) < -1)
     throw invalid(`invalid stop timeout ${config.StopTimeout}, use -1 to wait for ever`);
   checkPorts(config.ExposedPorts ?? {});
-  if (config.Healthcheck) checkHealth(config.Healthcheck as Record<string, unknown>);
+  if (config.Healthcheck) checkHealth(config.Healthcheck as Health);
 }
 
 /** Everything that the launch would fail on is found here, where the client still listens. */
@@ -137,7 +137,7 @@ function normalize(given: HostConfig, facts: HostFacts): HostConfig {
 }
 
 function healthWarning({ Healthcheck }: ContainerConfig): string[] {
-  const test = (Healthcheck as { Test?: string[] } | undefined)?.Test;
+  const test = (Healthcheck as Health | undefined)?.Test;
   if (!test?.length || test[0] === "NONE") return [];
   return ["health checks are not run yet, the container's health stays unknown"];
 }

@@ -44,7 +44,8 @@ const NEW_NAMESPACES = 0x7e02_0000;
 
 /**
  * The profile of containers that name none: Docker's default (moby/profiles seccomp), which allows what ordinary
- * programs use and answers the rest with EPERM. See resolveProfile for how the conditions are decided.
+ * programs use and answers the rest with EPERM, and two denials of its own for socket. See resolveProfile for how the
+ * conditions are decided.
  */
 export const DEFAULT_PROFILE: Profile = {
   defaultAction: "SCMP_ACT_ERRNO",
@@ -69,7 +70,7 @@ export const DEFAULT_PROFILE: Profile = {
     allow("socket", is(0, "LT", 38)),
     allow("socket", is(0, "EQ", 39)),
     allow("socket", is(0, "GT", 40)),
-    // The kernel reads the family as an int: with bits above it set, both would pass as "greater than 40".
+    // The kernel reads the family as an int: with bits above it set, both would pass as "greater than 40", as they do in Docker.
     { ...allow("socket", is(0, "MASKED_EQ", 0xffff_ffff, 38)), action: "SCMP_ACT_ERRNO" },
     { ...allow("socket", is(0, "MASKED_EQ", 0xffff_ffff, 40)), action: "SCMP_ACT_ERRNO" },
 

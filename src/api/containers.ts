@@ -1,0 +1,152 @@
+import { invalid } from "../base/errors.ts";
+import { parseFilters } from "../engine/filters.ts";
+import type { Attachment, WaitCondition } from "../engine/requests.ts";
+import { type Call, empty, flag, type Handler, integer, json, jsonBody, type Reply } from "./call.ts";
+import { frames, streamType } from "./frames.ts";
+
+const ref = (call: Call) => call.params[0]!;
+const text = (call: Call, name: string) => call.query.get(name) || undefined;
+
+/** Path pattern → handler; {@link file://./router.ts} has the notation. */
+export const containerRoutes: Record<string, Handler> = {
+  "GET /containers/json": async (call) => {
+    const limit = integer(call.query, "limit");
+    const filters = call.query.get("filters");
+    return json(
+      200,
+      await call.engine.containers.list({
+        all: flag(call.query, "all"),
+        size: flag(call.query, "size"),
+        ...(limit !== undefined && limit > 0 ? { limit } : {}),
+        ...(filters ? { filters: parseFilters(filters) } : {}),
+      }),
+    );
+  },
+  "POST /containers/create": async (call) => {
+    const body = await jsonBody(call);
+    return json(201, await call.engine.containers.create(body, text(call, "name"), text(call, "platform")));
+  },
+  "POST /containers/prune": async (call) => {
+    const filters = call.query.get("filters");
+    return json(200, await call.engine.containers.prune(filters ? parseFilters(filters) : undefined));
+  },
+  "GET /containers/*/json": async (call) =>
+    json(200, await call.engine.containers.inspect(ref(call), { size: flag(call.query, "size") })),
+  "POST /containers/*/start": async (call) => {
+    const detachKeys = text(call, "detachKeys");
+    await call.engine.containers.start(ref(call), detachKeys === undefined ? {} : { detachKeys });
+    return empty(204);
+  },
+  "POST /containers/*/stop": async (call) => {
+    await call.engine.containers.stop(ref(call), stopOptions(call));
+    return empty(204);
+  },
+  "POST /containers/*/restart": async (call) => {
+    await call.engine.containers.restart(ref(call), stopOptions(call));
+    return empty(204);
+  },
+  "POST /containers/*/kill": async (call) => {
+    await call.engine.containers.kill(ref(call), text(call, "signal"));
+    return empty(204);
+  },
+  "POST /containers/*/pause": async (call) => {
+    await call.engine.containers.pause(ref(call));
+    return empty(204);
+  },
+  "POST /containers/*/unpause": async (call) => {
+    await call.engine.containers.unpause(ref(call));
+    return empty(204);
+  },
+  "POST /containers/*/rename": async (call) => {
+    await call.engine.containers.rename(ref(call), call.query.get("name") ?? "");
+    return empty(204);
+  },
+  "POST /containers/*/update": async (call) =>
+    json(200, await call.engine.containers.update(ref(call), await jsonBody(call))),
+  "POST /containers/*/resize": async (call) => {
+    await call.engine.containers.resize(ref(call), ...size(call));
+    return empty(200);
+  },
+  "POST /containers/*/attach": async (call) => {
+    const detachKeys = call.query.get("detachKeys");
+    const stdin = flag(call.query, "stdin");
+    const attachment = await call.engine.containers.attach(ref(call), {
+      logs: flag(call.query, "logs"),
+      stream: flag(call.query, "stream"),
+      stdin: stdin && call.upgrade !== undefined,
+      stdout: flag(call.query, "stdout"),
+      stderr: flag(call.query, "stderr"),
+      ...(detachKeys === null ? {} : { detachKeys }),
+    });
+    return attached(call, attachment);
+  },
+  "POST /containers/*/wait": async (call) => {
+    const waiting = call.engine.containers.wait(ref(call), (text(call, "condition") ?? "not-running") as WaitCondition);
+    call.signal.addEventListener("abort", () => waiting.cancel(), { once: true });
+    // The header goes at once: it tells the client that the wait is registered, and it may start the container.
+    return {
+      status: 200,
+      type: "application/json",
+      stream: (async function* () {
+        yield `${JSON.stringify(await waiting.result)}\n`;
+      })(),
+    };
+  },
+  "GET /containers/*/logs": async (call) => {
+    const { query } = call;
+    const log = await call.engine.containers.logs(ref(call), {
+      stdout: flag(query, "stdout"),
+      stderr: flag(query, "stderr"),
+      follow: flag(query, "follow"),
+      timestamps: flag(query, "timestamps"),
+      details: flag(query, "details"),
+      since: query.get("since") ?? "",
+      until: query.get("until") ?? "",
+      tail: query.get("tail") || "all",
+    });
+    call.signal.addEventListener("abort", () => log.close(), { once: true });
+    return { status: 200, type: streamType(log.tty, call.version), stream: frames(log.output, log.tty) };
+  },
+  "GET /containers/*/changes": async (call) => json(200, await call.engine.containers.changes(ref(call))),
+  "GET /containers/*/top": async (call) => json(200, await call.engine.containers.top(ref(call), text(call, "ps_args"))),
+  "DELETE /containers/*": async (call) => {
+    if (flag(call.query, "link")) throw invalid("links are not supported");
+    await call.engine.containers.remove(ref(call), { force: flag(call.query, "force"), volumes: flag(call.query, "v") });
+    return empty(204);
+  },
+};
+
+function stopOptions(call: Call): { timeout?: number; signal?: string } {
+  const timeout = integer(call.query, "t");
+  const signal = text(call, "signal");
+  return { ...(timeout === undefined ? {} : { timeout }), ...(signal === undefined ? {} : { signal }) };
+}
+
+/** Rows and columns of a resize. */
+export function size(call: Call): [height: number, width: number] {
+  const height = integer(call.query, "h");
+  const width = integer(call.query, "w");
+  if (height === undefined || width === undefined || height < 0 || width < 0 || height > 65535 || width > 65535) {
+    throw invalid("invalid resize: h and w must be numbers from 0 to 65535");
+  }
+  return [height, width];
+}
+
+/** Attach and exec: the connection itself where the client asked for it, else a plain stream of the output. */
+export function attached(call: Call, attachment: Attachment): Reply {
+  const type = streamType(attachment.tty, call.version);
+  const output = frames(attachment.output, attachment.tty);
+  if (call.upgrade) {
+    return {
+      hijack: {
+        type,
+        output,
+        input: (data) => attachment.write(data),
+        endInput: () => attachment.endInput(),
+        close: () => attachment.close(),
+      },
+    };
+  }
+  call.signal.addEventListener("abort", () => attachment.close(), { once: true });
+  return { status: 200, type, stream: output };
+}

@@ -1,0 +1,153 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { codeOf, messageOf } from "../base/errors.ts";
+import type { Engine } from "../engine/engine.ts";
+import { API_VERSION } from "../spec/docker-api.ts";
+import type { Call, Hijack, Reply } from "./call.ts";
+import { errorBody, statusOf } from "./errors.ts";
+import { route } from "./router.ts";
+
+/** What every answer carries. */
+const HEADERS = {
+  "Api-Version": API_VERSION,
+  Ostype: "linux",
+  "Docker-Experimental": "false",
+  Server: `inro/0.1.0 (linux)`,
+};
+
+export interface ApiOptions {
+  engine: Engine;
+  log(line: string): void;
+  /** Told when a request comes and when the last one is over. */
+  onActive?(active: number): void;
+}
+
+/** The Engine API on a server that is not listening yet; the caller listens and closes. */
+export function createApi(options: ApiOptions): Server {
+  let active = 0;
+  const count = (change: number) => {
+    active += change;
+    options.onActive?.(active);
+  };
+  // A header of 1 MiB holds every X-Registry-Config; Host may be missing (HTTP/1.0 clients).
+  const server = createServer({ maxHeaderSize: 1 << 20, requireHostHeader: false }, (request, response) => {
+    count(1);
+    void answer(options, request, response).finally(() => count(-1));
+  });
+  server.requestTimeout = 0;
+  server.headersTimeout = 0;
+  server.timeout = 0;
+  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    count(1);
+    void upgrade(options, request, socket, head).finally(() => count(-1));
+  });
+  return server;
+}
+
+async function dispatch(options: ApiOptions, request: IncomingMessage, signal: AbortSignal, raw?: Call["upgrade"]): Promise<Reply> {
+  const [path = "/", query = ""] = splitOnce(request.url ?? "/", "?");
+  try {
+    const found = route(request.method ?? "GET", path);
+    if (!found) return { status: 404, body: '{"message":"page not found"}\n', type: "application/json" };
+    const { handler, params, version } = found;
+    const call: Call = { engine: options.engine, request, params, query: new URLSearchParams(query), version, signal, upgrade: raw };
+    const reply = await handler(call);
+    if (raw) raw.head = call.upgrade!.head;
+    return reply;
+  } catch (error) {
+    const status = statusOf(error);
+    if (status === 500) options.log(`${request.method} ${path}: ${messageOf(error)}`);
+    return status === 304 ? { status } : { status, body: errorBody(error), type: "application/json" };
+  }
+}
+
+async function answer(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const gone = new AbortController();
+  response.on("close", () => gone.abort());
+  const reply = await dispatch(options, request, gone.signal);
+  if ("hijack" in reply) {
+    reply.hijack.close();
+    response.writeHead(500, HEADERS).end();
+    return;
+  }
+  const type: Record<string, string> = reply.type ? { "Content-Type": reply.type } : {};
+  const headers = { ...HEADERS, ...type, ...reply.headers };
+  if (!("stream" in reply)) {
+    response.writeHead(reply.status, headers).end(reply.body ?? "");
+    // An unread body (a refused upload) would hold the connection.
+    request.resume();
+    return;
+  }
+  response.writeHead(reply.status, headers);
+  response.flushHeaders();
+  try {
+    for await (const chunk of reply.stream) {
+      if (gone.signal.aborted) break;
+      if (!response.write(chunk)) await Promise.race([once(response, "drain"), once(response, "close")]);
+    }
+    response.end();
+  } catch (error) {
+    // 200 has gone out: cutting the connection is the only way left to say that this is not all.
+    if (!gone.signal.aborted) options.log(`${request.method} ${request.url}: ${messageOf(error)}`);
+    response.destroy();
+  }
+}
+
+async function upgrade(options: ApiOptions, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  const gone = new AbortController();
+  socket.on("error", () => gone.abort());
+  socket.on("close", () => gone.abort());
+  const raw = { socket, head };
+  const reply = await dispatch(options, request, gone.signal, raw);
+  if ("hijack" in reply) return await hijack(reply.hijack, raw, gone);
+  const type: Record<string, string> = reply.type ? { "Content-Type": reply.type } : {};
+  const body = "stream" in reply ? "" : Buffer.from(reply.body ?? "");
+  const headers = { ...HEADERS, ...type, ...reply.headers, Connection: "close", "Content-Length": String(body.length) };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(Buffer.concat([Buffer.from(`HTTP/1.1 ${reply.status} ${reply.status}\r\n${lines.join("")}\r\n`), Buffer.from(body)]));
+}
+
+/** The connection becomes the process's stdio, in both directions, with back-pressure. */
+async function hijack(stream: Hijack, { socket, head }: { socket: Duplex; head: Buffer }, gone: AbortController): Promise<void> {
+  gone.signal.addEventListener("abort", () => stream.close(), { once: true });
+  try {
+    socket.write(`HTTP/1.1 101 UPGRADED\r\nContent-Type: ${stream.type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`);
+    // docker-py loses what comes in the same segment as the header.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    readInput(stream, socket, head);
+    for await (const chunk of stream.output) {
+      if (gone.signal.aborted) break;
+      if (!socket.write(chunk)) await Promise.race([once(socket, "drain"), once(socket, "close")]);
+    }
+    await new Promise<void>((resolve) => {
+      socket.end(() => resolve());
+      socket.once("close", () => resolve());
+    });
+  } catch (error) {
+    if (codeOf(error) !== "EPIPE" && !gone.signal.aborted) socket.destroy();
+  } finally {
+    stream.close();
+    socket.destroy();
+  }
+}
+
+/** By events: leaving a `for await` would destroy the socket on the client's half-close, with the output still to come. */
+function readInput(stream: Hijack, socket: Duplex, head: Buffer): void {
+  const take = (chunk: Buffer) => {
+    socket.pause();
+    stream.input(chunk).then(
+      () => socket.resume(),
+      () => stream.close(),
+    );
+  };
+  socket.on("data", take);
+  socket.once("end", () => void stream.endInput().catch(() => stream.close()));
+  if (head.length > 0) take(head);
+  else socket.resume();
+}
+
+function splitOnce(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
+}

@@ -1,0 +1,98 @@
+import type { ImageSummary } from "../../spec/docker-api.ts";
+import type { Command } from "../command.ts";
+import { filterFlag, toFilters } from "../filters.ts";
+import { ago, humanSize } from "../human.ts";
+import { stdout } from "../output.ts";
+import { formatRows, type Row } from "../table.ts";
+import { goTime } from "../text.ts";
+
+const HEADERS = {
+  ID: "IMAGE ID",
+  Repository: "REPOSITORY",
+  Tag: "TAG",
+  Digest: "DIGEST",
+  CreatedSince: "CREATED",
+  CreatedAt: "CREATED AT",
+  Size: "SIZE",
+  Containers: "CONTAINERS",
+  SharedSize: "SHARED SIZE",
+  UniqueSize: "UNIQUE SIZE",
+  VirtualSize: "SIZE",
+};
+
+export const command: Command = {
+  usage: "[OPTIONS] [REPOSITORY[:TAG]]",
+  args: [0, 1],
+  completes: "image",
+  flags: [
+    { name: "all", short: "a", type: "bool", help: "Untagged images that others are made of as well" },
+    { name: "digests", type: "bool", help: "Digests" },
+    filterFlag,
+    { name: "format", type: "string", help: 'Go template, "table TEMPLATE" or json' },
+    { name: "no-trunc", type: "bool", help: "Do not shorten" },
+    { name: "quiet", short: "q", type: "bool", help: "Only ids" },
+  ],
+  examples: [
+    ["inro images", "All images"],
+    ["inro images --filter dangling=true -q", "Ids of what has no name"],
+    ["inro images --format '{{.Repository}}:{{.Tag}} {{.Size}}'", "Own lines"],
+  ],
+  async run({ options, args, engine }) {
+    const filters = toFilters(options.list("filter"));
+    if (args[0] !== undefined) (filters["reference"] ??= []).push(args[0]);
+    const digests = options.bool("digests");
+    const format = options.string("format");
+    const images = await engine().listImages({
+      all: options.bool("all"),
+      digests: digests || /\.Digest\b/.test(format),
+      filters,
+    });
+    const full = options.bool("no-trunc");
+    const showDigest = digests || /\.Digest\b/.test(format);
+    const rows = images.flatMap((image) => imageRows(image, full, showDigest));
+    if (options.bool("quiet") && (format === "" || format === "table")) {
+      await stdout.write(rows.map((row) => `${row["ID"]}\n`).join(""));
+      return 0;
+    }
+    const digestColumn = digests ? "\t{{.Digest}}" : "";
+    const columns = `{{.Repository}}\t{{.Tag}}${digestColumn}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`;
+    await stdout.write(formatRows(format, columns, rows, HEADERS));
+    return 0;
+  },
+};
+
+/** A row per tag; with digests a row per digest of the tag's repository; one `<none>` row without any. */
+function imageRows(image: ImageSummary, full: boolean, digests: boolean): Row[] {
+  const names = (image.RepoTags ?? []).filter((tag) => tag !== "<none>:<none>").map(splitTag);
+  const sums = (image.RepoDigests ?? []).filter((one) => one !== "<none>@<none>").map((one) => one.split("@"));
+  const of = (repository: string) => sums.filter(([name]) => name === repository).map(([, digest]) => digest!);
+  const cells: [string, string, string][] = [];
+  for (const [repository, tag] of names) {
+    const found = digests ? of(repository) : [];
+    for (const digest of found.length > 0 ? found : ["<none>"]) cells.push([repository, tag, digest]);
+  }
+  if (names.length === 0) {
+    for (const [repository, digest] of sums) cells.push([repository!, "<none>", digest!]);
+    if (!digests) cells.splice(1);
+    if (cells.length === 0) cells.push(["<none>", "<none>", "<none>"]);
+  }
+  const size = humanSize(image.Size);
+  return cells.map(([Repository, Tag, Digest]) => ({
+    ID: full ? image.Id : image.Id.replace(/^sha256:/, "").slice(0, 12),
+    Repository,
+    Tag,
+    Digest,
+    CreatedSince: ago(image.Created),
+    CreatedAt: goTime(image.Created),
+    Size: size,
+    Containers: image.Containers >= 0 ? String(image.Containers) : "N/A",
+    SharedSize: image.SharedSize >= 0 ? humanSize(image.SharedSize) : "N/A",
+    UniqueSize: image.SharedSize >= 0 ? humanSize(image.Size - image.SharedSize) : "N/A",
+    VirtualSize: size,
+  }));
+}
+
+function splitTag(name: string): [string, string] {
+  const colon = name.lastIndexOf(":");
+  return [name.slice(0, colon), name.slice(colon + 1)];
+}

@@ -1,0 +1,465 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { type ErrorKind, InroError } from "../../base/errors.ts";
+import { FACTS, FILES, lookup } from "./fixture.ts";
+import type { HostFacts } from "./host-facts.ts";
+import { usernsRequest } from "./modes.ts";
+import { planMounts } from "./mount-plan.ts";
+import { toSpec } from "./to-spec.ts";
+import { requestedImage, validateCreate } from "./validate-create.ts";
+
+const BASE = { Image: "busybox", Cmd: ["sh"] };
+const host = (HostConfig: object) => ({ ...BASE, HostConfig });
+const create = (body: unknown, facts: HostFacts = FACTS) => validateCreate(body, undefined, facts);
+
+function failure(run: () => unknown): { kind: ErrorKind; message: string } {
+  try {
+    run();
+  } catch (error) {
+    if (!(error instanceof InroError)) throw error;
+    return { kind: error.kind, message: error.message };
+  }
+  throw new Error("nothing was refused");
+}
+
+// What the docker CLI 28.2 sends for `docker create busybox`, in full.
+const FROM_CLI = {
+  Hostname: "",
+  Domainname: "",
+  User: "",
+  AttachStdin: false,
+  AttachStdout: true,
+  AttachStderr: true,
+  Tty: false,
+  OpenStdin: false,
+  StdinOnce: false,
+  Env: null,
+  Cmd: null,
+  Image: "busybox",
+  Volumes: {},
+  WorkingDir: "",
+  Entrypoint: null,
+  OnBuild: null,
+  Labels: {},
+  HostConfig: {
+    Binds: null,
+    ContainerIDFile: "",
+    LogConfig: { Type: "", Config: {} },
+    NetworkMode: "default",
+    PortBindings: {},
+    RestartPolicy: { Name: "no", MaximumRetryCount: 0 },
+    AutoRemove: false,
+    VolumeDriver: "",
+    VolumesFrom: null,
+    ConsoleSize: [0, 0],
+    CapAdd: null,
+    CapDrop: null,
+    CgroupnsMode: "",
+    Dns: [],
+    DnsOptions: [],
+    DnsSearch: [],
+    ExtraHosts: null,
+    GroupAdd: null,
+    IpcMode: "",
+    Cgroup: "",
+    Links: null,
+    OomScoreAdj: 0,
+    PidMode: "",
+    Privileged: false,
+    PublishAllPorts: false,
+    ReadonlyRootfs: false,
+    SecurityOpt: null,
+    UTSMode: "",
+    UsernsMode: "",
+    ShmSize: 0,
+    Isolation: "",
+    CpuShares: 0,
+    Memory: 0,
+    NanoCpus: 0,
+    CgroupParent: "",
+    BlkioWeight: 0,
+    BlkioWeightDevice: [],
+    BlkioDeviceReadBps: [],
+    BlkioDeviceWriteBps: [],
+    BlkioDeviceReadIOps: [],
+    BlkioDeviceWriteIOps: [],
+    CpuPeriod: 0,
+    CpuQuota: 0,
+    CpuRealtimePeriod: 0,
+    CpuRealtimeRuntime: 0,
+    CpusetCpus: "",
+    CpusetMems: "",
+    Devices: [],
+    DeviceCgroupRules: null,
+    DeviceRequests: null,
+    MemoryReservation: 0,
+    MemorySwap: 0,
+    MemorySwappiness: -1,
+    OomKillDisable: false,
+    PidsLimit: 0,
+    Ulimits: [],
+    CpuCount: 0,
+    CpuPercent: 0,
+    IOMaximumIOps: 0,
+    IOMaximumBandwidth: 0,
+    MaskedPaths: null,
+    ReadonlyPaths: null,
+  },
+  NetworkingConfig: { EndpointsConfig: { default: { IPAMConfig: null, MacAddress: "", IPPrefixLen: 0, Links: null } } },
+};
+
+describe("accepted", () => {
+  test("the docker CLI's request, completed", () => {
+    const { config, host, warnings } = validateCreate(FROM_CLI, { Cmd: ["sh"], Env: ["PATH=/bin"] }, FACTS);
+    expect(config).toMatchObject({ Image: "busybox", Cmd: ["sh"], Env: ["PATH=/bin"], AttachStdout: true, Labels: {} });
+    expect(host).toMatchObject({
+      NetworkMode: "none",
+      IpcMode: "private",
+      CgroupnsMode: "private",
+      ShmSize: 67108864,
+      LogConfig: { Type: "json-file", Config: {} },
+      RestartPolicy: { Name: "no", MaximumRetryCount: 0 },
+      MaskedPaths: [...FACTS.maskedPaths],
+      ReadonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+    });
+    expect(host).not.toHaveProperty("MemorySwappiness");
+    expect(warnings).toEqual([]);
+  });
+
+  test("the smallest request; a command as one string; unknown fields are left out", () => {
+    const { config } = create({ Image: "x", Cmd: "ls -l", Nonsense: 1 });
+    expect(config.Cmd).toEqual(["ls -l"]);
+    expect(config).not.toHaveProperty("Nonsense");
+  });
+
+  test("a label named __proto__ stays a label", () => {
+    const { config } = create(JSON.parse('{"Image":"x","Cmd":["a"],"Labels":{"__proto__":"p"}}'));
+    expect(Object.keys(config.Labels ?? {})).toEqual(["__proto__"]);
+    expect(Object.getPrototypeOf(config.Labels)).toBe(Object.prototype);
+  });
+
+  test("memory without swap gets twice itself; swap -1 stays", () => {
+    expect(create(host({ Memory: 64 << 20 })).host.MemorySwap).toBe(128 << 20);
+    expect(create(host({ Memory: 64 << 20, MemorySwap: -1 })).host.MemorySwap).toBe(-1);
+  });
+
+  test("privileged and systempaths=unconfined have no masked paths", () => {
+    for (const given of [{ Privileged: true }, { SecurityOpt: ["systempaths=unconfined"] }]) {
+      expect(create(host(given)).host).toMatchObject({ MaskedPaths: [], ReadonlyPaths: [] });
+    }
+  });
+
+  test.each([
+    [{ Healthcheck: { Test: ["CMD", "true"] } }, {}, "health checks are not run yet"],
+    [{}, { NetworkMode: "host", PublishAllPorts: true }, "published ports are discarded"],
+    [{}, { Runtime: "runc" }, "runtime runc is inro's own"],
+    [{}, { IpcMode: "container:a" }, "/dev/shm is not shared"],
+    [{}, { OomKillDisable: true }, "does not support OomKillDisable"],
+    [{}, { MemorySwappiness: 10 }, "MemorySwappiness discarded"],
+  ])("warning for %j %j", (config, HostConfig, text) => {
+    const { warnings } = create({ ...BASE, ...config, HostConfig });
+    expect(warnings).toEqual([expect.stringContaining(text)]);
+  });
+
+  test("limits that this kernel cannot hold are dropped with a warning", () => {
+    const facts = { ...FACTS, swapLimit: false, blkioWeight: false };
+    const { host: limits, warnings } = create(host({ Memory: 64 << 20, BlkioWeight: 500 }), facts);
+    expect(limits).toMatchObject({ MemorySwap: -1, BlkioWeight: 0 });
+    expect(warnings).toHaveLength(2);
+  });
+});
+
+test("requestedImage", () => {
+  expect(requestedImage({ Image: "busybox", Cmd: 7 })).toBe("busybox");
+  expect(failure(() => requestedImage({}))).toEqual({ kind: "invalid", message: "no image specified" });
+});
+
+const REFUSED: [unknown, string][] = [
+  [null, "invalid JSON: the request body: expected an object, got null"],
+  ["x", "invalid JSON: the request body: expected an object, got a string"],
+  [{ ...BASE, Tty: "yes" }, "invalid JSON: Tty: expected a boolean, got a string"],
+  [{ ...BASE, Env: ["A=1", 2] }, "invalid JSON: Env[1]: expected a string, got a number"],
+  [{ ...BASE, Env: ["A=\0"] }, "Env[0]: contains a NUL byte"],
+  [{ ...BASE, Labels: { a: 1 } }, "invalid JSON: Labels.a: expected a string, got a number"],
+  [{ ...BASE, StopTimeout: 1.5 }, "invalid JSON: StopTimeout: 1.5 is not an integer below 2^53"],
+  [{ ...BASE, HostConfig: [] }, "invalid JSON: HostConfig: expected an object, got an array"],
+  [host({ Memory: "64m" }), "invalid JSON: HostConfig.Memory: expected an integer, got a string"],
+  [host({ Mounts: [{ Type: "bind" }] }), "HostConfig.Mounts[0]: field Target must not be empty"],
+  [host({ Devices: [{}] }), "HostConfig.Devices[0]: field PathOnHost must not be empty"],
+  [{ Image: "x" }, "no command specified"],
+  [{ Image: "x", Cmd: [""] }, "no command specified"],
+  [{ Image: "x", Entrypoint: [""] }, "no command specified"],
+  [{ ...BASE, Env: ["=x"] }, 'invalid environment variable: "=x"'],
+  [{ ...BASE, User: "a\nb" }, 'invalid user "a\\nb": expected name|uid[:group|gid]'],
+  [{ ...BASE, WorkingDir: "srv" }, "the working directory 'srv' is invalid, it needs to be an absolute path"],
+  [{ ...BASE, StopSignal: "SIGFOO" }, "invalid signal: SIGFOO"],
+  [{ ...BASE, StopTimeout: -2 }, "invalid stop timeout -2, use -1 to wait for ever"],
+  [{ ...BASE, ExposedPorts: { "70000/tcp": {} } }, 'invalid port specification: "70000/tcp"'],
+  [{ ...BASE, Hostname: "a\nb" }, 'invalid hostname format: "a\\nb"'],
+  [{ ...BASE, Hostname: "a".repeat(65) }, `invalid hostname format: "${"a".repeat(65)}"`],
+  [{ ...BASE, Volumes: { "/": {} } }, "invalid specification: destination can't be '/'"],
+  [
+    { ...BASE, Healthcheck: { Test: ["RUN", "x"] } },
+    'unknown type "RUN" in healthcheck, expected NONE, CMD or CMD-SHELL',
+  ],
+  [{ ...BASE, Healthcheck: { Interval: 5 } }, "Interval in Healthcheck cannot be less than 1ms"],
+  [host({ Memory: 1024 }), "minimum memory limit allowed is 6MB"],
+  [host({ MemorySwap: 1024 }), "you should always set the memory limit when using memoryswap limit, see usage"],
+  [
+    host({ Memory: 8 << 20, MemorySwap: 7 << 20 }),
+    "minimum memoryswap limit should be larger than memory limit, see usage",
+  ],
+  [
+    host({ Memory: 8 << 20, MemoryReservation: 9 << 20 }),
+    "minimum memory limit can not be less than memory reservation limit, see usage",
+  ],
+  [host({ MemorySwappiness: 101 }), "invalid value: 101, valid memory swappiness range is 0-100"],
+  [host({ NanoCpus: 3e9 }), "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"],
+  [host({ NanoCpus: 1e9, CpuQuota: 5000 }), "conflicting options: Nano CPUs and CPU Quota cannot both be set"],
+  [host({ CpuPeriod: 10 }), "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"],
+  [host({ CpuQuota: 10 }), "CPU cfs quota can not be less than 1ms (i.e. 1000)"],
+  [host({ CpuShares: -1 }), "invalid CPU shares (-1): value must be a positive integer"],
+  [host({ CpusetCpus: "0-7" }), "requested CPUs are not available - requested 0-7, available: 0-1"],
+  [host({ CpusetCpus: "a" }), "invalid value a for cpuset cpus"],
+  [host({ CpusetMems: "1" }), "requested memory nodes are not available - requested 1, available: 0"],
+  [host({ BlkioWeight: 5 }), "range of blkio weight is from 10 to 1000"],
+  [host({ ShmSize: -1 }), "SHM size can not be less than 0"],
+  [host({ OomScoreAdj: 2000 }), "invalid value 2000, range for oom score adj is [-1000, 1000]"],
+  [host({ PidMode: "x" }), "invalid PID mode: x"],
+  [host({ IpcMode: "container:" }), "invalid IPC mode: container:: invalid container name or id"],
+  [host({ UTSMode: "container:a" }), "invalid UTS mode: container:a"],
+  [host({ CgroupnsMode: "x" }), "invalid cgroup namespace mode: x"],
+  [host({ UsernsMode: "x" }), "invalid USER mode: x"],
+  [host({ UsernsMode: "auto:size=10" }), "invalid USER mode: auto:size=10: the size must be from 1024 to 16777216"],
+  [
+    host({ UsernsMode: "auto", Privileged: true }),
+    "privileged mode is incompatible with user namespaces: run the container in the host's user namespace (userns host)",
+  ],
+  [
+    host({ UsernsMode: "auto", NetworkMode: "host" }),
+    "cannot share the host's network namespace when user namespaces are enabled",
+  ],
+  [
+    host({ UsernsMode: "private", PidMode: "container:a" }),
+    "cannot share another container's pid namespace when user namespaces are enabled",
+  ],
+  [
+    { ...host({ UsernsMode: "auto" }), Image: "host" },
+    "the image host is incompatible with user namespaces: its files belong to the host's users",
+  ],
+  [
+    host({ UsernsMode: "auto", SecurityOpt: ["writable-cgroups=true"] }),
+    "option WritableCgroups conflicts with user namespaces",
+  ],
+  [{ ...host({ NetworkMode: "container:a" }), Hostname: "b" }, "conflicting options: hostname and the network mode"],
+  [{ ...host({ UTSMode: "host" }), Hostname: "b" }, "conflicting options: hostname and the UTS mode"],
+  [host({ Binds: ["/a:/x", "/b:/x/"] }), "Duplicate mount point: /x"],
+  [host({ Tmpfs: { "/x": "" }, Binds: ["/a:/x"] }), "Duplicate mount point: /x"],
+  [host({ Tmpfs: { "/x": "bind" } }), 'invalid tmpfs option "bind"'],
+  [
+    host({ Mounts: [{ Type: "volume", Target: "/x", BindOptions: {} }] }),
+    'invalid mount config for type "volume": field BindOptions must not be specified',
+  ],
+  [
+    host({ Mounts: [{ Type: "volume", Source: "v1", Target: "/x", VolumeOptions: { Subpath: "../y" } }] }),
+    'invalid mount config for type "volume": Subpath must be a relative path within the volume',
+  ],
+  [host({ Mounts: [{ Type: "foo", Target: "/x" }] }), 'invalid mount config for type "foo": mount type unknown'],
+  [host({ CapAdd: ["FOO_BAR_BAZ"] }), 'unknown capability "FOO_BAR_BAZ"'],
+  [host({ SecurityOpt: ["foo"] }), 'invalid --security-opt: "foo"'],
+  [
+    host({ SecurityOpt: ["apparmor=mine"] }),
+    "AppArmor is not supported on this host, but the profile 'mine' was specified",
+  ],
+  [
+    host({ SecurityOpt: ["label=type:x"] }),
+    "SELinux is not enabled on this host, but the label 'type:x' was specified",
+  ],
+  [host({ Ulimits: [{ Name: "foo", Soft: 1, Hard: 1 }] }), "invalid ulimit type: foo"],
+  [
+    host({ Ulimits: [{ Name: "core", Soft: 2, Hard: 1 }] }),
+    "ulimit core: soft limit must be less than or equal to hard limit: 2 > 1",
+  ],
+  [
+    host({ Ulimits: [{ Name: "nofile", Soft: 1, Hard: 9999 }] }),
+    "ulimit nofile: hard limit 9999 is above the engine's own 4096, and it lacks CAP_SYS_RESOURCE",
+  ],
+  [host({ DeviceCgroupRules: ["x"] }), "invalid device cgroup rule format: 'x'"],
+  [host({ Devices: [{ PathOnHost: "sda" }] }), "invalid device path: 'sda' must be absolute"],
+  [host({ Devices: [{ PathOnHost: "/dev/sda", CgroupPermissions: "rx" }] }), "bad mode specified: rx"],
+  [host({ Sysctls: { "kernel.panic": "1" } }), 'sysctl "kernel.panic" is not in a separate kernel namespace'],
+  [
+    host({ Sysctls: { "net.core.somaxconn": "1" }, NetworkMode: "host" }),
+    'sysctl "net.core.somaxconn" is not allowed without an own network namespace',
+  ],
+  [
+    host({ Sysctls: { "kernel.msgmax": "1" }, IpcMode: "host" }),
+    'sysctl "kernel.msgmax" is not allowed without an own ipc namespace',
+  ],
+  [host({ Sysctls: { "net/../kernel/panic": "1" } }), 'invalid sysctl "net/../kernel/panic"'],
+  [host({ CgroupParent: "../x" }), 'invalid cgroup parent "../x"'],
+  [host({ ExtraHosts: ["a"] }), 'bad format for add-host: "a"'],
+  [host({ ExtraHosts: ["a:1.2.3"] }), 'invalid IP address in add-host: "a:1.2.3"'],
+  [host({ ExtraHosts: ["a b:1.2.3.4"] }), 'bad format for add-host: "a b:1.2.3.4"'],
+  [host({ Annotations: { "": "x" } }), "invalid Annotations: the empty string is not permitted as annotation key"],
+  [host({ MaskedPaths: ["proc"] }), 'invalid masked or read-only path "proc"'],
+  [host({ LogConfig: { Config: { foo: "1" } } }), "unknown log opt 'foo' for json-file log driver"],
+  [host({ LogConfig: { Config: { "max-size": "x" } } }), "invalid max-size of the log: 'x'"],
+  [
+    host({ RestartPolicy: { Name: "maybe" } }),
+    "invalid restart policy: unknown policy 'maybe'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+  ],
+  [
+    host({ RestartPolicy: { Name: "always" }, AutoRemove: true }),
+    "can't create 'AutoRemove' container with restart policy",
+  ],
+  [host({ Runtime: "kata" }), "unknown or invalid runtime name: kata"],
+];
+
+test.each(REFUSED)("invalid: %j", (body, message) => {
+  expect(failure(() => create(body))).toEqual({ kind: "invalid", message });
+});
+
+test.each([
+  [host({ NetworkMode: "bridge" }), "bridge networks"],
+  [host({ NetworkMode: "my-net" }), "network my-net"],
+  [host({ PortBindings: { "80/tcp": [{ HostPort: "8080" }] } }), "published ports"],
+  [host({ RestartPolicy: { Name: "always" } }), "restart policies"],
+  [host({ VolumesFrom: ["a"] }), "volumes from other containers"],
+  [host({ DeviceRequests: [{ Count: -1 }] }), "device requests"],
+  [host({ LogConfig: { Type: "syslog" } }), "log driver syslog"],
+  [host({ Dns: ["1.1.1.1"] }), "DNS servers"],
+  [host({ Links: ["a"] }), "links"],
+  [host({ VolumeDriver: "nfs" }), "volume drivers"],
+  [host({ Mounts: [{ Type: "image", Source: "x", Target: "/x" }] }), "mounts of images"],
+  [host({ ExtraHosts: ["a:host-gateway"] }), "host-gateway"],
+  [{ ...BASE, MacAddress: "02:00:00:00:00:01" }, "MAC addresses"],
+  [{ ...BASE, NetworkingConfig: { EndpointsConfig: { web: {} } } }, "network web"],
+  [{ ...BASE, NetworkingConfig: { EndpointsConfig: { default: { Aliases: ["a"] } } } }, "endpoint setting Aliases"],
+])("not there yet: %j", (body, text) => {
+  const { kind, message } = failure(() => create(body));
+  expect(kind).toBe("notImplemented");
+  expect(message).toContain(text);
+});
+
+describe("whatever is sent", () => {
+  const words = (list: string) => list.split(" ");
+  const text = fc.oneof(
+    fc.string(),
+    fc.constantFrom(
+      ...words("container:a host private none auto auto:size=2000 root web:44 /srv 0-1 SIGTERM batch"),
+      "",
+      "\0",
+      "../x",
+    ),
+  );
+  const entry = fc.oneof(
+    fc.string(),
+    fc.constantFrom(
+      ...words("/x:/y /x:/y:ro v1:/z:nocopy A=1 NET_ADMIN ALL no-new-privileges seccomp={} apparmor=unconfined video"),
+    ),
+    fc.constantFrom("c 1:3 r", "a:1.2.3.4", "/proc/x"),
+  );
+  const key = fc.oneof(
+    fc.string(),
+    fc.constantFrom("/tmp/x", "80/tcp", "net.core.somaxconn", "kernel.msgmax", "a", "__proto__"),
+  );
+  const integer = fc.oneof(fc.constantFrom(0, -1, 10, 1000, 5000, 64 << 20, 1e9, 1e300), fc.integer());
+  const object = fc.record(
+    {
+      Type: fc.constantFrom("bind", "volume", "tmpfs", "json-file"),
+      Name: fc.constantFrom("nofile", "core", "no"),
+      Source: fc.constantFrom("/s", "vol"),
+      Target: fc.constantFrom("/t", "/", "x"),
+      Soft: integer,
+      Hard: integer,
+      PathOnHost: fc.constantFrom("/dev/fuse", "/dev/snd", "/dev/no"),
+      Path: fc.constantFrom("/dev/sda", "/dev/fuse"),
+      Rate: integer,
+      Test: fc.array(fc.constantFrom("CMD", "NONE", "x")),
+    },
+    { requiredKeys: [] },
+  );
+  const FIELDS: [fc.Arbitrary<unknown>, string, string][] = [
+    [
+      text,
+      "Hostname Domainname User WorkingDir StopSignal",
+      "NetworkMode UsernsMode PidMode IpcMode UTSMode CgroupnsMode CgroupParent CpusetCpus CpusetMems Runtime",
+    ],
+    [
+      fc.boolean(),
+      "Tty OpenStdin StdinOnce AttachStdin",
+      "AutoRemove Privileged ReadonlyRootfs Init OomKillDisable PublishAllPorts",
+    ],
+    [
+      integer,
+      "StopTimeout",
+      "ShmSize OomScoreAdj Memory MemorySwap MemoryReservation MemorySwappiness NanoCpus CpuShares CpuPeriod CpuQuota PidsLimit BlkioWeight",
+    ],
+    [
+      fc.array(entry, { maxLength: 3 }),
+      "Env Cmd Entrypoint Shell",
+      "Binds CapAdd CapDrop SecurityOpt GroupAdd DeviceCgroupRules MaskedPaths ReadonlyPaths ExtraHosts",
+    ],
+    [fc.dictionary(key, fc.oneof(fc.constant(""), fc.string()), { maxKeys: 2 }), "Labels", "Tmpfs Sysctls Annotations"],
+    [fc.dictionary(key, fc.constant({}), { maxKeys: 2 }), "Volumes ExposedPorts", ""],
+    [object, "Healthcheck", "RestartPolicy LogConfig"],
+    [fc.array(object, { maxLength: 2 }), "", "Mounts Devices Ulimits BlkioDeviceReadBps"],
+    [fc.tuple(integer, integer), "", "ConsoleSize"],
+  ];
+  // Mostly values of the field's own type, so that bodies get past the first check.
+  const some = (column: 1 | 2) => {
+    const fields = FIELDS.flatMap((row) =>
+      words(row[column])
+        .filter(Boolean)
+        .map((name) => {
+          const value = fc.oneof({ weight: 30, arbitrary: row[0] }, { weight: 1, arbitrary: fc.jsonValue() });
+          return value.map((one) => [name, one] as const);
+        }),
+    );
+    return fc.array(fc.oneof(...fields), { maxLength: 3 }).map((pairs) => Object.fromEntries(pairs));
+  };
+
+  test("is accepted or refused with an InroError, also as an image's config and in the spec", () => {
+    const body = fc
+      .record({ config: some(1), host: some(2) })
+      .map(({ config, host }) => ({ Image: "x", Cmd: ["a"], ...config, HostConfig: host }));
+    let accepted = 0;
+    let refused = 0;
+    fc.assert(
+      fc.property(
+        fc.oneof({ weight: 9, arbitrary: body }, { weight: 1, arbitrary: fc.jsonValue() }),
+        some(1),
+        (request, image) => {
+          try {
+            const { config, host } = validateCreate(request, image as never, FACTS);
+            const volumes = planMounts(config, host).map((mount) => ({
+              ...mount,
+              source: `/host${mount.destination}`,
+            }));
+            const size = usernsRequest(host.UsernsMode)?.size;
+            const spec = toSpec({
+              ...(size === undefined ? {} : { userns: { hostID: 100000, size } }),
+              id: "0".repeat(64),
+              config,
+              host,
+              rootfs: { lookup },
+              volumes,
+              facts: FACTS,
+              hostFiles: FILES,
+            });
+            expect(spec.process?.args?.[0]).toBeTruthy();
+          } catch (error) {
+            if (!(error instanceof InroError) || error.kind === "internal") throw error;
+            refused++;
+            return;
+          }
+          accepted++;
+        },
+      ),
+      { numRuns: 2000 },
+    );
+    // Of no use if it only ever sees one side.
+    expect(Math.min(accepted, refused)).toBeGreaterThan(100);
+  });
+});

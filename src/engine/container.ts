@@ -1,0 +1,102 @@
+import type { Running } from "../runtime/running.ts";
+import type { Spec } from "../spec/oci-runtime.ts";
+import { ZERO_TIME } from "./clock.ts";
+import { LogFile, logLimits } from "./log/json-file.ts";
+import { Mutex } from "./mutex.ts";
+import { Stdio } from "./stdio.ts";
+import type { ContainerRecord, StateRecord } from "./store.ts";
+
+/**
+ * A container in memory: its records as they are in the store, and what only a running engine has of it. Changing
+ * `state` and writing it to the store is start.ts's, exit.ts's and remove.ts's business.
+ */
+export class Container {
+  /** Serialises what changes the container. */
+  readonly mutex = new Mutex();
+  readonly log: LogFile | undefined;
+  readonly stdio: Stdio;
+  /** The process while there is one. */
+  running: Running | undefined;
+  /** What it was started with. */
+  spec: Spec | undefined;
+  /** The end of the present or last run: settled when the container has ended and is cleaned up. */
+  finished: Promise<void> = Promise.resolve();
+  /** Someone asked it to stop, so its end is no failure of its own. */
+  stopping = false;
+  /** Whether it was removed: the object is of no more use. */
+  removed = false;
+  /** Wake when a run ends, or was not to be. */
+  readonly exitWaiters = new Set<() => void>();
+  readonly removalWaiters = new Set<() => void>();
+  /** Ids of its exec instances. */
+  readonly execs = new Set<string>();
+
+  constructor(
+    public record: ContainerRecord,
+    public state: StateRecord,
+    logPath: string,
+    onDetach: () => void,
+  ) {
+    const { config, host } = record;
+    // Without a log there is nothing for `logs` to read, as with docker's driver "none".
+    if (host.LogConfig?.Type !== "none") {
+      this.log = new LogFile(logPath, logLimits(host.LogConfig?.Config), logAttributes(record));
+    }
+    this.stdio = new Stdio({
+      tty: config.Tty ?? false,
+      stdinOnce: config.StdinOnce ?? false,
+      log: this.log,
+      onDetach,
+    });
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get isRunning(): boolean {
+    return this.state.status === "running" || this.state.status === "paused";
+  }
+
+  /** Whether a promise about it must outlive the machine: it does not itself if it is removed at its end. */
+  get durable(): boolean {
+    return !this.record.host.AutoRemove;
+  }
+
+  wake(waiters: Set<() => void>): void {
+    const all = [...waiters];
+    waiters.clear();
+    for (const waiter of all) waiter();
+  }
+}
+
+export function newState(): StateRecord {
+  return {
+    status: "created",
+    pid: 0,
+    exitCode: 0,
+    error: "",
+    oomKilled: false,
+    startedAt: ZERO_TIME,
+    finishedAt: ZERO_TIME,
+    bootId: "",
+  };
+}
+
+const LONGEST_ATTRIBUTES = 16 * 1024;
+
+/** What LogConfig's `labels` and `env` options ask to be in every record. */
+function logAttributes({ config, host }: ContainerRecord): Record<string, string> {
+  const options = host.LogConfig?.Config ?? {};
+  const attributes: Record<string, string> = {};
+  const wanted = (list: string | undefined) => (list ? list.split(",") : []);
+  for (const label of wanted(options.labels)) {
+    const value = config.Labels?.[label];
+    if (value !== undefined) attributes[label] = value;
+  }
+  for (const name of wanted(options.env)) {
+    const entry = config.Env?.find((variable) => variable.startsWith(`${name}=`));
+    if (entry !== undefined) attributes[name] = entry.slice(name.length + 1);
+  }
+  return JSON.stringify(attributes).length > LONGEST_ATTRIBUTES ? {} : attributes;
+}

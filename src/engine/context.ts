@@ -1,0 +1,50 @@
+import { readFileSync } from "node:fs";
+import { Cgroup } from "../cgroups/cgroup.ts";
+import type { Hierarchy } from "../cgroups/hierarchy.ts";
+import { codeOf, InroError } from "../base/errors.ts";
+import type { Container } from "./container.ts";
+import type { EventLog } from "./events.ts";
+import type { EngineImages } from "./host-image.ts";
+import { cgroupPath, type Paths } from "./paths.ts";
+import type { Store } from "./store.ts";
+import type { ContainerTable } from "./table.ts";
+
+/** What the parts of one engine share. */
+export interface Context {
+  readonly paths: Paths;
+  readonly store: Store;
+  readonly hierarchy: Hierarchy;
+  readonly table: ContainerTable;
+  readonly images: EngineImages;
+  readonly events: EventLog;
+  readonly bootId: string;
+  log(line: string): void;
+}
+
+export function readBootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+}
+
+/** A container's cgroup as far as it exists. */
+export function openCgroup(ctx: Context, container: Container): Cgroup | undefined {
+  return openCgroupAt(ctx, cgroupPath(container.id, container.record.host.CgroupParent));
+}
+
+export function openCgroupAt(ctx: Context, path: string): Cgroup | undefined {
+  try {
+    return Cgroup.open(ctx.hierarchy, path);
+  } catch (error) {
+    if (error instanceof InroError && error.kind === "notFound") return undefined;
+    throw error;
+  }
+}
+
+/** A container event with what docker puts into it: name, image and labels. */
+export function emit(ctx: Context, container: Container, action: string, more: Record<string, string> = {}): void {
+  const { id, name, image, config } = container.record;
+  ctx.events.emit("container", action, id, { ...config.Labels, image, name, ...more });
+}
+
+export function isMissing(error: unknown): boolean {
+  return codeOf(error) === "ENOENT";
+}

@@ -1,0 +1,61 @@
+import { rmSync } from "node:fs";
+import { messageOf } from "../base/errors.ts";
+import type { ExitStatus, Running } from "../runtime/running.ts";
+import { formatNanoseconds, parseRfc3339 } from "./clock.ts";
+import type { Container } from "./container.ts";
+import { type Context, emit, openCgroup } from "./context.ts";
+import { removeContainer } from "./remove.ts";
+import type { Volumes } from "./volumes.ts";
+
+/**
+ * Sees a run through to its end: output drained, exit code written, waiters told, cgroup and run directory removed, the
+ * container itself too with AutoRemove. `container.finished` settles when all of it is done; it never rejects.
+ */
+export function watchExit(ctx: Context, volumes: Volumes, container: Container, running: Running): void {
+  container.finished = end(ctx, volumes, container, running).catch((error) => {
+    ctx.log(`container ${container.id.slice(0, 12)}: after its end: ${messageOf(error)}`);
+  });
+}
+
+async function end(ctx: Context, volumes: Volumes, container: Container, running: Running): Promise<void> {
+  const status = await running.exited;
+  if (container.running !== running) return;
+  const cgroup = openCgroup(ctx, container);
+  // In a pid namespace of its own the kernel has killed the rest; elsewhere a daemon could write for ever.
+  if (container.record.host.PidMode) cgroup?.killAll();
+  await container.stdio.finish();
+  recordExit(ctx, container, status, { oomKilled: cgroup?.oomKilled() ?? false });
+  container.running = undefined;
+  running.release();
+  await cgroup?.remove();
+  rmSync(ctx.paths.runDir(container.id), { recursive: true, force: true });
+  if (container.record.host.AutoRemove) await removeContainer(ctx, volumes, container, { volumes: true });
+}
+
+/** Writes how a run ended, then tells everyone. */
+export function recordExit(
+  ctx: Context,
+  container: Container,
+  status: ExitStatus,
+  options: { oomKilled?: boolean; error?: string } = {},
+): void {
+  const finishedAt = formatNanoseconds(BigInt(status.at.getTime()) * 1_000_000n);
+  const { startedAt } = container.state;
+  container.state = {
+    ...container.state,
+    status: "exited",
+    pid: 0,
+    exitCode: status.code,
+    error: options.error ?? "",
+    oomKilled: options.oomKilled ?? false,
+    finishedAt,
+  };
+  ctx.store.updateState(container.id, container.state, container.durable);
+  if (options.oomKilled) emit(ctx, container, "oom");
+  const lived = (parseRfc3339(finishedAt) ?? 0n) - (parseRfc3339(startedAt) ?? 0n);
+  emit(ctx, container, "die", {
+    exitCode: String(status.code),
+    execDuration: String(lived > 0n ? lived / 1_000_000_000n : 0n),
+  });
+  container.wake(container.exitWaiters);
+}

@@ -1,0 +1,130 @@
+import { dirSize } from "./disk-usage.ts";
+import type { ContainerInspect, ContainerState, ContainerSummary, MountPoint } from "../spec/docker-api.ts";
+import { hostFacts } from "./config/host-facts.ts";
+import { hostnameOf } from "./config/hosts.ts";
+import type { PlannedMount } from "./config/mount-plan.ts";
+import type { Container } from "./container.ts";
+import type { Context } from "./context.ts";
+import { statusText } from "./human-time.ts";
+import { shownStatus } from "./list-filters.ts";
+import { layersOf } from "./rootfs.ts";
+
+/** GET /containers/{id}/json. */
+export async function inspectContainer(ctx: Context, container: Container, size: boolean): Promise<ContainerInspect> {
+  const { record, id } = container;
+  const { config, host } = record;
+  const [path = "", ...args] = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
+  const { paths } = ctx;
+  return {
+    Id: id,
+    Created: record.created,
+    Path: path,
+    Args: args,
+    State: inspectState(container),
+    Image: record.imageId,
+    ResolvConfPath: paths.inContainer(id, "resolv.conf"),
+    HostnamePath: paths.inContainer(id, "hostname"),
+    HostsPath: paths.inContainer(id, "hosts"),
+    LogPath: container.log?.path ?? "",
+    Name: `/${record.name}`,
+    RestartCount: 0,
+    Driver: "overlay2",
+    Platform: "linux",
+    MountLabel: "",
+    ProcessLabel: "",
+    AppArmorProfile: "",
+    ExecIDs: container.execs.size > 0 ? [...container.execs] : null,
+    HostConfig: host,
+    GraphDriver: { Name: "overlay2", Data: graphData(ctx, container) },
+    Mounts: mountPoints(ctx, record.mounts),
+    Config: { ...config, Hostname: hostnameOf(id, config, host, hostFacts()), Image: record.image },
+    NetworkSettings: networkSettings(container),
+    ...(size ? await sizes(ctx, container) : {}),
+  };
+}
+
+/** One of GET /containers/json. */
+export async function summarize(ctx: Context, container: Container, size: boolean): Promise<ContainerSummary> {
+  const { record, id, state } = container;
+  const { config } = record;
+  return {
+    Id: id,
+    Names: [`/${record.name}`],
+    Image: record.image,
+    ImageID: record.imageId,
+    Command: [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])].map(quoted).join(" "),
+    Created: Math.floor(Date.parse(record.created) / 1000),
+    Ports: [],
+    Labels: config.Labels ?? {},
+    State: shownStatus(state.status),
+    Status: statusText(state),
+    HostConfig: { NetworkMode: record.host.NetworkMode ?? "none" },
+    NetworkSettings: { Networks: networks(container) },
+    Mounts: mountPoints(ctx, record.mounts),
+    ...(size ? await sizes(ctx, container) : {}),
+  };
+}
+
+const quoted = (argument: string) => (/[\s"']/.test(argument) ? `'${argument}'` : argument);
+
+function inspectState({ state, isRunning }: Container): ContainerState {
+  return {
+    Status: shownStatus(state.status),
+    Running: isRunning,
+    Paused: state.status === "paused",
+    Restarting: false,
+    OOMKilled: state.oomKilled,
+    Dead: false,
+    Pid: isRunning ? state.pid : 0,
+    ExitCode: state.exitCode,
+    Error: state.error,
+    StartedAt: state.startedAt,
+    FinishedAt: state.finishedAt,
+  };
+}
+
+function graphData(ctx: Context, container: Container): Record<string, string> {
+  try {
+    const { upper, lower } = layersOf(ctx, container);
+    return { UpperDir: upper, LowerDir: lower.join(":"), WorkDir: ctx.paths.inContainer(container.id, "work") };
+  } catch {
+    // The image was removed by force.
+    return {};
+  }
+}
+
+async function sizes(ctx: Context, container: Container): Promise<{ SizeRw: number; SizeRootFs: number }> {
+  const own = await dirSize(ctx.paths.inContainer(container.id, "upper"));
+  let image = 0;
+  try {
+    image = ctx.images.find(container.record.imageId).size;
+  } catch {
+    // As above.
+  }
+  return { SizeRw: own, SizeRootFs: own + image };
+}
+
+function mountPoints(ctx: Context, mounts: readonly PlannedMount[]): MountPoint[] {
+  return mounts.map(({ type, source, destination, mode, readOnly, propagation }) => ({
+    Type: type,
+    ...(type === "volume" ? { Name: source } : {}),
+    Source: type === "volume" ? ctx.paths.volumeData(source) : source,
+    Destination: destination,
+    ...(type === "volume" ? { Driver: "local" } : {}),
+    Mode: mode,
+    RW: !readOnly,
+    Propagation: type === "bind" ? propagation : "",
+  }));
+}
+
+function networks({ record }: Container): Record<string, object> {
+  const mode = record.host.NetworkMode ?? "none";
+  if (mode.startsWith("container:")) return {};
+  const none = { IPAMConfig: null, Links: null, Aliases: null, MacAddress: "", NetworkID: "", EndpointID: "" };
+  return { [mode]: { ...none, Gateway: "", IPAddress: "", IPPrefixLen: 0, IPv6Gateway: "", GlobalIPv6Address: "" } };
+}
+
+function networkSettings(container: Container): object {
+  const pid = container.running?.pid;
+  return { SandboxID: "", SandboxKey: pid ? `/proc/${pid}/ns/net` : "", Ports: {}, Networks: networks(container) };
+}

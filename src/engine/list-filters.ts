@@ -1,0 +1,115 @@
+import { invalid } from "../base/errors.ts";
+import type { Container } from "./container.ts";
+import type { Filters } from "./requests.ts";
+
+/** Keys of `filters` for the list of containers and for prune. */
+export const LIST_FILTERS = [
+  "ancestor",
+  "before",
+  "since",
+  "exited",
+  "expose",
+  "publish",
+  "health",
+  "id",
+  "isolation",
+  "is-task",
+  "label",
+  "name",
+  "network",
+  "status",
+  "volume",
+] as const;
+export const PRUNE_FILTERS = ["until", "label", "label!"] as const;
+
+const STATUSES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+/** What `before`, `since` and `ancestor` name, resolved by the caller. */
+export interface FilterFacts {
+  /** Of the container that a reference names; throws notFound. */
+  createdOf(ref: string): string;
+  /** Image id of a reference; undefined if there is none. */
+  imageId(ref: string): string | undefined;
+}
+
+/** A predicate of docker's meaning. Unknown keys and values that cannot be are invalid. */
+export function containerFilter(filters: Filters, facts: FilterFacts): (container: Container) => boolean {
+  const tests: ((container: Container) => boolean)[] = [];
+  const some = (key: string, one: (value: string) => (container: Container) => boolean) => {
+    const values = filters.get(key);
+    if (!values || values.length === 0) return;
+    const alternatives = values.map(one);
+    tests.push((container) => alternatives.some((test) => test(container)));
+  };
+  for (const key of filters.keys()) {
+    if (!(LIST_FILTERS as readonly string[]).includes(key)) throw invalid(`invalid filter '${key.slice(0, 100)}'`);
+  }
+  some("id", (value) => ({ id }) => id.startsWith(value));
+  some("name", (value) => {
+    const test = namePattern(value);
+    return ({ record }) => test(record.name);
+  });
+  some("status", (value) => {
+    if (!STATUSES.includes(value)) throw invalid(`invalid filter 'status=${value.slice(0, 100)}'`);
+    return ({ state }) => shownStatus(state.status) === value;
+  });
+  some("exited", (value) => {
+    if (!/^-?\d{1,10}$/.test(value)) throw invalid(`invalid filter 'exited=${value.slice(0, 100)}'`);
+    return ({ state }) => state.status === "exited" && state.exitCode === Number(value);
+  });
+  some("ancestor", (value) => {
+    const id = facts.imageId(value);
+    return ({ record }) => (id === undefined ? record.image === value : record.imageId === id);
+  });
+  some("before", (value) => {
+    const created = facts.createdOf(value);
+    return ({ record }) => record.created < created;
+  });
+  some("since", (value) => {
+    const created = facts.createdOf(value);
+    return ({ record }) => record.created > created;
+  });
+  some("volume", (value) => ({ record }) => {
+    return record.mounts.some(({ source, destination }) => source === value || destination === value);
+  });
+  some("network", (value) => ({ record }) => (record.host.NetworkMode ?? "none") === value);
+  some("expose", (value) => ({ record }) => {
+    const ports = Object.keys(record.config.ExposedPorts ?? {});
+    return ports.includes(value.includes("/") ? value : `${value}/tcp`);
+  });
+  some("health", (value) => () => value === "none");
+  some("isolation", (value) => () => value === "default" || value === "");
+  some("is-task", (value) => () => value === "false" || value === "0");
+  // No port can be published yet.
+  some("publish", () => () => false);
+  tests.push(({ record }) => labelsMatch(record.config.Labels ?? {}, filters));
+  return (container) => tests.every((test) => test(container));
+}
+
+/** Docker shows intents as what they intend to leave. */
+export function shownStatus(status: Container["state"]["status"]): Exclude<Container["state"]["status"], "starting"> {
+  return status === "starting" ? "created" : status;
+}
+
+/** A regular expression if it is one, else a substring; with and without the leading slash. */
+function namePattern(value: string): (name: string) => boolean {
+  let pattern: RegExp | undefined;
+  try {
+    // A group that is repeated could take exponential time.
+    if (value.length <= 256 && !/\)[*+?{]/.test(value)) pattern = new RegExp(value);
+  } catch {
+    // Then it is plain text.
+  }
+  return (name) => name.includes(value) || Boolean(pattern?.test(name)) || Boolean(pattern?.test(`/${name}`));
+}
+
+/** `label` and `label!` filters: all of the former, none of the latter. */
+export function labelsMatch(labels: Record<string, string>, filters: Filters): boolean {
+  const has = (wanted: string) => {
+    const at = wanted.indexOf("=");
+    if (at === -1) return Object.hasOwn(labels, wanted);
+    const key = wanted.slice(0, at);
+    return Object.hasOwn(labels, key) && labels[key] === wanted.slice(at + 1);
+  };
+  return (filters.get("label") ?? []).every(has) && !(filters.get("label!") ?? []).some(has);
+}

@@ -1,0 +1,157 @@
+import { Database } from "bun:sqlite";
+import { randomUUID } from "node:crypto";
+import { chmodSync } from "node:fs";
+import type { ContainerConfig, HostConfig } from "../spec/docker-api.ts";
+import type { PlannedMount } from "./config/mount-plan.ts";
+
+/** What a container is; changed by rename and update only. */
+export interface ContainerRecord {
+  id: string;
+  /** Without the slash. */
+  name: string;
+  /** RFC 3339, nine digits. */
+  created: string;
+  /** As the client wrote it. */
+  image: string;
+  imageId: string;
+  config: ContainerConfig;
+  host: HostConfig;
+  /** Volumes have their names by now, anonymous ones too. */
+  mounts: PlannedMount[];
+  /** Volumes that were made for this container alone. */
+  anonymous: string[];
+  userns?: { hostID: number; size: number };
+}
+
+/** How a container fares. `starting` and `removing` are intents: written before acting, so that a crash shows. */
+export interface StateRecord {
+  status: "created" | "starting" | "running" | "paused" | "exited" | "removing";
+  pid: number;
+  exitCode: number;
+  error: string;
+  oomKilled: boolean;
+  startedAt: string;
+  finishedAt: string;
+  /** /proc/sys/kernel/random/boot_id of the boot in which it was started. */
+  bootId: string;
+}
+
+export interface VolumeRecord {
+  name: string;
+  created: string;
+  labels: Record<string, string>;
+  anonymous: boolean;
+}
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS engine (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS containers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL, state TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS volumes (name TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
+`;
+const VERSION = 1;
+
+/**
+ * The engine's records in SQLite. A row is there before anything of the container is, and until nothing is left of it.
+ * Every call is one transaction, in the file when it returns: it survives the end of the process, and if `durable` that
+ * of the machine too (which costs an fsync). Only this engine writes.
+ */
+export class Store {
+  readonly db: Database;
+  readonly engineId: string;
+
+  constructor(path: string) {
+    this.db = new Database(path, { create: true, strict: true });
+    chmodSync(path, 0o600);
+    this.db.run("PRAGMA journal_mode = WAL");
+    this.db.run("PRAGMA synchronous = FULL");
+    this.db.run(SCHEMA);
+    const version = this.#get("version") ?? String(VERSION);
+    if (Number(version) > VERSION) throw new Error(`${path} is of a newer inro (schema ${version})`);
+    this.#set("version", String(VERSION));
+    this.engineId = this.#get("id") ?? randomUUID();
+    this.#set("id", this.engineId);
+  }
+
+  containers(): { record: ContainerRecord; state: StateRecord }[] {
+    return this.db
+      .query<{ record: string; state: string }, []>("SELECT record, state FROM containers ORDER BY rowid")
+      .all()
+      .map(({ record, state }) => ({ record: JSON.parse(record), state: JSON.parse(state) }));
+  }
+
+  insertContainer(record: ContainerRecord, state: StateRecord, volumes: VolumeRecord[], durable: boolean): void {
+    this.#write(durable, () => {
+      this.db.transaction(() => {
+        for (const volume of volumes) this.#insertVolume(volume);
+        this.db
+          .query("INSERT INTO containers (id, name, record, state) VALUES (?, ?, ?, ?)")
+          .run(record.id, record.name, JSON.stringify(record), JSON.stringify(state));
+      })();
+    });
+  }
+
+  updateContainer(record: ContainerRecord): void {
+    this.db
+      .query("UPDATE containers SET name = ?, record = ? WHERE id = ?")
+      .run(record.name, JSON.stringify(record), record.id);
+  }
+
+  updateState(id: string, state: StateRecord, durable: boolean): void {
+    this.#write(durable, () => {
+      this.db.query("UPDATE containers SET state = ? WHERE id = ?").run(JSON.stringify(state), id);
+    });
+  }
+
+  deleteContainer(id: string, durable: boolean): void {
+    this.#write(durable, () => {
+      this.db.query("DELETE FROM containers WHERE id = ?").run(id);
+    });
+  }
+
+  volumes(): VolumeRecord[] {
+    const rows = this.db.query<{ record: string }, []>("SELECT record FROM volumes ORDER BY name").all();
+    return rows.map(({ record }) => JSON.parse(record));
+  }
+
+  volume(name: string): VolumeRecord | undefined {
+    const row = this.db.query<{ record: string }, [string]>("SELECT record FROM volumes WHERE name = ?").get(name);
+    return row ? JSON.parse(row.record) : undefined;
+  }
+
+  insertVolume(volume: VolumeRecord): void {
+    this.#insertVolume(volume);
+  }
+
+  deleteVolume(name: string): void {
+    this.db.query("DELETE FROM volumes WHERE name = ?").run(name);
+  }
+
+  close(): void {
+    this.db.close();
+  }
+
+  #insertVolume(volume: VolumeRecord): void {
+    this.db.query("INSERT OR IGNORE INTO volumes (name, record) VALUES (?, ?)").run(volume.name, JSON.stringify(volume));
+  }
+
+  #write(durable: boolean, statement: () => void): void {
+    if (durable) return statement();
+    // WAL without the fsync: after a power failure the row is older, but never torn.
+    this.db.run("PRAGMA synchronous = NORMAL");
+    try {
+      statement();
+    } finally {
+      this.db.run("PRAGMA synchronous = FULL");
+    }
+  }
+
+  #get(key: string): string | undefined {
+    return this.db.query<{ value: string }, [string]>("SELECT value FROM engine WHERE key = ?").get(key)?.value;
+  }
+
+  #set(key: string, value: string): void {
+    this.db.query("INSERT OR IGNORE INTO engine (key, value) VALUES (?, ?)").run(key, value);
+  }
+}

@@ -1,0 +1,61 @@
+import { chainId } from "../base/digest.ts";
+import { detectCompression } from "../layers/compression.ts";
+import type { ImageConfig } from "../spec/oci-image.ts";
+import { applyChanges } from "./changes.ts";
+import { decompressAny, peek } from "./decompress.ts";
+import { tagTarget } from "./find.ts";
+import { hostPlatform, parsePlatform } from "./platform.ts";
+import { repositoryName } from "./reference.ts";
+import { layerDescriptor, Spool, storeFile } from "./spool.ts";
+import { checkOs, type ImageStore } from "./store.ts";
+
+export interface ImportOptions {
+  /** Tar of a root file system: plain, gzip, zstd, bzip2 or xz. */
+  source: AsyncIterable<Uint8Array>;
+  repo?: string;
+  tag?: string;
+  message?: string;
+  /** Dockerfile instructions. */
+  changes?: string[];
+  platform?: string;
+  signal?: AbortSignal;
+}
+
+/** See Images.importTar. */
+export async function importTar(store: ImageStore, tempDir: string | undefined, options: ImportOptions): Promise<string> {
+  const target = options.repo ? tagTarget(options.repo, options.tag) : undefined;
+  const platform = options.platform ? parsePlatform(options.platform) : hostPlatform();
+  const config = applyChanges({}, options.changes ?? []);
+  checkOs({ ...platform, rootfs: { type: "layers", diff_ids: [] } });
+  const signal = options.signal ?? new AbortController().signal;
+  const hold = store.holds.open();
+  const spool = await Spool.open(tempDir);
+  try {
+    const { head, whole } = await peek(options.source);
+    const compression = detectCompression(head);
+    // Layers are plain, gzip or zstd: what is that is stored as it came.
+    const foreign = compression === "bzip2" || compression === "xz";
+    const file = await spool.add(foreign ? decompressAny(whole) : whole, signal);
+    const { diffId } = await store.layers.apply({ source: { path: file.path }, parents: [], signal });
+    hold.chain(chainId([diffId]));
+    await storeFile(store, file, hold, signal);
+    const created = new Date().toISOString();
+    const image: ImageConfig = {
+      created,
+      ...platform,
+      config,
+      rootfs: { type: "layers", diff_ids: [diffId] },
+      history: [{ created, comment: options.message || "Imported from -" }],
+    };
+    const layer = { diffId, blob: await layerDescriptor(store.content, file.digest) };
+    const row = await store.prepare(JSON.stringify(image), [layer], hold, { signal });
+    store.records.transaction(() => {
+      store.records.add(row);
+      if (target) store.records.setTag(repositoryName(target), target.tag!, row.id);
+    });
+    return row.id;
+  } finally {
+    hold.release();
+    await spool.close();
+  }
+}

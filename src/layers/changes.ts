@@ -1,0 +1,100 @@
+import * as k from "../linux/constants.ts";
+import { close, readlinkat, type Stat } from "../linux/file.ts";
+import type { Change } from "../spec/docker-api.ts";
+import { readXattrs } from "./attributes.ts";
+import { type Component, toText } from "./entry-path.ts";
+import { isDirectory, isWhiteout, type MergedDirectory, type MergedFile, MergedTree } from "./merged.ts";
+
+export const MODIFIED = 0;
+export const ADDED = 1;
+export const DELETED = 2;
+
+/** A change by path components, with what is there now (not for a deletion). */
+export interface TreeChange {
+  path: Component[];
+  kind: Change["Kind"];
+  stat?: Stat;
+}
+
+/**
+ * What `docker diff` says: how the overlay of `upper` on `lowers` (top first) differs from `lowers` alone, sorted by
+ * path. The directories above a change are modified; of a deleted directory only itself is named; a directory that was
+ * deleted and made again lists what it has no more. A file that was only copied up is no change. `upper` may be in use.
+ */
+export function changes(upper: string, lowers: readonly string[]): Change[] {
+  const top = new MergedTree([upper]);
+  try {
+    const below = new MergedTree(lowers);
+    try {
+      return treeChanges(top, below).map(({ path, kind }) => ({ Path: `/${toText(path.join("/"))}`, Kind: kind }));
+    } finally {
+      below.close();
+    }
+  } finally {
+    top.close();
+  }
+}
+
+/** Like {@link changes}, on open trees. A directory comes before what is in it. */
+export function treeChanges(upper: MergedTree, lowers: MergedTree): TreeChange[] {
+  const found: TreeChange[] = [];
+  compare([], lowers.root.layers.length > 0 ? lowers.root : undefined, false);
+  return found;
+
+  /** Adds the changes in the upper's directory `path`. `hides`: nothing of `below` shows through. */
+  function compare(path: Component[], below: MergedDirectory | undefined, hides: boolean): void {
+    const names: { name: Component; stat?: Stat }[] = upper.listRaw(0, path);
+    if (below && hides) {
+      const known = new Set(names.map((file) => file.name));
+      for (const { name } of lowers.list(below)) if (!known.has(name)) names.push({ name });
+    }
+    names.sort((a, b) => (a.name < b.name ? -1 : 1));
+    for (const { name, stat } of names) {
+      const inside = [...path, name];
+      const old = below && lowers.lookup(below, name);
+      if (!stat || isWhiteout(stat)) {
+        if (old) found.push({ path: inside, kind: DELETED });
+        continue;
+      }
+      const kind = old ? MODIFIED : ADDED;
+      const mark = found.length;
+      found.push({ path: inside, kind, stat });
+      if (isDirectory(stat)) compare(inside, old?.directory, hides || upper.opaque(0, inside));
+      const touched = found.length > mark + 1 || !old || differs(inside, stat, old);
+      if (!touched) found.length = mark;
+    }
+  }
+
+  function differs(path: Component[], now: Stat, old: MergedFile): boolean {
+    const { stat } = old;
+    if (now.mode !== stat.mode || now.uid !== stat.uid || now.gid !== stat.gid) return true;
+    if (now.mtime !== stat.mtime) return true;
+    const format = now.mode & k.S_IFMT;
+    if (format === k.S_IFCHR || format === k.S_IFBLK) {
+      return now.rdevMajor !== stat.rdevMajor || now.rdevMinor !== stat.rdevMinor;
+    }
+    if (format !== k.S_IFDIR && now.size !== stat.size) return true;
+    const read = format === k.S_IFLNK ? linkTarget : xattrText;
+    return read(upper, 0, path) !== read(lowers, old.layer, path);
+  }
+}
+
+function linkTarget(tree: MergedTree, layer: number, path: Component[]): string {
+  const fd = tree.tryOpen(layer, path, k.O_PATH);
+  if (fd === undefined) return "";
+  try {
+    return readlinkat(fd, "").toString("latin1");
+  } finally {
+    close(fd);
+  }
+}
+
+function xattrText(tree: MergedTree, layer: number, path: Component[]): string {
+  const fd = tree.tryOpen(layer, path, k.O_PATH);
+  if (fd === undefined) return "";
+  try {
+    return JSON.stringify([...readXattrs(fd)].map(([name, value]) => [name, value.toString("latin1")]));
+  } finally {
+    close(fd);
+  }
+}

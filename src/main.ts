@@ -1,0 +1,20 @@
+#!/usr/bin/env bun
+import { basename } from "node:path";
+
+/** The doors: under the name `inro-runtime` the OCI runtime, else the command line, which opens the engine too. */
+async function main(): Promise<number> {
+  const argv = process.argv.slice(2);
+  // INRO_DOOR is how the launcher of a checkout says under which name it was called.
+  const name = process.env["INRO_DOOR"] ?? basename(process.argv0);
+  if (name === "inro-runtime") return await (await import("./runtime/cli.ts")).main(argv);
+  const { main } = await import("./cli/main.ts");
+  return await main(argv, { serve: async (options) => await (await import("./serve.ts")).serve(options) });
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`inro: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`);
+    process.exit(125);
+  },
+);
