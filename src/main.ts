@@ -6,6 +6,7 @@ async function main(): Promise<number> {
   const argv = process.argv.slice(2);
   // INRO_DOOR is how the launcher of a checkout says under which name it was called.
   const name = process.env["INRO_DOOR"] ?? basename(process.argv0);
+  delete process.env["INRO_DOOR"];
   if (name === "inro-runtime") return await (await import("./runtime/cli.ts")).main(argv);
   const { main } = await import("./cli/main.ts");
   return await main(argv, { serve: async (options) => await (await import("./serve.ts")).serve(options) });

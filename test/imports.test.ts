@@ -33,7 +33,11 @@ const src = resolve(import.meta.dir, "../src");
 function files(dir: string): string[] {
   return readdirSync(dir).flatMap((name) => {
     const path = join(dir, name);
-    return statSync(path).isDirectory() ? files(path) : path.endsWith(".ts") && !path.endsWith(".test.ts") ? [path] : [];
+    return statSync(path).isDirectory()
+      ? files(path)
+      : path.endsWith(".ts") && !path.endsWith(".test.ts")
+        ? [path]
+        : [];
   });
 }
 
@@ -62,7 +66,9 @@ test("imports point downward", () => {
 });
 
 test("bun:ffi is imported in linux/ only", () => {
-  const wrong = files(src).filter((path) => room(path) !== "linux" && /from "bun:ffi"/.test(readFileSync(path, "utf8")));
+  const wrong = files(src).filter(
+    (path) => room(path) !== "linux" && /from "bun:ffi"/.test(readFileSync(path, "utf8")),
+  );
   expect(wrong).toEqual([]);
 });
 

@@ -69,7 +69,10 @@ for (const [what, command] of [
 }
 
 // The children of a test that times out are ended by Bun, so the time-out is for a test that hangs, not for a slow one.
-const child = spawn(runtime, ["test", "--timeout", "120000", ...process.argv.slice(2)], { cwd: top, stdio: ["ignore", "pipe", "pipe"] });
+const child = spawn(runtime, ["test", "--timeout", "120000", ...process.argv.slice(2)], {
+  cwd: top,
+  stdio: ["ignore", "pipe", "pipe"],
+});
 const tally = { pass: 2 - failed, fail: failed, skip: 0 };
 let tail = "";
 for (const stream of [child.stdout, child.stderr]) {
@@ -79,7 +82,8 @@ for (const stream of [child.stdout, child.stderr]) {
   });
 }
 child.on("close", (code) => {
-  for (const name of Object.keys(tally)) tally[name] += Number(new RegExp(`^ *(\\d+) ${name}`, "m").exec(tail)?.[1] ?? 0);
+  for (const name of Object.keys(tally))
+    tally[name] += Number(new RegExp(`^ *(\\d+) ${name}`, "m").exec(tail)?.[1] ?? 0);
   // A run that broke off without its totals is a failure, whatever it counted.
   if (code !== 0 && tally.fail === 0) tally.fail = 1;
   say(`${tally.pass} passed, ${tally.fail} failed${tally.skip ? `, ${tally.skip} skipped` : ""}`);

@@ -1,5 +1,6 @@
 import { invalid } from "../base/errors.ts";
 import { parseFilters } from "../engine/filters.ts";
+import { LIST_FILTERS, PRUNE_FILTERS } from "../engine/list-filters.ts";
 import type { Attachment, WaitCondition } from "../engine/requests.ts";
 import { type Call, empty, flag, type Handler, integer, json, jsonBody, type Reply } from "./call.ts";
 import { frames, streamType } from "./frames.ts";
@@ -18,7 +19,7 @@ export const containerRoutes: Record<string, Handler> = {
         all: flag(call.query, "all"),
         size: flag(call.query, "size"),
         ...(limit !== undefined && limit > 0 ? { limit } : {}),
-        ...(filters ? { filters: parseFilters(filters) } : {}),
+        ...(filters ? { filters: parseFilters(filters, LIST_FILTERS) } : {}),
       }),
     );
   },
@@ -28,7 +29,7 @@ export const containerRoutes: Record<string, Handler> = {
   },
   "POST /containers/prune": async (call) => {
     const filters = call.query.get("filters");
-    return json(200, await call.engine.containers.prune(filters ? parseFilters(filters) : undefined));
+    return json(200, await call.engine.containers.prune(filters ? parseFilters(filters, PRUNE_FILTERS) : undefined));
   },
   "GET /containers/*/json": async (call) =>
     json(200, await call.engine.containers.inspect(ref(call), { size: flag(call.query, "size") })),

@@ -1,12 +1,14 @@
 import { invalid } from "../base/errors.ts";
-import type { RegistryAuth } from "../registry/auth.ts";
+import { parseFilters } from "../engine/filters.ts";
+import { IMAGE_FILTERS, listImages } from "../engine/image-list.ts";
+import { parseRegistryAuth } from "../registry/auth.ts";
 import { type Call, empty, flag, type Handler, json } from "./call.ts";
 import { messageStream } from "./messages.ts";
 
 const name = (call: Call) => call.params[0]!;
 
 export const imageRoutes: Record<string, Handler> = {
-  "GET /images/json": async (call) => json(200, call.engine.listImages(flag(call.query, "all"), call.query.get("filters") ?? "")),
+  "GET /images/json": async (call) => json(200, listImages(call.engine, parseFilters(call.query.get("filters") ?? "", IMAGE_FILTERS))),
   "POST /images/create": async (call) => {
     const { query } = call;
     const optional = (key: string) => query.get(key) || undefined;
@@ -30,7 +32,7 @@ export const imageRoutes: Record<string, Handler> = {
         reference,
         onMessage: report,
         signal: call.signal,
-        ...defined({ tag: optional("tag"), platform, auth: registryAuth(call) }),
+        ...defined({ tag: optional("tag"), platform, auth: parseRegistryAuth(call.request.headers["x-registry-auth"]?.toString() ?? "") }),
       }),
     );
   },
@@ -42,13 +44,21 @@ export const imageRoutes: Record<string, Handler> = {
     return tar(call, names);
   },
   "GET /images/**/get": async (call) => tar(call, [name(call)]),
-  "GET /images/**/json": async (call) => json(200, call.engine.inspectImage(name(call))),
+  "GET /images/**/history": async (call) => json(200, call.engine.images.history(name(call))),
+  "GET /images/**/json": async (call) => json(200, call.engine.images.inspect(name(call))),
   "POST /images/**/tag": async (call) => {
     call.engine.images.tag(name(call), call.query.get("repo") ?? "", call.query.get("tag") ?? "");
     return empty(201);
   },
   "DELETE /images/**": async (call) =>
-    json(200, call.engine.removeImage(name(call), { force: flag(call.query, "force"), noprune: flag(call.query, "noprune") })),
+    json(
+      200,
+      call.engine.images.remove(name(call), {
+        force: flag(call.query, "force"),
+        noprune: flag(call.query, "noprune"),
+        users: (id) => call.engine.imageUsers(id),
+      }),
+    ),
 };
 
 function tar(call: Call, names: string[]) {
@@ -58,22 +68,4 @@ function tar(call: Call, names: string[]) {
 /** Drops what is undefined: an absent property and an undefined one are different things to the engine. */
 function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
-}
-
-const MAX_AUTH = 1 << 16;
-
-/** X-Registry-Auth: base64url of JSON. Docker ignores one that it cannot decode, and so do we. */
-function registryAuth(call: Call): RegistryAuth | undefined {
-  const header = call.request.headers["x-registry-auth"];
-  if (typeof header !== "string" || header.length > MAX_AUTH) return undefined;
-  try {
-    const value = JSON.parse(Buffer.from(header, "base64url").toString()) as Record<string, unknown>;
-    const auth: Record<string, string> = {};
-    for (const key of ["username", "password", "serveraddress", "identitytoken", "registrytoken"]) {
-      if (typeof value[key] === "string" && value[key] !== "") auth[key] = value[key] as string;
-    }
-    return Object.keys(auth).length > 0 ? (auth as RegistryAuth) : undefined;
-  } catch {
-    return undefined;
-  }
 }

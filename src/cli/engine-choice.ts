@@ -6,7 +6,7 @@ export function chooseEngine(host: string | undefined): Engine {
   const endpoint = resolveEndpoint(host);
   return new Engine({
     endpoint,
-    version: process.env["DOCKER_API_VERSION"] || undefined,
+    version: process.env.DOCKER_API_VERSION || undefined,
     onUnreachable: async (error) =>
       endpoint.default && (await import("../client/autostart.ts")).startEngine(endpoint, error),
   });

@@ -19,7 +19,7 @@ export function toFilters(values: readonly string[]): Filters {
   for (const value of values) {
     const equals = value.indexOf("=");
     const key = value.slice(0, equals).trim().toLowerCase();
-    (filters[key] ??= []).push(value.slice(equals + 1).trim());
+    filters[key] = [...(filters[key] ?? []), value.slice(equals + 1).trim()];
   }
   return filters;
 }

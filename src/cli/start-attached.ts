@@ -34,16 +34,19 @@ export class StartError extends Error {
 export async function runAttached(engine: Engine, options: AttachedOptions): Promise<number> {
   const { id, tty } = options;
   const attached = options.stdin || options.stdout || options.stderr;
-  const connection = attached
-    ? await engine.attachContainer(id, {
-        stdin: options.stdin,
-        stdout: options.stdout,
-        stderr: options.stderr,
-        detachKeys: options.detachKeys || undefined,
-      })
-    : undefined;
   const condition = options.autoRemove ? "removed" : options.start ? "next-exit" : "not-running";
-  const waiting = await engine.waitContainer(id, condition);
+  // Both stand before the start; together they cost one round trip.
+  const [connection, waiting] = await Promise.all([
+    attached
+      ? engine.attachContainer(id, {
+          stdin: options.stdin,
+          stdout: options.stdout,
+          stderr: options.stderr,
+          detachKeys: options.detachKeys || undefined,
+        })
+      : undefined,
+    engine.waitContainer(id, condition),
+  ]);
 
   const stops: (() => void)[] = [];
   const forward = options.sigProxy && !tty;

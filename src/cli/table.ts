@@ -58,6 +58,6 @@ function jsonable(row: Row): Row {
 
 function headerRow(headers: Record<string, string>): Row {
   const row: Row = { ...headers };
-  if (headers["Label"] !== undefined) row["Label"] = (key) => String(key).split(".").at(-1)!;
+  if (headers.Label !== undefined) row.Label = (key) => String(key).split(".").at(-1)!;
   return row;
 }

@@ -14,6 +14,8 @@ export function isTerminal(fd: 0 | 1 | 2): boolean {
 
 /** Size of the terminal on stdout, if it is one. */
 export function terminalSize(): { h: number; w: number } | undefined {
+  // The cached numbers change only after the listeners of SIGWINCH have run.
+  (process.stdout as { _refreshSize?(): void })._refreshSize?.();
   const { rows, columns } = process.stdout;
   return rows && columns ? { h: rows, w: columns } : undefined;
 }

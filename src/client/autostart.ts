@@ -67,7 +67,7 @@ function engineEnvironment(env: Record<string, string | undefined>): Record<stri
   for (const [key, value] of Object.entries(env)) {
     if (value !== undefined && KEPT.test(key) && !DROPPED.has(key)) out[key] = value;
   }
-  out["PATH"] ??= "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  out.PATH ??= "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   return out;
 }
 

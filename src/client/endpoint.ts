@@ -11,7 +11,7 @@ type Environment = Record<string, string | undefined>;
 /** The directory of the engine's socket, log and lock: /run/inro for root, else below XDG_RUNTIME_DIR. */
 export function runDirectory(env: Environment = process.env): string {
   if (process.getuid?.() === 0) return "/run/inro";
-  const base = env["XDG_RUNTIME_DIR"];
+  const base = env.XDG_RUNTIME_DIR;
   return base ? `${base}/inro` : `/tmp/inro-${process.getuid?.() ?? "user"}`;
 }
 
@@ -25,13 +25,13 @@ export function defaultUrl(env: Environment = process.env): string {
  * tcp://HOST:PORT or http://HOST:PORT are understood; anything else is an `invalid` error.
  */
 export function resolveEndpoint(host?: string, env: Environment = process.env): Endpoint {
-  const given = host || env["INRO_HOST"] || env["DOCKER_HOST"];
+  const given = host || env.INRO_HOST || env.DOCKER_HOST;
   if (given) {
     const endpoint = parseEndpoint(given);
-    const autostart = !host && given === env["INRO_HOST"] && env["INRO_AUTOSTART"] === "1" && endpoint.kind === "unix";
+    const autostart = !host && given === env.INRO_HOST && env.INRO_AUTOSTART === "1" && endpoint.kind === "unix";
     return { ...endpoint, default: autostart };
   }
-  return { ...parseEndpoint(defaultUrl(env)), default: env["INRO_AUTOSTART"] !== "0" };
+  return { ...parseEndpoint(defaultUrl(env)), default: env.INRO_AUTOSTART !== "0" };
 }
 
 /** Reads one host URL; `default` is false. */

@@ -21,6 +21,8 @@ export class Container {
   spec: Spec | undefined;
   /** The end of the present or last run: settled when the container has ended and is cleaned up. */
   finished: Promise<void> = Promise.resolve();
+  /** Between the end of its process and the end of its clean-up. */
+  ending = false;
   /** Someone asked it to stop, so its end is no failure of its own. */
   stopping = false;
   /** Whether it was removed: the object is of no more use. */

@@ -1,4 +1,22 @@
+import { existsSync } from "node:fs";
+import { conflict, InroError, invalid, notFound } from "../base/errors.ts";
+import { changes } from "../layers/changes.ts";
+import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
+import { containerDevices } from "./config/devices.ts";
+import { hostFiles } from "./config/host-files.ts";
+import { containerName } from "./config/names.ts";
+import { resources } from "./config/resources.ts";
+import { validateUpdate } from "./config/validate-update.ts";
+import type { Container } from "./container.ts";
+import { type Context, emit, openCgroup } from "./context.ts";
+import { createContainer } from "./create.ts";
+import { dirSize } from "./disk-usage.ts";
+import { inspectContainer, summarize } from "./inspect.ts";
+import { containerFilter, labelsMatch } from "./list-filters.ts";
+import { checkLogOptions, logLines } from "./log/lines.ts";
+import { LogReader } from "./log/read.ts";
+import { removeContainer } from "./remove.ts";
 import type {
   Attachment,
   AttachOptions,
@@ -11,44 +29,265 @@ import type {
   WaitCondition,
   Waiting,
 } from "./requests.ts";
+import { layersOf } from "./rootfs.ts";
+import { startContainer } from "./start.ts";
+import { forceEnd, killContainer, stopContainer } from "./stop.ts";
+import { processTable } from "./top.ts";
+import { parseUntil } from "./until.ts";
+import type { Volumes } from "./volumes.ts";
+import { wait } from "./wait.ts";
 
 /**
  * The containers. `ref` is a full id, a unique prefix of one, or a name (with or without `/`); "No such container" is
  * notFound. Operations on one container run one after the other, except for attach, logs, wait, list and inspect.
  */
-export interface Containers {
+export class Containers {
+  constructor(
+    private readonly ctx: Context,
+    private readonly volumes: Volumes,
+  ) {}
+
   /** `body` is the untrusted CreateRequest. A name in use is a conflict, an absent image notFound, all else invalid. */
-  create(body: unknown, name?: string, platform?: string): Promise<CreateResponse>;
+  async create(body: unknown, name?: string, platform?: string): Promise<CreateResponse> {
+    return createContainer(this.ctx, this.volumes, { body, name, platform });
+  }
+
   /** notModified if it runs; a launch that fails is recorded in State (126, 127, 128) and thrown. */
-  start(ref: string, options?: { detachKeys?: string }): Promise<void>;
+  async start(ref: string, _options: { detachKeys?: string } = {}): Promise<void> {
+    const container = this.#get(ref);
+    await container.mutex.run(() => this.#start(container));
+  }
+
+  async #start(container: Container): Promise<void> {
+    try {
+      await startContainer(this.ctx, this.volumes, container);
+    } catch (error) {
+      const failed = !container.isRunning && container.state.error !== "";
+      if (failed && container.record.host.AutoRemove) {
+        await removeContainer(this.ctx, this.volumes, container, { volumes: true });
+      }
+      throw error;
+    }
+  }
+
   /** Works before the start too: then output begins with it. */
-  attach(ref: string, options: AttachOptions): Promise<Attachment>;
+  async attach(ref: string, options: AttachOptions): Promise<Attachment> {
+    const container = this.#get(ref);
+    if (container.state.status === "paused") {
+      throw conflict(`container ${container.record.name} is paused, unpause the container before attach`);
+    }
+    if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
+    const attachment = container.stdio.attach(options);
+    emit(this.ctx, container, "attach");
+    return attachment;
+  }
+
   /** Throws notFound or invalid (condition) at once. */
-  wait(ref: string, condition?: WaitCondition): Waiting;
-  logs(ref: string, options: LogOptions): Promise<LogStream>;
+  wait(ref: string, condition?: WaitCondition): Waiting {
+    return wait(this.#get(ref), condition);
+  }
+
+  async logs(ref: string, options: LogOptions): Promise<LogStream> {
+    const container = this.#get(ref);
+    checkLogOptions(options);
+    if (!container.log) throw notFound("configured logging driver does not support reading");
+    const reader = new LogReader(container.log.path, container.log);
+    return {
+      tty: container.record.config.Tty ?? false,
+      output: logLines(reader, options),
+      close: () => reader.close(),
+    };
+  }
+
   /** `signal`: a name with or without SIG, or a number; default SIGKILL. Not running is a conflict. */
-  kill(ref: string, signal?: string): Promise<void>;
+  async kill(ref: string, signal?: string): Promise<void> {
+    await killContainer(this.ctx, this.#get(ref), signal);
+  }
+
   /** notModified if it does not run. Resolves when it has ended. */
-  stop(ref: string, options?: StopOptions): Promise<void>;
+  async stop(ref: string, options: StopOptions = {}): Promise<void> {
+    await stopContainer(this.ctx, this.#get(ref), options);
+  }
+
   /** Starts a stopped one too. */
-  restart(ref: string, options?: StopOptions): Promise<void>;
+  async restart(ref: string, options: StopOptions = {}): Promise<void> {
+    const container = this.#get(ref);
+    if (container.isRunning) await stopContainer(this.ctx, container, options);
+    await container.mutex.run(() => this.#start(container));
+    emit(this.ctx, container, "restart");
+  }
+
   /** Running without `force`: conflict. */
-  remove(ref: string, options?: RemoveOptions): Promise<void>;
+  async remove(ref: string, options: RemoveOptions = {}): Promise<void> {
+    const container = this.#get(ref);
+    if (container.isRunning && !options.force) {
+      const { name } = container.record;
+      const [how, advice] =
+        container.state.status === "paused"
+          ? ["paused", "unpause and then stop the container before removing or force remove"]
+          : ["running", "stop the container before removing or force remove"];
+      throw conflict(`cannot remove container "/${name}": container is ${how}: ${advice}`);
+    }
+    if (container.state.status === "removing") {
+      throw conflict(`removal of container ${container.id} is already in progress`);
+    }
+    await container.mutex.run(async () => {
+      if (container.isRunning) {
+        if (!options.force) throw conflict(`cannot remove container "/${container.record.name}": container is running`);
+        await forceEnd(this.ctx, container);
+      }
+      await container.finished;
+      await removeContainer(this.ctx, this.volumes, container, { volumes: options.volumes === true });
+    });
+  }
+
   /** Newest first. */
-  list(options?: ListOptions): Promise<ContainerSummary[]>;
-  inspect(ref: string, options?: { size?: boolean }): Promise<ContainerInspect>;
+  async list(options: ListOptions = {}): Promise<ContainerSummary[]> {
+    const { filters = new Map(), limit = 0 } = options;
+    const matches = containerFilter(filters, {
+      createdOf: (ref) => this.#get(ref).record.created,
+      imageId: (ref) => this.#imageId(ref),
+    });
+    const all = options.all || limit > 0 || (filters.get("status")?.length ?? 0) > 0;
+    const found = this.ctx.table
+      .all()
+      .filter((container) => (all || container.isRunning) && matches(container))
+      .sort((a, b) => (a.record.created < b.record.created ? 1 : -1));
+    const shown = limit > 0 ? found.slice(0, limit) : found;
+    return Promise.all(shown.map((container) => summarize(this.ctx, container, options.size === true)));
+  }
+
+  async inspect(ref: string, options: { size?: boolean } = {}): Promise<ContainerInspect> {
+    return inspectContainer(this.ctx, this.#get(ref), options.size === true);
+  }
+
   /** Characters. Not running is a conflict; without a terminal nothing happens. */
-  resize(ref: string, height: number, width: number): Promise<void>;
-  pause(ref: string): Promise<void>;
-  unpause(ref: string): Promise<void>;
-  rename(ref: string, name: string): Promise<void>;
-  changes(ref: string): Promise<Change[]>;
+  async resize(ref: string, height: number, width: number): Promise<void> {
+    const container = this.#get(ref);
+    if (![height, width].every((n) => Number.isInteger(n) && n >= 0 && n <= 0xffff)) {
+      throw invalid(`invalid size of a terminal: ${height} by ${width}`);
+    }
+    const { running } = container;
+    if (!container.isRunning || !running) throw conflict(`container ${container.id} is not running`);
+    if (running.pty === undefined) return;
+    setWindowSize(running.pty, height, width);
+    emit(this.ctx, container, "resize", { height: String(height), width: String(width) });
+  }
+
+  async pause(ref: string): Promise<void> {
+    const container = this.#get(ref);
+    await container.mutex.run(async () => {
+      if (container.state.status === "paused") throw conflict(`container ${container.id} is already paused`);
+      if (!container.isRunning) throw conflict(`container ${container.id} is not running`);
+      await openCgroup(this.ctx, container)?.freeze();
+      this.#setFrozen(container, "running", "paused");
+    });
+  }
+
+  async unpause(ref: string): Promise<void> {
+    const container = this.#get(ref);
+    await container.mutex.run(async () => {
+      if (container.state.status !== "paused") throw conflict(`container ${container.id} is not paused`);
+      await openCgroup(this.ctx, container)?.thaw();
+      this.#setFrozen(container, "paused", "running");
+    });
+  }
+
+  #setFrozen(container: Container, from: "running" | "paused", to: "running" | "paused"): void {
+    // It may have been killed meanwhile.
+    if (container.state.status !== from) return;
+    container.state = { ...container.state, status: to };
+    this.ctx.store.updateState(container.id, container.state, container.durable);
+    emit(this.ctx, container, to === "paused" ? "pause" : "unpause");
+  }
+
+  async rename(ref: string, name: string): Promise<void> {
+    const container = this.#get(ref);
+    if (name === "") throw invalid("neither old nor new names may be empty");
+    const wanted = containerName(name);
+    await container.mutex.run(async () => {
+      const old = container.record.name;
+      if (wanted === old) throw invalid("renaming a container with the same name as its current name");
+      const other = this.ctx.table.byName(wanted);
+      if (other)
+        throw conflict(`Conflict. The container name "/${wanted}" is already in use by container "${other.id}".`);
+      container.record = { ...container.record, name: wanted };
+      this.ctx.store.updateContainer(container.record);
+      this.ctx.table.rename(container, old);
+      emit(this.ctx, container, "rename", { oldName: `/${old}` });
+    });
+  }
+
+  async changes(ref: string): Promise<Change[]> {
+    const { upper, lower } = layersOf(this.ctx, this.#get(ref));
+    return existsSync(upper) ? changes(upper, lower) : [];
+  }
+
   /** `psArgs` default `-ef`; Titles and Processes as ps(1) prints them. */
-  top(ref: string, psArgs?: string): Promise<{ Titles: string[]; Processes: string[][] }>;
+  async top(ref: string, psArgs?: string): Promise<{ Titles: string[]; Processes: string[][] }> {
+    const container = this.#get(ref);
+    if (!container.isRunning) throw conflict(`container ${container.id} is not running`);
+    const table = await processTable(openCgroup(this.ctx, container)?.pids() ?? [], psArgs || undefined);
+    emit(this.ctx, container, "top");
+    return table;
+  }
+
   /** Body of POST /containers/{id}/update (resources, RestartPolicy). */
-  update(ref: string, body: unknown): Promise<{ Warnings: string[] }>;
+  async update(ref: string, body: unknown): Promise<{ Warnings: string[] }> {
+    const container = this.#get(ref);
+    return container.mutex.run(async () => {
+      if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
+      const { host, warnings } = validateUpdate(body, container.record.host);
+      if (container.isRunning) {
+        const { rules } = containerDevices(host, hostFiles);
+        openCgroup(this.ctx, container)?.update(resources(host, rules, hostFiles));
+      }
+      container.record = { ...container.record, host };
+      this.ctx.store.updateContainer(container.record);
+      emit(this.ctx, container, "update");
+      return { Warnings: warnings };
+    });
+  }
+
   /** Removes the stopped ones (filters `until`, `label`, `label!`). */
-  prune(filters?: Filters): Promise<{ ContainersDeleted: string[]; SpaceReclaimed: number }>;
+  async prune(filters: Filters = new Map()): Promise<{ ContainersDeleted: string[]; SpaceReclaimed: number }> {
+    const until = parseUntil(filters.get("until"));
+    const deleted: string[] = [];
+    let space = 0;
+    for (const container of this.ctx.table.all()) {
+      const { record, state } = container;
+      if (state.status !== "created" && state.status !== "exited") continue;
+      if (until !== undefined && Date.parse(record.created) > until) continue;
+      if (!labelsMatch(record.config.Labels ?? {}, filters)) continue;
+      const size = await dirSize(this.ctx.paths.inContainer(container.id, "upper"));
+      try {
+        await this.remove(container.id);
+        deleted.push(container.id);
+        space += size;
+      } catch (error) {
+        // Started or removed meanwhile.
+        if (!(error instanceof InroError)) throw error;
+      }
+    }
+    this.ctx.events.emit("container", "prune", "", { reclaimed: String(space) });
+    return { ContainersDeleted: deleted, SpaceReclaimed: space };
+  }
+
   /** The full id behind a reference. */
-  resolve(ref: string): string;
+  resolve(ref: string): string {
+    return this.#get(ref).id;
+  }
+
+  #get(ref: string): Container {
+    return this.ctx.table.get(ref);
+  }
+
+  #imageId(ref: string): string | undefined {
+    try {
+      return this.ctx.images.find(ref).id;
+    } catch (error) {
+      if (error instanceof InroError && error.kind === "notFound") return undefined;
+      throw error;
+    }
+  }
 }

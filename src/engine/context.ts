@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
+import { codeOf, InroError } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import type { Hierarchy } from "../cgroups/hierarchy.ts";
-import { codeOf, InroError } from "../base/errors.ts";
 import type { Container } from "./container.ts";
 import type { EventLog } from "./events.ts";
 import type { EngineImages } from "./host-image.ts";

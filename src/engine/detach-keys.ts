@@ -8,7 +8,8 @@ export function parseDetachKeys(text: string | undefined): Uint8Array {
   return Uint8Array.from(keys, (key) => {
     if (key.length === 1) return key.charCodeAt(0);
     const control = /^ctrl-([a-z@[\\\]^_])$/.exec(key)?.[1];
-    if (control === undefined) throw invalid(`invalid detach keys (${text?.slice(0, 100)}): unknown key '${key.slice(0, 20)}'`);
+    if (control === undefined)
+      throw invalid(`invalid detach keys (${text?.slice(0, 100)}): unknown key '${key.slice(0, 20)}'`);
     return control === "@" ? 0 : control.toUpperCase().charCodeAt(0) & 0x1f;
   });
 }

@@ -1,9 +1,21 @@
-import type { Images } from "../images/images.ts";
-import type { Containers } from "./containers.ts";
-import type { Events } from "./events.ts";
-import type { Execs } from "./execs.ts";
+import { detectHierarchy } from "../cgroups/hierarchy.ts";
+import { ContentStore } from "../content/store.ts";
+import type { ImageUser } from "../images/images.ts";
+import { Layers } from "../layers/layers.ts";
+import { check } from "./check.ts";
+import { Containers } from "./containers.ts";
+import { type Context, readBootId } from "./context.ts";
+import { EventLog } from "./events.ts";
+import { Execs } from "./execs.ts";
+import { EngineImages } from "./host-image.ts";
+import { info, version } from "./info.ts";
+import { DirectoryLock } from "./lock.ts";
+import { Paths } from "./paths.ts";
+import { reconcile } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
-import type { Volumes } from "./volumes.ts";
+import { Store } from "./store.ts";
+import { ContainerTable } from "./table.ts";
+import { Volumes } from "./volumes.ts";
 
 export type * from "./requests.ts";
 
@@ -23,29 +35,116 @@ export interface EngineOptions {
  * maps to a status. Nothing is true in memory only: after `kill -9` the next {@link Engine.open} on the same
  * directories finds every container, exit code and log line again.
  */
-export abstract class Engine {
-  abstract readonly containers: Containers;
-  abstract readonly execs: Execs;
-  abstract readonly images: Images;
-  abstract readonly volumes: Volumes;
-  abstract readonly events: Events;
+export class Engine {
+  readonly containers: Containers;
+  readonly execs: Execs;
+  readonly volumes: Volumes;
+  readonly #ctx: Context;
+  readonly #locks: DirectoryLock[];
+
+  private constructor(ctx: Context, locks: DirectoryLock[]) {
+    this.#ctx = ctx;
+    this.#locks = locks;
+    this.volumes = new Volumes(ctx.store, ctx.paths, ctx.table, ctx.events);
+    this.containers = new Containers(ctx, this.volumes);
+    this.execs = new Execs(ctx);
+  }
 
   /**
-   * Opens the directories, takes their lock and reconciles what happened meanwhile. A second engine on the same data
-   * root is a conflict that names the pid of the first.
+   * Opens the directories, takes their locks and reconciles what happened meanwhile. A second engine on the same
+   * directories is a conflict that names the pid of the first.
    */
-  static async open(_options: EngineOptions): Promise<Engine> {
-    throw new Error("stub");
+  static async open(options: EngineOptions): Promise<Engine> {
+    const paths = new Paths(options.dataRoot, options.execRoot);
+    const locks: DirectoryLock[] = [];
+    let store: Store | undefined;
+    try {
+      locks.push(DirectoryLock.take(paths.dataRoot));
+      if (paths.execRoot !== paths.dataRoot) locks.push(DirectoryLock.take(paths.execRoot));
+      store = new Store(paths.database);
+      const images = new EngineImages({
+        db: store.db,
+        content: new ContentStore(paths.content),
+        layers: new Layers(paths.layers),
+        tempDir: paths.temporary,
+        ...(options.registryMirror ? { registryMirror: options.registryMirror } : {}),
+      });
+      const ctx: Context = {
+        paths,
+        store,
+        hierarchy: detectHierarchy(),
+        table: new ContainerTable(),
+        images,
+        events: new EventLog(),
+        bootId: readBootId(),
+        log: options.log,
+      };
+      const engine = new Engine(ctx, locks);
+      await reconcile(ctx, engine.volumes);
+      return engine;
+    } catch (error) {
+      store?.close();
+      for (const lock of locks) lock.release();
+      throw error;
+    }
+  }
+
+  get images(): EngineImages {
+    return this.#ctx.images;
+  }
+
+  get events(): EventLog {
+    return this.#ctx.events;
+  }
+
+  /** Who uses an image, for `images.remove`. */
+  imageUsers(imageId: string): ImageUser[] {
+    return this.#ctx.table
+      .all()
+      .filter(({ record }) => record.imageId === imageId)
+      .map(({ id, isRunning }) => ({ id, running: isRunning }));
   }
 
   /** GET /info. */
-  abstract info(): Promise<Record<string, unknown>>;
+  info(): Promise<Record<string, unknown>> {
+    return info(this.#ctx);
+  }
+
   /** GET /version. */
-  abstract version(): Record<string, unknown>;
+  version(): Record<string, unknown> {
+    return version();
+  }
+
   /** Compares the machine with the records and, with `repair`, mends what differs. Empty: all is well. */
-  abstract check(options: { repair: boolean }): Promise<Finding[]>;
-  /** Nothing runs, no client is attached or waits, nothing is being pulled or written: the process may leave. */
-  abstract readonly idle: boolean;
+  check(options: { repair: boolean }): Promise<Finding[]> {
+    return check(this.#ctx, options);
+  }
+
+  /**
+   * Nothing runs, is being started or cleaned up, and no client is attached or listens for events: the process may
+   * leave. Requests in progress (pulls, logs, waits) are the API's to know.
+   */
+  get idle(): boolean {
+    const busy = this.#ctx.table
+      .all()
+      .some(
+        (container) =>
+          container.running || container.ending || container.mutex.pending > 0 || container.stdio.clients > 0,
+      );
+    return !busy && !this.execs.busy && this.#ctx.events.listeners === 0;
+  }
+
   /** Lets go of everything, and leaves the containers running. */
-  abstract close(): Promise<void>;
+  async close(): Promise<void> {
+    await this.execs.close();
+    for (const container of this.#ctx.table.all()) {
+      await container.mutex.run(async () => {
+        if (container.ending) await container.finished;
+        container.running = undefined;
+        await container.stdio.disconnect();
+      });
+    }
+    this.#ctx.store.close();
+    for (const lock of this.#locks) lock.release();
+  }
 }

@@ -58,7 +58,9 @@ export class EventLog implements Events {
     const { since, until, filters = new Map() } = options;
     const wanted = (event: EventMessage) => {
       const time = event.timeNano / 1e6;
-      return (since === undefined || time >= since) && (until === undefined || time <= until) && matches(event, filters);
+      return (
+        (since === undefined || time >= since) && (until === undefined || time <= until) && matches(event, filters)
+      );
     };
     const queue = since === undefined && until === undefined ? [] : this.#past.filter(wanted);
     let wake = () => {};

@@ -17,7 +17,12 @@ export function execExitCode(error: unknown): number {
 }
 
 /** Starts a process in a running container, in a run directory of its own. A failure leaves nothing behind. */
-export async function launchExec(ctx: Context, container: Container, id: string, request: ExecCreateRequest): Promise<Running> {
+export async function launchExec(
+  ctx: Context,
+  container: Container,
+  id: string,
+  request: ExecCreateRequest,
+): Promise<Running> {
   const { running } = container;
   if (!running) throw conflict(`container ${container.id} is not running`);
   const spec = specOf(ctx, container);

@@ -4,8 +4,8 @@ import { conflict, messageOf, notFound } from "../base/errors.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Running } from "../runtime/running.ts";
 import type { ExecCreateRequest, ExecInspect } from "../spec/docker-api.ts";
-import { execRequest } from "./config/request-fields.ts";
 import { validateExec } from "./config/exec-process.ts";
+import { execRequest } from "./config/request-fields.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { execExitCode, launchExec } from "./exec-process.ts";
@@ -180,6 +180,7 @@ const commandText = ({ Cmd }: ExecCreateRequest) => (Cmd ?? []).join(" ").slice(
 
 function checkRunning(container: Container): void {
   const { state, id } = container;
-  if (state.status === "paused") throw conflict(`container ${container.record.name} is paused, unpause the container before exec`);
+  if (state.status === "paused")
+    throw conflict(`container ${container.record.name} is paused, unpause the container before exec`);
   if (state.status !== "running") throw conflict(`container ${id} is not running`);
 }

@@ -12,14 +12,17 @@ import type { Volumes } from "./volumes.ts";
  * container itself too with AutoRemove. `container.finished` settles when all of it is done; it never rejects.
  */
 export function watchExit(ctx: Context, volumes: Volumes, container: Container, running: Running): void {
-  container.finished = end(ctx, volumes, container, running).catch((error) => {
-    ctx.log(`container ${container.id.slice(0, 12)}: after its end: ${messageOf(error)}`);
-  });
+  container.finished = end(ctx, volumes, container, running)
+    .catch((error) => ctx.log(`container ${container.id.slice(0, 12)}: after its end: ${messageOf(error)}`))
+    .finally(() => {
+      container.ending = false;
+    });
 }
 
 async function end(ctx: Context, volumes: Volumes, container: Container, running: Running): Promise<void> {
   const status = await running.exited;
   if (container.running !== running) return;
+  container.ending = true;
   const cgroup = openCgroup(ctx, container);
   // In a pid namespace of its own the kernel has killed the rest; elsewhere a daemon could write for ever.
   if (container.record.host.PidMode) cgroup?.killAll();

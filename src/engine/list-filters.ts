@@ -44,7 +44,12 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
   for (const key of filters.keys()) {
     if (!(LIST_FILTERS as readonly string[]).includes(key)) throw invalid(`invalid filter '${key.slice(0, 100)}'`);
   }
-  some("id", (value) => ({ id }) => id.startsWith(value));
+  some(
+    "id",
+    (value) =>
+      ({ id }) =>
+        id.startsWith(value),
+  );
   some("name", (value) => {
     const test = namePattern(value);
     return ({ record }) => test(record.name);
@@ -72,7 +77,12 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
   some("volume", (value) => ({ record }) => {
     return record.mounts.some(({ source, destination }) => source === value || destination === value);
   });
-  some("network", (value) => ({ record }) => (record.host.NetworkMode ?? "none") === value);
+  some(
+    "network",
+    (value) =>
+      ({ record }) =>
+        (record.host.NetworkMode ?? "none") === value,
+  );
   some("expose", (value) => ({ record }) => {
     const ports = Object.keys(record.config.ExposedPorts ?? {});
     return ports.includes(value.includes("/") ? value : `${value}/tcp`);

@@ -1,8 +1,8 @@
 import { rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { removeTree } from "../layers/remove-tree.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat } from "../linux/file.ts";
-import { removeTree } from "../layers/remove-tree.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
 import type { Volumes } from "./volumes.ts";

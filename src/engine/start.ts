@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Cgroup } from "../cgroups/cgroup.ts";
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
+import { Cgroup } from "../cgroups/cgroup.ts";
 import { LaunchError, launch } from "../runtime/launch.ts";
 import type { Running } from "../runtime/running.ts";
 import type { NamespaceType } from "../spec/oci-runtime.ts";
@@ -25,8 +25,6 @@ export const SPEC_FILE = "config.json";
  * ExitCode (126, 127, 128), and is thrown.
  */
 export async function startContainer(ctx: Context, volumes: Volumes, container: Container): Promise<void> {
-  // The last run may still be on its way out.
-  await container.finished;
   if (container.removed || container.state.status === "removing") {
     throw conflict(`cannot start container ${container.id}: it is marked for removal`);
   }
@@ -34,6 +32,9 @@ export async function startContainer(ctx: Context, volumes: Volumes, container: 
     throw conflict("cannot start a paused container, try unpause instead");
   }
   if (container.isRunning) throw new InroError("notModified", `container ${container.id} is already running`);
+  // The last run may still be on its way out, and take the container with it.
+  await container.finished;
+  if (container.removed) throw conflict(`cannot start container ${container.id}: it is marked for removal`);
   const before = container.state;
   container.state = { ...before, status: "starting", bootId: ctx.bootId, error: "", exitCode: 0, oomKilled: false };
   // After a power failure nothing of the start is left to undo: this row need not outlive the machine.
@@ -52,7 +53,13 @@ export async function startContainer(ctx: Context, volumes: Volumes, container: 
   }
   container.running = running;
   container.stopping = false;
-  container.state = { ...container.state, status: "running", pid: running.pid, startedAt: nowText(), finishedAt: ZERO_TIME };
+  container.state = {
+    ...container.state,
+    status: "running",
+    pid: running.pid,
+    startedAt: nowText(),
+    finishedAt: ZERO_TIME,
+  };
   container.stdio.connect(running);
   ctx.store.updateState(container.id, container.state, container.durable);
   emit(ctx, container, "start");

@@ -133,11 +133,16 @@ export class Store {
   }
 
   #insertVolume(volume: VolumeRecord): void {
-    this.db.query("INSERT OR IGNORE INTO volumes (name, record) VALUES (?, ?)").run(volume.name, JSON.stringify(volume));
+    this.db
+      .query("INSERT OR IGNORE INTO volumes (name, record) VALUES (?, ?)")
+      .run(volume.name, JSON.stringify(volume));
   }
 
   #write(durable: boolean, statement: () => void): void {
-    if (durable) return statement();
+    if (durable) {
+      statement();
+      return;
+    }
     // WAL without the fsync: after a power failure the row is older, but never torn.
     this.db.run("PRAGMA synchronous = NORMAL");
     try {

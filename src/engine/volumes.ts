@@ -40,7 +40,8 @@ export class Volumes {
     const request = objectOf(body ?? {}, "the request body");
     const { Name: name = "", Driver: driver = "local", DriverOpts: options, Labels: labels } = request;
     if (typeof name !== "string") throw invalid("invalid volume: Name must be a string");
-    if (driver !== "" && driver !== "local") throw notFound(`error looking up volume plugin ${String(driver)}: not found`);
+    if (driver !== "" && driver !== "local")
+      throw notFound(`error looking up volume plugin ${String(driver)}: not found`);
     if (options && Object.keys(options).length > 0) throw invalid("invalid volume: driver options are not supported");
     if (name !== "") checkVolumeName(name);
     const volume = this.store.volume(name) ?? this.draft(name, stringMap(labels));

@@ -109,8 +109,10 @@ function split(text: string): string[] {
 }
 
 function unquote(text: string): string {
-  return text.replace(/"((?:[^"\\]|\\.)*)"|'([^']*)'|\\(.)/gs, (_, double?: string, single?: string, escaped?: string) =>
-    double !== undefined ? double.replace(/\\(["\\$`])/g, "$1") : (single ?? escaped ?? ""),
+  return text.replace(
+    /"((?:[^"\\]|\\.)*)"|'([^']*)'|\\(.)/gs,
+    (_, double?: string, single?: string, escaped?: string) =>
+      double !== undefined ? double.replace(/\\(["\\$`])/g, "$1") : (single ?? escaped ?? ""),
   );
 }
 
@@ -123,7 +125,7 @@ function healthcheck(text: string): object {
     const [all, name, value] = flag as unknown as [string, string, string];
     rest = rest.slice(all.length);
     if (name === "retries" && /^\d{1,6}$/.test(value)) check.Retries = Number(value);
-    else if (name in DURATIONS) check[DURATIONS[name]!] = duration(value);
+    else if (Object.hasOwn(DURATIONS, name)) check[DURATIONS[name]!] = duration(value);
     else throw invalid(`unknown flag: ${name}`);
   }
   if (/^none$/i.test(rest.trim())) return { Test: ["NONE"] };

@@ -27,7 +27,8 @@ export function parseImageConfig(bytes: Uint8Array | string): ImageConfig {
   if (rootfs.type !== "layers") throw invalid('invalid image config: rootfs.type is not "layers"');
   const diffIds = strings(rootfs.diff_ids ?? [], "rootfs.diff_ids");
   if (diffIds.length > MAX_LAYERS) throw invalid(`invalid image config: more than ${MAX_LAYERS} layers`);
-  for (const diffId of diffIds) if (!isDigest(diffId)) throw invalid("invalid image config: rootfs.diff_ids: not a digest");
+  for (const diffId of diffIds)
+    if (!isDigest(diffId)) throw invalid("invalid image config: rootfs.diff_ids: not a digest");
   return compact<ImageConfig>({
     architecture: name(from.architecture, "architecture"),
     os: name(from.os, "os"),
@@ -130,7 +131,10 @@ function name(value: unknown, where: string): string {
 
 function date(value: unknown, where: string): string {
   const text = string(value, where);
-  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,12})?(?:Z|[+-]\d\d:\d\d)$/.test(text) || Number.isNaN(Date.parse(text))) {
+  if (
+    !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,12})?(?:Z|[+-]\d\d:\d\d)$/.test(text) ||
+    Number.isNaN(Date.parse(text))
+  ) {
     throw wrong(where, "an RFC 3339 time");
   }
   return text;

@@ -35,7 +35,10 @@ export function findImage(records: Records, text: string): Found {
   const matches = prefix === undefined ? [] : records.idsByPrefix(prefix);
   if (matches.length > 1) throw invalid(`multiple IDs found with provided prefix: ${text}`);
   if (matches[0] !== undefined) return { id: matches[0] };
-  if (!reference) throw text.length > MAX_TEXT ? noSuchImage(text.slice(0, 100)) : invalid(`invalid reference format: ${JSON.stringify(text)}`);
+  if (!reference)
+    throw text.length > MAX_TEXT
+      ? noSuchImage(text.slice(0, 100))
+      : invalid(`invalid reference format: ${JSON.stringify(text)}`);
   throw noSuchImage(familiar(reference));
 }
 

@@ -51,19 +51,19 @@ export class Flights<T, E> {
   }
 
   private start(key: string, work: (signal: AbortSignal, emit: (event: E) => void) => Promise<T>): Flight<T, E> {
-    const controller = new AbortController();
-    const listeners = new Set<(event: E) => void>();
-    const emit = (event: E) => {
-      flight.last = event;
-      for (const listener of listeners) listener(event);
-    };
-    const result = work(controller.signal, emit);
+    const { promise: result, resolve, reject } = Promise.withResolvers<T>();
     const settled = result.then(
       () => this.flights.delete(key),
       () => this.flights.delete(key),
     );
-    const flight: Flight<T, E> = { result, settled, controller, listeners, last: undefined };
+    const controller = new AbortController();
+    const flight: Flight<T, E> = { result, settled, controller, listeners: new Set(), last: undefined };
+    const emit = (event: E) => {
+      flight.last = event;
+      for (const listener of flight.listeners) listener(event);
+    };
     this.flights.set(key, flight);
+    work(controller.signal, emit).then(resolve, reject);
     return flight;
   }
 }

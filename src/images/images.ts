@@ -86,11 +86,20 @@ export class Images {
    * Deletes blobs and layers that no image needs: what a crash left. Not while a pull, load or import runs in another
    * process. `keep` says what others (a build cache) still need. Answers how many were deleted.
    */
-  sweep(keep: { blob?(digest: string): boolean; layer?(chainId: string): boolean } = {}): { blobs: number; layers: number } {
+  sweep(keep: { blob?(digest: string): boolean; layer?(chainId: string): boolean } = {}): {
+    blobs: number;
+    layers: number;
+  } {
     const { content, layers, holds } = this.store;
     const before = content.list().length;
-    const blobs = content.list().map((blob) => blob.digest).filter((digest) => !keep.blob?.(digest));
-    const deleted = holds.sweep(blobs, layers.list().filter((chain) => !keep.layer?.(chain)));
+    const blobs = content
+      .list()
+      .map((blob) => blob.digest)
+      .filter((digest) => !keep.blob?.(digest));
+    const deleted = holds.sweep(
+      blobs,
+      layers.list().filter((chain) => !keep.layer?.(chain)),
+    );
     return { blobs: before - content.list().length, layers: deleted.length };
   }
 

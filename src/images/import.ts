@@ -22,7 +22,11 @@ export interface ImportOptions {
 }
 
 /** See Images.importTar. */
-export async function importTar(store: ImageStore, tempDir: string | undefined, options: ImportOptions): Promise<string> {
+export async function importTar(
+  store: ImageStore,
+  tempDir: string | undefined,
+  options: ImportOptions,
+): Promise<string> {
   const target = options.repo ? tagTarget(options.repo, options.tag) : undefined;
   const platform = options.platform ? parsePlatform(options.platform) : hostPlatform();
   const config = applyChanges({}, options.changes ?? []);

@@ -86,7 +86,9 @@ export function toInspect(store: ImageStore, row: ImageRow): ImageInspect {
 
 function inspectConfig({ config = {} }: ImageConfig): ImageInspect["Config"] {
   const filled = { Cmd: null, Entrypoint: null, Volumes: null, ...config };
-  return Object.fromEntries(Object.entries(filled).filter(([key, value]) => value !== null || key in emptyable)) as ImageInspect["Config"];
+  return Object.fromEntries(
+    Object.entries(filled).filter(([key, value]) => value !== null || key in emptyable),
+  ) as ImageInspect["Config"];
 }
 
 const emptyable = { Cmd: true, Entrypoint: true, Volumes: true };

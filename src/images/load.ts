@@ -42,7 +42,9 @@ export async function load(
   try {
     const loading = { store, hold, signal, progress: new Progress(options.onMessage) };
     const archive = await ImageArchive.read(decompressAny(options.source), { store, spool, hold, signal });
-    const images = archive.has("manifest.json") ? await dockerArchive(archive, loading) : await ociLayout(archive, loading);
+    const images = archive.has("manifest.json")
+      ? await dockerArchive(archive, loading)
+      : await ociLayout(archive, loading);
     signal.throwIfAborted();
     store.records.transaction(() => {
       for (const { row, names } of images) {
@@ -63,7 +65,8 @@ export async function load(
 /** `manifest.json`: [{Config, RepoTags, Layers}], paths in the archive (docker save, before and since version 25). */
 async function dockerArchive(archive: ImageArchive, loading: Loading): Promise<LoadedImage[]> {
   const entries = json(await archive.bytes("manifest.json", MAX_MANIFEST), "manifest.json");
-  if (!Array.isArray(entries) || entries.length > MAX_IMAGES) throw invalid("image archive: manifest.json is not a list of images");
+  if (!Array.isArray(entries) || entries.length > MAX_IMAGES)
+    throw invalid("image archive: manifest.json is not a list of images");
   const images: LoadedImage[] = [];
   for (const entry of entries) {
     const { Config, RepoTags, Layers } = Object(entry) as Record<string, unknown>;
@@ -74,7 +77,9 @@ async function dockerArchive(archive: ImageArchive, loading: Loading): Promise<L
     const config = parseImageConfig(configText);
     checkOs(config);
     if (layers.length !== config.rootfs.diff_ids.length) {
-      throw invalid(`invalid manifest, layers length mismatch: expected ${config.rootfs.diff_ids.length}, got ${layers.length}`);
+      throw invalid(
+        `invalid manifest, layers length mismatch: expected ${config.rootfs.diff_ids.length}, got ${layers.length}`,
+      );
     }
     const stored: StoredLayer[] = [];
     for (const [index, path] of layers.entries()) {
@@ -90,7 +95,8 @@ async function dockerArchive(archive: ImageArchive, loading: Loading): Promise<L
 async function ociLayout(archive: ImageArchive, loading: Loading): Promise<LoadedImage[]> {
   if (!archive.has("index.json")) throw invalid("not an image archive: it holds neither manifest.json nor index.json");
   const root = parseManifest(await archive.bytes("index.json", MAX_MANIFEST), MEDIA.ociIndex);
-  if (root.kind !== "index" || root.index.manifests.length > MAX_IMAGES) throw invalid("image archive: index.json is not an index");
+  if (root.kind !== "index" || root.index.manifests.length > MAX_IMAGES)
+    throw invalid("image archive: index.json is not an index");
   const images = new Map<string, LoadedImage>();
   for (const entry of root.index.manifests) {
     const names = layoutNames(entry);
@@ -153,7 +159,8 @@ function layoutNames({ annotations = {} }: Descriptor): Reference[] {
 
 function loadedName(text: string): Reference {
   const reference = withDefaultTag(parseReference(text));
-  if (reference.digest !== undefined || isDigest(text)) throw invalid(`image archive: ${JSON.stringify(text)} is not a tag`);
+  if (reference.digest !== undefined || isDigest(text))
+    throw invalid(`image archive: ${JSON.stringify(text)} is not a tag`);
   return reference;
 }
 

@@ -92,7 +92,9 @@ export function choosePlatform(entries: Descriptor[], wanted: Platform, explicit
   if (unnamed.length === 1) return unnamed[0]!;
   const available = [...new Set(images.flatMap((entry) => (entry.platform ? [formatPlatform(entry.platform)] : [])))];
   const listed = available.length > 0 ? available.slice(0, 50).join(", ") : "none";
-  throw notFound(`no matching manifest for ${formatPlatform(wanted)} in the manifest list entries (available: ${listed})`);
+  throw notFound(
+    `no matching manifest for ${formatPlatform(wanted)} in the manifest list entries (available: ${listed})`,
+  );
 }
 
 function isAttestation(entry: Descriptor): boolean {

@@ -9,7 +9,11 @@ export class Progress {
   constructor(private readonly onMessage: (message: StreamMessage) => void) {}
 
   say(status: string, id?: string): void {
-    this.onMessage({ status, ...(id === undefined ? {} : { id }), ...(id === undefined ? {} : { progressDetail: {} }) });
+    this.onMessage({
+      status,
+      ...(id === undefined ? {} : { id }),
+      ...(id === undefined ? {} : { progressDetail: {} }),
+    });
   }
 
   advance(status: string, id: string, current: number, total: number): void {

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { sha256 } from "../base/digest.ts";
+import { messageOf } from "../base/errors.ts";
 import { DOCKER_REGISTRY, type RunningRegistry, startRegistry } from "../registry/testing/docker-registry.ts";
 import { type Interposer, interpose } from "../registry/testing/interpose.ts";
 import { TestPusher } from "../registry/testing/push.ts";
@@ -35,7 +36,10 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
   });
 
   const pusher = (path = "a/b") => new TestPusher(registry.host, path);
-  const pull = async (reference: string, more: { platform?: string; all?: boolean; signal?: AbortSignal; tag?: string } = {}) => {
+  const pull = async (
+    reference: string,
+    more: { platform?: string; all?: boolean; signal?: AbortSignal; tag?: string } = {},
+  ) => {
     const said = recorder();
     await bench.images.pull({ reference: `${registry.host}/${reference}`, onMessage: said.onMessage, ...more });
     return said;
@@ -51,7 +55,14 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     for (const id of [first, second]) {
       const own = lines.filter((line) => line.startsWith(`${id}:`)).map((line) => line.slice(14));
       const distinct = own.filter((line, i) => line !== own[i - 1] && line !== "Waiting");
-      expect(distinct).toEqual(["Pulling fs layer", "Downloading", "Verifying Checksum", "Download complete", "Extracting", "Pull complete"]);
+      expect(distinct).toEqual([
+        "Pulling fs layer",
+        "Downloading",
+        "Verifying Checksum",
+        "Download complete",
+        "Extracting",
+        "Pull complete",
+      ]);
     }
     expect(lines.slice(-2)).toEqual([`Digest: ${pushed.digest}`, `Status: Downloaded newer image for ${name}:one`]);
     const progress = said.messages.filter((message) => message.status === "Downloading" && message.id === second);
@@ -66,7 +77,11 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     expect(image.config.config?.Env).toEqual(["A=b"]);
 
     const again = (await pull("a/b:one")).lines();
-    expect(again).toEqual(["one: Pulling from a/b", `Digest: ${pushed.digest}`, `Status: Image is up to date for ${name}:one`]);
+    expect(again).toEqual([
+      "one: Pulling from a/b",
+      `Digest: ${pushed.digest}`,
+      `Status: Image is up to date for ${name}:one`,
+    ]);
   });
 
   test("a layer that another image has is not fetched again", async () => {
@@ -92,7 +107,12 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     for (const tag of ["x", "y"]) await pusher("all/tags").image(configOf([base], { author: tag }), [base], tag);
     const lines = (await pull("all/tags", { all: true })).lines();
     expect(lines.at(-1)).toBe(`Status: Downloaded newer image for ${registry.host}/all/tags`);
-    expect(bench.images.list().flatMap((image) => image.tags).sort()).toEqual(["x", "y"].map((t) => `${registry.host}/all/tags:${t}`));
+    expect(
+      bench.images
+        .list()
+        .flatMap((image) => image.tags)
+        .sort(),
+    ).toEqual(["x", "y"].map((t) => `${registry.host}/all/tags:${t}`));
   });
 
   test("a moved tag: the old image stays, untagged", async () => {
@@ -156,7 +176,11 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     const hostile: [string, object | Uint8Array, string][] = [
       ["a config with an Env that is no list", { config: { Env: "A=b" } }, "config.Env is not a list"],
       ["a config with a NUL", { config: { User: "root\0x" } }, "config.User is not free of NUL"],
-      ["a config with too few diffIDs", { rootfs: { type: "layers", diff_ids: [] } }, "image config names 0 layers, the manifest 1"],
+      [
+        "a config with too few diffIDs",
+        { rootfs: { type: "layers", diff_ids: [] } },
+        "image config names 0 layers, the manifest 1",
+      ],
       ["a config for windows", { os: "windows" }, 'image operating system "windows" cannot be used on this platform'],
       ["a config that is no JSON", Buffer.from("{"), "invalid image config: not JSON"],
       ["a config with a wrong diffID", { rootfs: { type: "layers", diff_ids: [sha256("wrong")] } }, "the image says"],
@@ -191,7 +215,10 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     });
 
     test("schema 1", async () => {
-      proxy = await serving(Buffer.from('{"schemaVersion":1,"fsLayers":[]}'), "application/vnd.docker.distribution.manifest.v1+prettyjws");
+      proxy = await serving(
+        Buffer.from('{"schemaVersion":1,"fsLayers":[]}'),
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+      );
       await expect(pullFrom(proxy, "old")).rejects.toThrow("schema 1 is not supported");
     });
 
@@ -271,28 +298,17 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     });
     const controller = new AbortController();
     const { host, requests } = proxy;
-    const pulling = (path: string, signal?: AbortSignal) => {
-      const said = recorder();
-      const waiting = new Promise<void>((resolve) => {
-        const onMessage: typeof said.onMessage = (message) => {
-          said.onMessage(message);
-          if (said.lines().filter((line) => line.includes("Pull complete")).length === 1) resolve();
-        };
-        const done = bench.images.pull({ reference: `${host}/${path}:t`, onMessage, ...(signal ? { signal } : {}) });
-        results.push(done.then(() => "done", (error) => error.message));
-      });
-      return waiting;
-    };
-    const results: Promise<string>[] = [];
-    const first = pulling("twice/a", controller.signal);
-    await first;
-    const [a] = results;
-    // The second has its own base layer already, so it says so, and waits for the same blob.
+    const first = recorder();
+    const a = bench.images
+      .pull({ reference: `${host}/twice/a:t`, onMessage: first.onMessage, signal: controller.signal })
+      .then(() => "done", messageOf);
+    while (!first.lines().some((line) => line.includes("Pull complete"))) await new Promise(setImmediate);
+    // The second finds the base layer there, and waits for the same blob.
     const said = recorder();
     const b = bench.images.pull({ reference: `${host}/twice/b:t`, onMessage: said.onMessage });
     while (!said.lines().some((line) => line.includes("Already exists"))) await new Promise(setImmediate);
     controller.abort(new Error("stop"));
-    expect(await a!).toBe("stop");
+    expect(await a).toBe("stop");
     release();
     await b;
     expect(requests.filter((line) => line.includes(sha256(top.data))).length).toBe(1);
@@ -313,7 +329,9 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
       await new TestPusher(guarded.host, "a/b", auth).image(configOf([base]), [base], "t");
       const reference = `${guarded.host}/a/b:t`;
       const denied = bench.images.pull({ reference, onMessage: () => {} });
-      await expect(denied).rejects.toThrow(`pull access denied for ${guarded.host}/a/b, repository does not exist or may require 'docker login'`);
+      await expect(denied).rejects.toThrow(
+        `pull access denied for ${guarded.host}/a/b, repository does not exist or may require 'docker login'`,
+      );
       const wrong = bench.images.pull({ reference, auth: { ...auth, password: "no" }, onMessage: () => {} });
       await expect(wrong).rejects.toMatchObject({ kind: "unauthorized" });
       await bench.images.pull({ reference, auth, onMessage: () => {} });

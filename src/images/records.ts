@@ -191,8 +191,15 @@ export class Records {
   }
 
   isBlobUsed(digest: string): boolean {
-    const query = "SELECT 1 FROM image WHERE id = ?1 OR manifest = ?1 UNION ALL SELECT 1 FROM image_layer WHERE blob = ?1";
+    const query =
+      "SELECT 1 FROM image WHERE id = ?1 OR manifest = ?1 UNION ALL SELECT 1 FROM image_layer WHERE blob = ?1";
     return this.db.query<Row, [string]>(query).get(digest) !== null;
+  }
+
+  /** Whether some image has this blob as the layer of this diffID: then that was verified. */
+  isLayerKnown(diffId: string, blob: string): boolean {
+    const query = "SELECT 1 FROM image_layer WHERE blob = ? AND diff_id = ?";
+    return this.db.query<Row, [string, string]>(query).get(blob, diffId) !== null;
   }
 
   isChainUsed(chainId: string): boolean {

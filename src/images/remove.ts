@@ -39,7 +39,9 @@ export function removeImage(store: ImageStore, text: string, options: RemoveOpti
     const names = [...records.tags(found.id), ...records.digests(found.id)];
     const blocked = blocker(store, found.id, options) ?? (options.force || isSingle(names) ? undefined : "several");
     if (blocked === "several") {
-      throw conflict(`conflict: unable to delete ${short(found.id)} (must be forced) - image is referenced in multiple repositories`);
+      throw conflict(
+        `conflict: unable to delete ${short(found.id)} (must be forced) - image is referenced in multiple repositories`,
+      );
     }
     if (blocked) throw conflict(blocked);
   }
@@ -49,7 +51,13 @@ export function removeImage(store: ImageStore, text: string, options: RemoveOpti
 }
 
 /** Untags one name; true when the image keeps others and is done with. */
-function removeReference(store: ImageStore, found: Found, text: string, options: RemoveOptions, removal: Removal): boolean {
+function removeReference(
+  store: ImageStore,
+  found: Found,
+  text: string,
+  options: RemoveOptions,
+  removal: Removal,
+): boolean {
   const { records } = store;
   const { id } = found;
   const reference = found.reference!;

@@ -41,7 +41,11 @@ function select({ records }: ImageStore, text: string): { id: string; reference?
 async function* archive(store: ImageStore, images: Saved[]): AsyncGenerator<Uint8Array> {
   const hold = store.holds.open();
   try {
-    const blobs = images.flatMap(({ row }) => [row.id, row.manifest.digest, ...row.layers.map((layer) => layer.blob.digest)]);
+    const blobs = images.flatMap(({ row }) => [
+      row.id,
+      row.manifest.digest,
+      ...row.layers.map((layer) => layer.blob.digest),
+    ]);
     for (const blob of blobs) hold.blob(blob);
     yield* writeTar(members(store, images, [...new Set(blobs)].sort()));
   } finally {

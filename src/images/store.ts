@@ -1,6 +1,8 @@
-import { chainId, sha256 } from "../base/digest.ts";
+import { createHash } from "node:crypto";
+import { chainId, parseDigest, sha256 } from "../base/digest.ts";
 import { invalid } from "../base/errors.ts";
 import type { ContentStore } from "../content/store.ts";
+import { decompress } from "../layers/compression.ts";
 import type { Layers } from "../layers/layers.ts";
 import { type Descriptor, type ImageConfig, type Manifest, MEDIA } from "../spec/oci-image.ts";
 import { parseImageConfig } from "./config.ts";
@@ -29,20 +31,35 @@ export class ImageStore {
     this.holds = new Holds(records, content, layers);
   }
 
-  /** Unpacks layer `index` of the image with these diffIDs, unless it is. Those below must be there. False when it was. */
+  /**
+   * Unpacks layer `index` of the image with these diffIDs, unless it is; those below must be there. Either way the blob
+   * is verified against its diffID.
+   */
   async unpack(
     diffIds: string[],
     index: number,
     blob: string,
     hold: Hold,
     options: { signal: AbortSignal; onProgress(bytes: number): void },
-  ): Promise<boolean> {
+  ): Promise<void> {
+    const diffId = diffIds[index]!;
     const chain = chainId(diffIds.slice(0, index + 1));
     hold.chain(chain);
-    if (this.layers.has(chain)) return false;
+    if (this.layers.has(chain)) return this.verify(blob, diffId, options.signal);
     const parents = diffIds.slice(0, index);
-    await this.layers.apply({ source: { path: this.content.path(blob) }, parents, diffId: diffIds[index]!, ...options });
-    return true;
+    await this.layers.apply({ source: { path: this.content.path(blob) }, parents, diffId, ...options });
+  }
+
+  /** What unpacking would have verified: without it a wrong blob could be saved and pushed under a right config. */
+  private async verify(blob: string, diffId: string, signal: AbortSignal): Promise<void> {
+    if (blob === diffId || this.records.isLayerKnown(diffId, blob)) return;
+    const hash = createHash(parseDigest(diffId).algorithm);
+    for await (const chunk of decompress(this.content.stream(blob))) {
+      signal.throwIfAborted();
+      hash.update(chunk);
+    }
+    const actual = `${parseDigest(diffId).algorithm}:${hash.digest("hex")}`;
+    if (actual !== diffId) throw invalid(`layer ${blob}: its diffID is ${actual}, the image says ${diffId}`);
   }
 
   /** The row of an image whose blobs and unpacked layers are all there and held. Records nothing. */
@@ -92,7 +109,12 @@ export class ImageStore {
   }
 
   /** See {@link Images.create}. */
-  async create(options: { config: string; layers: StoredLayer[]; tags?: string[]; signal?: AbortSignal }): Promise<string> {
+  async create(options: {
+    config: string;
+    layers: StoredLayer[];
+    tags?: string[];
+    signal?: AbortSignal;
+  }): Promise<string> {
     const targets = (options.tags ?? []).map((tag) => tagTarget(tag, undefined));
     const hold = this.holds.open();
     try {

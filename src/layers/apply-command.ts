@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { InroError, messageOf, unavailable } from "../base/errors.ts";
 import type { Applied, ApplyRequest } from "./apply.ts";
-import type { ApplyMessage } from "./apply-process.ts";
+import type { ApplyMessage, LayerWork } from "./apply-process.ts";
 
 /** First argument of the program that leads to `applyMain`; main.ts must look for it before everything else. */
 export const APPLY_DOOR = "--inro-apply-layer";
@@ -12,16 +12,31 @@ export const APPLY_DOOR = "--inro-apply-layer";
  * kills the child and rejects with the signal's reason; the child has ended when the promise settles. Errors: those of
  * applyLayer, with their kind.
  */
-export async function applyInChild(
-  request: ApplyRequest,
-  options: { onProgress?: ((bytes: number) => void) | undefined; signal?: AbortSignal | undefined },
-): Promise<Applied> {
-  options.signal?.throwIfAborted();
-  const [command, ...args] = applyCommand(JSON.stringify(request));
+export async function applyInChild(request: ApplyRequest, options: ChildOptions): Promise<Applied> {
+  const result = await workInChild({ apply: request }, options);
+  if ("applied" in result) return result.applied;
+  throw new InroError("internal", "unpack layer: its process did something else");
+}
+
+/** syncfs(2) of the file system of `directory`, in a child. */
+export async function syncInChild(directory: string): Promise<void> {
+  await workInChild({ sync: directory }, {});
+}
+
+interface ChildOptions {
+  onProgress?: ((bytes: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+type Result = Exclude<ApplyMessage, { progress: number }>;
+
+async function workInChild(work: LayerWork, { onProgress, signal }: ChildOptions): Promise<Result> {
+  signal?.throwIfAborted();
+  const [command, ...args] = doorCommand(JSON.stringify(work));
   // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
   const child = spawn(command!, args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/" });
   const kill = () => child.kill("SIGKILL");
-  options.signal?.addEventListener("abort", kill);
+  signal?.addEventListener("abort", kill);
   try {
     const ended = new Promise<string>((resolve, reject) => {
       child.on("error", (error) => reject(unavailable(`start the unpacking of a layer: ${messageOf(error)}`, error)));
@@ -31,30 +46,32 @@ export async function applyInChild(
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       stderr = (stderr + text).slice(-2000);
     });
-    let result: Exclude<ApplyMessage, { progress: number }> | undefined;
+    let result: Result | undefined;
     let held = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       const lines = (held + text).split("\n");
       held = lines.pop()!;
       for (const line of lines) {
         const message = JSON.parse(line) as ApplyMessage;
-        if ("progress" in message) options.onProgress?.(message.progress);
+        if ("progress" in message) onProgress?.(message.progress);
         else result = message;
       }
     });
     const end = await ended;
-    options.signal?.throwIfAborted();
-    if (result && "applied" in result) return result.applied;
-    if (result) throw new InroError(result.error.kind, result.error.message);
-    throw new InroError("internal", `unpack layer: the process ended with ${end}${stderr && `: ${stderr.trim()}`}`);
+    signal?.throwIfAborted();
+    if (!result) {
+      throw new InroError("internal", `unpack layer: the process ended with ${end}${stderr && `: ${stderr.trim()}`}`);
+    }
+    if ("error" in result) throw new InroError(result.error.kind, result.error.message);
+    return result;
   } finally {
-    options.signal?.removeEventListener("abort", kill);
+    signal?.removeEventListener("abort", kill);
   }
 }
 
 /** The program itself, in each of its forms: single binary, source files, bundle. */
-function applyCommand(request: string): string[] {
-  if (Bun.isStandaloneExecutable) return [process.execPath, APPLY_DOOR, request];
-  if (import.meta.path.endsWith(".ts")) return [process.execPath, join(import.meta.dir, "apply-process.ts"), request];
-  return [process.execPath, Bun.main, APPLY_DOOR, request];
+function doorCommand(work: string): string[] {
+  if (Bun.isStandaloneExecutable) return [process.execPath, APPLY_DOOR, work];
+  if (import.meta.path.endsWith(".ts")) return [process.execPath, join(import.meta.dir, "apply-process.ts"), work];
+  return [process.execPath, Bun.main, APPLY_DOOR, work];
 }

@@ -3,31 +3,40 @@ import { InroError, messageOf } from "../base/errors.ts";
 import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { type Applied, type ApplyRequest, applyLayer } from "./apply.ts";
+import { syncFileSystem } from "./durable.ts";
 
 /**
- * The other side of apply-command.ts: `applyMain` is a hidden door of the program, which unpacks one layer and ends.
- * It has a process of its own since the work is one long run of system calls, and hostile input.
+ * The other side of apply-command.ts: `applyMain` is a hidden door of the program, which does one piece of work on
+ * layers and ends. It has a process of its own since that is one long run of system calls, and hostile input.
  *
  *     engine  --argv: request as JSON-->   this process
- *     engine  <--stdout: lines of JSON--   {progress}…, then {applied} or {error}
+ *     engine  <--stdout: lines of JSON--   {progress}…, then {applied}, {synced} or {error}
  */
+export type LayerWork = { apply: ApplyRequest } | { sync: string };
+
 export type ApplyMessage =
   | { progress: number }
   | { applied: Applied }
+  | { synced: true }
   | { error: { kind: InroError["kind"]; message: string } };
 
 const PROGRESS_EVERY = 100;
 const SIGKILL = 9;
 
-/** `json` is an {@link ApplyRequest}. The result is the exit code. */
+/** `json` is a {@link LayerWork}. The result is the exit code. */
 export async function applyMain(json: string): Promise<number> {
   // An engine that dies takes its unpacking with it; the next one removes what is left.
   sys("prctl", "PR_SET_PDEATHSIG", k.PR_SET_PDEATHSIG, SIGKILL);
   process.umask(0);
   let last = 0;
   try {
-    const request = JSON.parse(json) as ApplyRequest;
-    const applied = await applyLayer(request, (progress) => {
+    const work = JSON.parse(json) as LayerWork;
+    if ("sync" in work) {
+      syncFileSystem(work.sync);
+      send({ synced: true });
+      return 0;
+    }
+    const applied = await applyLayer(work.apply, (progress) => {
       if (Date.now() - last < PROGRESS_EVERY) return;
       last = Date.now();
       send({ progress });

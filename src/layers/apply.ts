@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { decompress, readFileChunks } from "./compression.ts";
-import { syncDirectoryFs } from "./durable.ts";
 import { TarParser } from "./tar-read.ts";
 import { Unpacker } from "./unpack.ts";
 
@@ -22,7 +21,7 @@ export interface Applied {
 }
 
 /**
- * Unpacks one layer into `target` and makes it durable. `onProgress` hears of the bytes taken from the blob, in all.
+ * Unpacks one layer into `target`. `onProgress` hears of the bytes taken from the blob, in all.
  * On an error `target` is left half filled. Blocks the event loop for as long as single files take: see apply-process.
  */
 export async function applyLayer(request: ApplyRequest, onProgress?: (bytes: number) => void): Promise<Applied> {
@@ -45,7 +44,6 @@ export async function applyLayer(request: ApplyRequest, onProgress?: (bytes: num
     }
     parser.end();
     unpacker.finish();
-    syncDirectoryFs(request.target);
     return { diffId: `sha256:${hash.digest("hex")}`, size: unpacker.size };
   } finally {
     unpacker.close();

@@ -1,5 +1,5 @@
 import * as k from "../linux/constants.ts";
-import { close, readlinkat, type Stat } from "../linux/file.ts";
+import { close, read, readlinkat, type Stat } from "../linux/file.ts";
 import type { Change } from "../spec/docker-api.ts";
 import { readXattrs } from "./attributes.ts";
 import { type Component, toText } from "./entry-path.ts";
@@ -8,6 +8,9 @@ import { isDirectory, isWhiteout, type MergedDirectory, type MergedFile, MergedT
 export const MODIFIED = 0;
 export const ADDED = 1;
 export const DELETED = 2;
+
+/** Bytes up to which a file that looks unchanged is read and compared. */
+const COMPARED = 1024 * 1024;
 
 /** A change by path components, with what is there now (not for a deletion). */
 export interface TreeChange {
@@ -74,8 +77,12 @@ export function treeChanges(upper: MergedTree, lowers: MergedTree): TreeChange[]
       return now.rdevMajor !== stat.rdevMajor || now.rdevMinor !== stat.rdevMinor;
     }
     if (format !== k.S_IFDIR && now.size !== stat.size) return true;
-    const read = format === k.S_IFLNK ? linkTarget : xattrText;
-    return read(upper, 0, path) !== read(lowers, old.layer, path);
+    const text = format === k.S_IFLNK ? linkTarget : xattrText;
+    if (text(upper, 0, path) !== text(lowers, old.layer, path)) return true;
+    // Times can be set back; a large file is taken for changed, as it would not have been copied up for nothing.
+    return (
+      format === k.S_IFREG && (now.size > COMPARED || content(upper, 0, path) !== content(lowers, old.layer, path))
+    );
   }
 }
 
@@ -94,6 +101,19 @@ function xattrText(tree: MergedTree, layer: number, path: Component[]): string {
   if (fd === undefined) return "";
   try {
     return JSON.stringify([...readXattrs(fd)].map(([name, value]) => [name, value.toString("latin1")]));
+  } finally {
+    close(fd);
+  }
+}
+
+function content(tree: MergedTree, layer: number, path: Component[]): string {
+  const fd = tree.tryOpen(layer, path, k.O_RDONLY | k.O_NONBLOCK);
+  if (fd === undefined) return "";
+  try {
+    const data = Buffer.alloc(COMPARED + 1);
+    let length = 0;
+    for (let n = 1; n > 0 && length <= COMPARED; length += n) n = read(fd, data.subarray(length));
+    return data.toString("latin1", 0, length);
   } finally {
     close(fd);
   }

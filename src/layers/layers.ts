@@ -5,8 +5,8 @@ import { chainId, parseDigest } from "../base/digest.ts";
 import { codeOf, invalid, notFound } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat } from "../linux/file.ts";
-import { applyInChild } from "./apply-command.ts";
-import { syncDirectory } from "./durable.ts";
+import { applyInChild, syncInChild } from "./apply-command.ts";
+import { bootId, replaceFile } from "./durable.ts";
 import { removeTree } from "./remove-tree.ts";
 
 export interface ApplyOptions {
@@ -29,25 +29,43 @@ export interface AppliedLayer {
   size: number;
 }
 
+/** layer.json. */
+interface LayerRecord {
+  diffId: string;
+  size: number;
+  boot?: string;
+}
+
 /**
  * Unpacked layers by ChainID, each a directory in the form overlayfs wants of a lower one: char 0:0 for a whiteout,
  * `trusted.overlay.opaque` for an opaque directory.
  *
  *     <dir>/<chain hex>/diff         the layer
- *     <dir>/<chain hex>/layer.json   {diffId, size}
+ *     <dir>/<chain hex>/layer.json   {diffId, size}, and the boot id while not synced
  *     <dir>/tmp-*                    being unpacked or removed; the next Layers on this folder removes them
  *
- * A layer appears by a rename, whole and synced, and never changes. One process at a time uses a folder. A chain id
+ * A layer appears by a rename, whole, and never changes. It is synced to disk in the background, since that takes longer
+ * than the unpacking; {@link sync} waits for it. What a power cut caught before that is removed at the next start, so
+ * that no layer with holes is ever taken for a good one. One process at a time uses a folder. A chain id
  * that is not a digest is an `invalid` error, one that is not here `notFound`.
  */
 export class Layers {
   readonly #dir: string;
   readonly #applying = new Map<string, Promise<unknown>>();
+  readonly #boot = bootId();
+  readonly #unsynced = new Set<string>();
+  #syncing: Promise<void> | undefined;
 
   constructor(dir: string) {
     this.#dir = dir;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(dir)) if (name.startsWith("tmp-")) this.#remove(name);
+    for (const chain of this.list()) {
+      const record = this.#record(chain);
+      if (!record || (record.boot ?? this.#boot) !== this.#boot) this.delete(chain);
+      else if (record.boot) this.#unsynced.add(chain);
+    }
+    if (this.#unsynced.size > 0) this.sync().catch(() => {});
   }
 
   has(chain: string): boolean {
@@ -95,8 +113,23 @@ export class Layers {
     }
   }
 
+  /**
+   * Waits until every layer that is here now survives a power cut: call it before promising a user that it does. Without
+   * it, that takes as long as the disk does.
+   */
+  async sync(): Promise<void> {
+    const wanted = [...this.#unsynced];
+    while (wanted.some((chain) => this.#unsynced.has(chain))) {
+      this.#syncing ??= this.#syncNow().finally(() => {
+        this.#syncing = undefined;
+      });
+      await this.#syncing;
+    }
+  }
+
   /** Removes a layer; nothing may be using it. One that is not there is no error. */
   delete(chain: string): void {
+    this.#unsynced.delete(chain);
     const trash = temporaryName();
     try {
       // First out of sight, so that a crash leaves no half of a layer.
@@ -126,11 +159,13 @@ export class Layers {
         throw invalid(`unpack layer: its digest is ${applied.diffId}, the image says ${options.diffId}`);
       }
       const chain = chainId([...options.parents, applied.diffId]);
-      writeFileSync(join(temporary, "layer.json"), JSON.stringify(applied), { flush: true });
-      syncDirectory(temporary);
+      const record: LayerRecord = { ...applied, boot: this.#boot };
+      writeFileSync(join(temporary, "layer.json"), JSON.stringify(record));
       try {
         renameSync(temporary, this.#home(chain));
-        syncDirectory(this.#dir);
+        this.#unsynced.add(chain);
+        // A failure shows when someone asks for the sync; until then the layer counts as not synced.
+        this.sync().catch(() => {});
       } catch (error) {
         if (!["EEXIST", "ENOTEMPTY"].includes(codeOf(error) ?? "")) throw error;
         this.#remove(name);
@@ -146,11 +181,27 @@ export class Layers {
     return join(this.#dir, parseDigest(chain).hex);
   }
 
-  #record(chain: string): { diffId: string; size: number } | undefined {
+  async #syncNow(): Promise<void> {
+    const chains = [...this.#unsynced];
+    await syncInChild(this.#dir);
+    for (const chain of chains) {
+      const record = this.#record(chain);
+      if (record) {
+        replaceFile(
+          join(this.#home(chain), "layer.json"),
+          JSON.stringify({ diffId: record.diffId, size: record.size }),
+        );
+      }
+      this.#unsynced.delete(chain);
+    }
+  }
+
+  #record(chain: string): LayerRecord | undefined {
     try {
       return JSON.parse(readFileSync(join(this.#home(chain), "layer.json"), "utf8"));
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
+      // What a power cut leaves of it may not be JSON.
+      if (codeOf(error) === "ENOENT" || error instanceof SyntaxError) return undefined;
       throw error;
     }
   }

@@ -73,7 +73,12 @@ async function unpack(lines: Line[], lowers = [lower], target = root): Promise<n
 
 const at = (name: string) => join(root, name);
 const text = (name: string) => readFileSync(at(name), "utf8");
-const tree = (where = root) => readdirSync(where, { recursive: true, encoding: "utf8" }).sort().join(" ");
+const tree = (where = root) => walk(where, "").sort().join(" ");
+const walk = (where: string, prefix: string): string[] =>
+  readdirSync(where, { withFileTypes: true }).flatMap((entry) => [
+    prefix + entry.name,
+    ...(entry.isDirectory() ? walk(join(where, entry.name), `${prefix}${entry.name}/`) : []),
+  ]);
 const isWhiteout = (path: string) => lstatSync(path).isCharacterDevice() && lstatSync(path).rdev === 0;
 
 function xattr(path: string, name: string): string | undefined {

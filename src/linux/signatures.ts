@@ -139,6 +139,11 @@ export const SIGNATURES = {
     ["flags", at],
   ],
   exit_group: [["status", "int"]],
+  faccessat: [
+    ["dirfd", "dirfd"],
+    ["path", "path"],
+    ["mode", { flags: { X_OK: 1 } }],
+  ],
   fchdir: [["fd", "fd"]],
   fchmod: [
     ["fd", "fd"],

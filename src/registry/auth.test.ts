@@ -155,7 +155,10 @@ test("a mirror gets no credentials", async () => {
 describe("parseRegistryAuth", () => {
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
   test("reads credentials", () => {
-    expect(parseRegistryAuth(encode({ username: "u", password: "p", email: "" }))).toEqual({ username: "u", password: "p" });
+    expect(parseRegistryAuth(encode({ username: "u", password: "p", email: "" }))).toEqual({
+      username: "u",
+      password: "p",
+    });
     expect(parseRegistryAuth(encode({}))).toBeUndefined();
     expect(parseRegistryAuth("")).toBeUndefined();
   });

@@ -139,7 +139,8 @@ export class Authorizer {
     const answer = await sendPatiently(request, this.patience);
     if (answer.status !== 200) {
       answer.discard();
-      const kind = answer.status === 401 || answer.status === 403 || answer.status === 400 ? "unauthorized" : "unavailable";
+      const kind =
+        answer.status === 401 || answer.status === 403 || answer.status === 400 ? "unauthorized" : "unavailable";
       const why = kind === "unauthorized" ? "incorrect username or password" : `status ${answer.status}`;
       throw new InroError(kind, `unauthorized: ${label(request)}: ${why}`);
     }

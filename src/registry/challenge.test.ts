@@ -7,7 +7,13 @@ const cases: [string, [string, Record<string, string>][]][] = [
     'Bearer realm="https://a/token",service="s",scope="repository:a/b:pull,push"',
     [["bearer", { realm: "https://a/token", service: "s", scope: "repository:a/b:pull,push" }]],
   ],
-  ['Basic realm="a", Bearer realm=b,error="invalid_token"', [["basic", { realm: "a" }], ["bearer", { realm: "b", error: "invalid_token" }]]],
+  [
+    'Basic realm="a", Bearer realm=b,error="invalid_token"',
+    [
+      ["basic", { realm: "a" }],
+      ["bearer", { realm: "b", error: "invalid_token" }],
+    ],
+  ],
   ['Bearer realm="a \\"q\\" b"', [["bearer", { realm: 'a "q" b' }]]],
   ["Negotiate", [["negotiate", {}]]],
   ['realm="x"', []],

@@ -14,8 +14,9 @@ export function parseChallenges(header: string): Challenge[] {
   for (let match = item.exec(text); match; match = item.exec(text)) {
     const name = match[1]!.toLowerCase();
     const value = match[2] === undefined ? match[3] : match[2].replace(/\\(.)/g, "$1");
+    const current = challenges.at(-1);
     if (value === undefined) challenges.push({ scheme: name, params: Object.create(null) });
-    else challenges.at(-1)?.params && (challenges.at(-1)!.params[name] = value);
+    else if (current) current.params[name] = value;
   }
   return challenges;
 }

@@ -40,7 +40,9 @@ describe.skipIf(!DOCKER_REGISTRY)("download from docker-registry (Debian package
 
   const run = (hosts: string[], signal = new AbortController().signal, onProgress?: (current: number) => void) =>
     download({
-      repositories: hosts.map((host) => new Repository({ base: `http://${host}`, mirror: false }, "a/b", undefined, PATIENCE)),
+      repositories: hosts.map(
+        (host) => new Repository({ base: `http://${host}`, mirror: false }, "a/b", undefined, PATIENCE),
+      ),
       ...{ descriptor, content, patience: PATIENCE, signal },
       ...(onProgress ? { onProgress } : {}),
     });
@@ -105,7 +107,9 @@ describe.skipIf(!DOCKER_REGISTRY)("download from docker-registry (Debian package
       });
       return true;
     });
-    await expect(run([proxy.host])).rejects.toThrow(`filesystem layer verification failed for digest ${descriptor.digest}`);
+    await expect(run([proxy.host])).rejects.toThrow(
+      `filesystem layer verification failed for digest ${descriptor.digest}`,
+    );
     expect(content.has(descriptor.digest)).toBe(false);
     expect(content.clean()).toBe(0);
     expect(proxy.requests.length).toBe(1);

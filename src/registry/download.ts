@@ -65,7 +65,8 @@ async function attemptDownload(
   try {
     if (writer.offset > size) await writer.truncate();
     attempt.resumed = writer.offset > 0;
-    if (writer.offset < size || size === 0) await receive(repository, writer, digest, size, signal, attempt, onProgress);
+    if (writer.offset < size || size === 0)
+      await receive(repository, writer, digest, size, signal, attempt, onProgress);
     try {
       await writer.commit();
     } catch (error) {
@@ -101,7 +102,8 @@ async function receive(
   let current = blob.offset;
   for await (const chunk of blob.body) {
     current += chunk.length;
-    if (current > size) throw new Mismatch("invalid", `blob ${digest} is larger than the ${size} bytes its manifest says`);
+    if (current > size)
+      throw new Mismatch("invalid", `blob ${digest} is larger than the ${size} bytes its manifest says`);
     await writer.write(chunk);
     attempt.reached = current;
     onProgress?.(current);

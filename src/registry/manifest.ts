@@ -33,10 +33,13 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): ParsedManif
     throw invalid("invalid image manifest: has both manifests and layers");
   }
   const type = own ?? (isManifestType(mediaType) ? mediaType : undefined);
-  const isIndex = type === undefined ? root.manifests !== undefined : type === MEDIA.ociIndex || type === MEDIA.dockerList;
+  const isIndex =
+    type === undefined ? root.manifests !== undefined : type === MEDIA.ociIndex || type === MEDIA.dockerList;
   if (type !== undefined && !isManifestType(type)) throw invalid(`unsupported manifest media type ${shown(type)}`);
   if (isIndex) {
-    const manifests = array(root.manifests, "manifests", MAX_INDEX_ENTRIES).map((entry) => descriptor(entry, "manifests"));
+    const manifests = array(root.manifests, "manifests", MAX_INDEX_ENTRIES).map((entry) =>
+      descriptor(entry, "manifests"),
+    );
     return { kind: "index", index: { schemaVersion: 2, ...(own ? { mediaType: own } : {}), manifests } };
   }
   const config = descriptor(root.config, "config");
@@ -78,7 +81,9 @@ function descriptor(value: unknown, where: string): Descriptor {
   if (from.platform !== undefined && from.platform !== null) result.platform = platform(from.platform);
   if (from.annotations !== undefined && from.annotations !== null) {
     const annotations = Object.entries(object(from.annotations, "annotations"));
-    result.annotations = Object.fromEntries(annotations.filter((pair): pair is [string, string] => typeof pair[1] === "string"));
+    result.annotations = Object.fromEntries(
+      annotations.filter((pair): pair is [string, string] => typeof pair[1] === "string"),
+    );
   }
   return result;
 }

@@ -9,7 +9,8 @@ import { type Interposer, interpose } from "./testing/interpose.ts";
 import { TestPusher } from "./testing/push.ts";
 
 const PATIENCE = { attempts: 3, retryDelay: 1, idle: 2000 };
-const repository = (host: string, path = "a/b") => new Repository({ base: `http://${host}`, mirror: false }, path, undefined, PATIENCE);
+const repository = (host: string, path = "a/b") =>
+  new Repository({ base: `http://${host}`, mirror: false }, path, undefined, PATIENCE);
 
 describe("endpoints", () => {
   const cases: [string, string | undefined, string[]][] = [
@@ -77,7 +78,11 @@ describe("against a made-up server", () => {
 
   test("a server that says nothing is given up", async () => {
     server = await interpose("", () => true);
-    const impatient = new Repository({ base: `http://${server.host}`, mirror: false }, "a", undefined, { attempts: 1, retryDelay: 1, idle: 50 });
+    const impatient = new Repository({ base: `http://${server.host}`, mirror: false }, "a", undefined, {
+      attempts: 1,
+      retryDelay: 1,
+      idle: 50,
+    });
     await expect(impatient.manifest("x")).rejects.toThrow("no data for");
   });
 
@@ -127,7 +132,9 @@ describe("against a made-up server", () => {
       res.writeHead(404).end(JSON.stringify({ errors: [{ code: "MANIFEST_UNKNOWN", message: "a\x1b[31m\nb" }] }));
       return true;
     });
-    const error = await repository(server.host).manifest("x").catch((e) => e);
+    const error = await repository(server.host)
+      .manifest("x")
+      .catch((e) => e);
     expect(error.message).toEndWith("manifest unknown: a [31m b");
     expect(error.errorCode).toBe("MANIFEST_UNKNOWN");
   });

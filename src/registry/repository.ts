@@ -4,7 +4,16 @@ import { type ErrorKind, InroError, invalid } from "../base/errors.ts";
 import { MEDIA } from "../spec/oci-image.ts";
 import { Authorizer, type RegistryAuth } from "./auth.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { type HttpAnswer, type HttpRequest, label, PATIENCE, type Patience, retryAfter, send, sendPatiently } from "./http.ts";
+import {
+  type HttpAnswer,
+  type HttpRequest,
+  label,
+  PATIENCE,
+  type Patience,
+  retryAfter,
+  send,
+  sendPatiently,
+} from "./http.ts";
 
 /** An error answer of a registry: its status and the first error code of its body (distribution-spec, "Error Codes"). */
 export class RegistryError extends InroError {
@@ -61,7 +70,12 @@ export class Repository {
 
   /** Fetches a manifest or index by tag or digest. notFound, unauthorized, forbidden, unavailable; invalid when bytes and digest differ. */
   async manifest(reference: string, signal?: AbortSignal): Promise<FetchedManifest> {
-    const answer = await this.request({ method: "GET", url: this.url(`manifests/${reference}`), signal, accept: ACCEPT });
+    const answer = await this.request({
+      method: "GET",
+      url: this.url(`manifests/${reference}`),
+      signal,
+      accept: ACCEPT,
+    });
     await expectStatus(answer, [200]);
     const bytes = await answer.bytes(MAX_MANIFEST);
     const told = answer.header("Docker-Content-Digest");
@@ -131,7 +145,8 @@ export class Repository {
         signal: request.signal,
         ...(request.body ? { body: request.body } : {}),
       };
-      const answer = request.patient === false ? await send(sent, this.patience.idle) : await sendPatiently(sent, this.patience);
+      const answer =
+        request.patient === false ? await send(sent, this.patience.idle) : await sendPatiently(sent, this.patience);
       const challenge = answer.header("WWW-Authenticate");
       if (!again || answer.status !== 401 || challenge === undefined) return answer;
       if (!(await this.authorizer.challenged(challenge, authorization, request.signal))) return answer;
@@ -152,7 +167,12 @@ export async function expectStatus(answer: HttpAnswer, statuses: number[]): Prom
   const code = printable(first.code);
   const said = [code?.toLowerCase().replaceAll("_", " "), printable(first.message)].filter(Boolean).join(": ");
   const why = said || `status ${answer.status}`;
-  throw new RegistryError(answer.status, code, `${label(answer.request)}: ${why}`, retryAfter(answer.header("Retry-After")));
+  throw new RegistryError(
+    answer.status,
+    code,
+    `${label(answer.request)}: ${why}`,
+    retryAfter(answer.header("Retry-After")),
+  );
 }
 
 function kindOf(status: number): ErrorKind {
@@ -172,5 +192,7 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
 
 /** A server's text for a terminal: one line without control characters. */
 function printable(text: unknown): string | undefined {
-  return typeof text === "string" && text !== "" ? text.slice(0, 500).replace(/[\x00-\x1f\x7f-\x9f]+/g, " ") : undefined;
+  return typeof text === "string" && text !== ""
+    ? text.slice(0, 500).replace(/[\x00-\x1f\x7f-\x9f]+/g, " ")
+    : undefined;
 }

@@ -8,7 +8,7 @@ import { Builder, FD } from "./builder.ts";
 import { execProcess } from "./execve.ts";
 import { cloneAndKeep } from "./keeper.ts";
 import { NAMESPACE_FLAG } from "./namespaces.ts";
-import { becomeProcess } from "./setup.ts";
+import { becomeProcess, type Launcher } from "./setup.ts";
 import { makeTerminal, useTerminal } from "./terminal.ts";
 
 export interface ExecPlan {
@@ -19,6 +19,7 @@ export interface ExecPlan {
   lastCapability: number;
   cgroup: { unified: string | undefined; joinFiles: readonly string[] };
   ownStdio: readonly number[];
+  launcher?: Launcher;
 }
 
 const FILES: Record<number, string> = {
@@ -68,9 +69,11 @@ export function execProgram(plan: ExecPlan): Builder {
   const flags = differingNamespaces(plan.pid);
   if (flags) p.call(why, "setns", [pidfd, flags]);
   const child = p.label("process");
-  cloneAndKeep(p, { flags: 0, cgroup, child, terminal: process.terminal === true });
+  const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
+  clone(p, { flags: 0, cgroup, child, terminal: process.terminal === true });
 
   p.place(child);
+  plan.launcher?.inChild?.(p);
   for (const fd of joins) p.call("exec: cgroup v1", "write", [fd, p.text("0"), 1], { expect: 1 });
   p.call("process: a session of its own", "setsid", []);
   if (flags & k.CLONE_NEWUSER) {
@@ -79,20 +82,29 @@ export function execProgram(plan: ExecPlan): Builder {
   }
   if (process.terminal) {
     const ptmx = p.slot("pty master");
+    const nonblock = plan.launcher ? 0 : k.O_NONBLOCK;
     p.call(
       "process.terminal",
       "openat2",
-      [k.AT_FDCWD, p.text("/dev/pts/ptmx"), p.how(k.O_RDWR | k.O_NOCTTY | k.O_NONBLOCK, k.RESOLVE_NO_SYMLINKS), 24],
+      [k.AT_FDCWD, p.text("/dev/pts/ptmx"), p.how(k.O_RDWR | k.O_NOCTTY | nonblock, k.RESOLVE_NO_SYMLINKS), 24],
       { into: ptmx },
     );
     useTerminal(p, makeTerminal(p, ptmx, FD.consoleFar, process.consoleSize, process.user.uid));
   } else if (process.user.uid !== 0) {
     for (const fd of plan.ownStdio)
-      p.call("process.user: its stdio can be opened again", "fchown", [fd, process.user.uid, -1]);
+      p.call("process.user: its stdio can be opened again", "fchown", [fd, process.user.uid, -1], {
+        ignore: ["EPERM", "EINVAL"],
+      });
   }
   becomeProcess(
     p,
-    { filter: plan.filter, lastCapability: plan.lastCapability, init: undefined, spec: { process } },
+    {
+      filter: plan.filter,
+      lastCapability: plan.lastCapability,
+      init: undefined,
+      spec: { process },
+      ...(plan.launcher && { launcher: plan.launcher }),
+    },
     process.cwd,
   );
   execProcess(p, process);

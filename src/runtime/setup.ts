@@ -34,6 +34,26 @@ export interface Plan {
   ownStdio: readonly number[];
   /** --init: the descriptor on which the init program's file is open. */
   init: number | undefined;
+  /** The container's own user namespace, made by the caller: the spawned process's descriptor. */
+  userns?: number;
+  /** Who launches, when it is not the engine with its keeper. */
+  launcher?: Launcher;
+}
+
+/** What differs for another launcher (oci/): rows in place of the keeper's, and rows between the others. */
+export interface Launcher {
+  /** clone3(2), and what becomes of the parent. In place of {@link cloneAndKeep}. */
+  clone(p: Builder, options: Parameters<typeof cloneAndKeep>[1]): void;
+  /** First in the container's process, with all rights. */
+  inChild?(p: Builder): void;
+  /** All mounts and devices are there, and the host's tree too. */
+  beforePivot?(p: Builder): void;
+  /** Leaves the container only its own descriptors. In place of {@link closeAll}. */
+  closeAll(p: Builder): void;
+  /** In the container's working directory, as root, no filter installed. */
+  beforeUser?(p: Builder): void;
+  /** Under the filter: the next row is the execve. */
+  beforeExec?(p: Builder): void;
 }
 
 /** How a container starts: one straight list, in the kernel's order. */
@@ -52,8 +72,12 @@ export function setUp(plan: Plan): Builder {
   // On the host: everything that a host path names is opened here, attached nowhere.
   p.call("keeper", "prctl", [k.PR_SET_NAME, p.text("inro-keeper"), 0, 0, 0]);
   const joined = openJoined(p, namespaces);
+  if (plan.userns !== undefined) {
+    const why = "linux.namespaces user";
+    joined.set("user", p.result(why, "user namespace", "fcntl", [plan.userns, k.F_DUPFD_CLOEXEC, FD.free]));
+  }
   const userns = joined.get("user");
-  if (namespaces.own("user"))
+  if (namespaces.own("user") && plan.userns === undefined)
     throw invalid("linux.namespaces: the user namespace is made by the caller and joined by path");
   const classic = needsClassicOverlay(plan.rootfs);
   if (classic && userns) throw invalid("a user namespace with an overlay needs Linux 6.5");
@@ -74,21 +98,17 @@ export function setUp(plan: Plan): Builder {
   enterJoined(p, joined, "user");
   enterJoined(p, joined, "others");
   const child = p.label("container");
-  cloneAndKeep(p, { flags: cloneFlags(p, spec, namespaces.clone), cgroup, child, terminal: process.terminal === true });
+  const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
+  clone(p, { flags: cloneFlags(p, spec, namespaces.clone), cgroup, child, terminal: process.terminal === true });
 
   // In the container's namespaces, still on the host's tree.
   p.place(child);
+  plan.launcher?.inChild?.(p);
   for (const file of plan.cgroup.joinFiles) p.writeFile("cgroup v1", k.AT_FDCWD, file, "0");
   if (namespaces.newCgroup) p.call("linux.namespaces cgroup", "unshare", [k.CLONE_NEWCGROUP]);
   p.call("process: a session of its own", "setsid", []);
   if (process.oomScoreAdj !== undefined) {
     p.writeFile("process.oomScoreAdj", k.AT_FDCWD, "/proc/self/oom_score_adj", String(process.oomScoreAdj));
-  }
-  if (userns) {
-    const why = "root of the user namespace";
-    p.call(why, "setgroups", [0, 0]);
-    p.call(why, "setresgid", [0, 0, 0]);
-    p.call(why, "setresuid", [0, 0, 0]);
   }
   p.call("modes are meant as they are given", "umask", [0]);
   enterMountNamespace(
@@ -98,9 +118,16 @@ export function setUp(plan: Plan): Builder {
     ROOT_PROPAGATION[linux?.rootfsPropagation ?? ""] ?? k.MS_PRIVATE,
     plan.target,
   );
+  // Not earlier: the way to the target may be open to the host's root alone.
+  if (userns) {
+    const why = "root of the user namespace";
+    p.call(why, "setgroups", [0, 0]);
+    p.call(why, "setresgid", [0, 0, 0]);
+    p.call(why, "setresuid", [0, 0, 0]);
+  }
   const proc = attachMounts(p, mounts, cgroupMounts);
   if (ownDev) makeDevices(p, devices, bound);
-  const slave = process.terminal ? terminal(p, spec) : undefined;
+  const slave = process.terminal ? terminal(p, spec, plan.launcher ? 0 : k.O_NONBLOCK) : undefined;
   if (process.cwd !== "/") p.makeDirectory("process.cwd", process.cwd);
 
   if (namespaces.own("network")) loopbackUp(p);
@@ -127,15 +154,19 @@ export function setUp(plan: Plan): Builder {
     }
   }
   if (spec.root?.readonly) p.setAttributes("root.readonly", p.root!, { set: k.MOUNT_ATTR_RDONLY });
+  plan.launcher?.beforePivot?.(p);
   pivot(p);
 
   // In the container.
   if (slave) useTerminal(p, slave);
   else if (process.user.uid !== 0) {
     for (const fd of plan.ownStdio)
-      p.call("process.user: its stdio can be opened again", "fchown", [fd, process.user.uid, -1]);
+      p.call("process.user: its stdio can be opened again", "fchown", [fd, process.user.uid, -1], {
+        ignore: ["EPERM", "EINVAL"],
+      });
   }
   becomeProcess(p, plan, process.cwd);
+  plan.launcher?.beforeExec?.(p);
   if (plan.init === undefined) execProcess(p, process);
   else handOver(p, plan.init, process);
   return p;
@@ -144,20 +175,23 @@ export function setUp(plan: Plan): Builder {
 /** The end of every launch, of a container and of an exec alike. */
 export function becomeProcess(
   p: Builder,
-  plan: Pick<Plan, "filter" | "lastCapability" | "init"> & { spec: Pick<Spec, "process"> },
+  plan: Pick<Plan, "filter" | "lastCapability" | "init" | "launcher"> & { spec: Pick<Spec, "process"> },
   cwd: string,
 ): void {
   const process = plan.spec.process!;
   unblockSignals(p);
   setLimits(p, process);
-  if (plan.init === undefined) closeAll(p);
+  if (plan.launcher) plan.launcher.closeAll(p);
+  else if (plan.init === undefined) closeAll(p);
   else {
     p.call("--init", "dup3", [plan.init, FD.exit, k.O_CLOEXEC]);
     p.call("only stdio, the report and the init program stay open", "close_range", [FD.exit + 1, 0xffff_ffff, 0]);
   }
   // As root first, for a directory that the user may not enter; nothing of the host is open any more (CVE-2024-21626).
   p.call("process.cwd", "chdir", [p.text(cwd)]);
-  becomeUser(p, process, plan.filter, { lastCapability: plan.lastCapability, pdeathsig: SIGKILL });
+  plan.launcher?.beforeUser?.(p);
+  const ends = plan.launcher ? {} : { pdeathsig: SIGKILL };
+  becomeUser(p, process, plan.filter, { lastCapability: plan.lastCapability, ...ends });
 }
 
 const SIGKILL = 9;
@@ -193,7 +227,7 @@ function loopbackUp(p: Builder): void {
 }
 
 /** The pty comes from the container's own devpts, and shows as /dev/console too. */
-function terminal(p: Builder, spec: Spec): Slot {
+function terminal(p: Builder, spec: Spec, nonblock: number): Slot {
   const why = "process.terminal";
   const ptmx = p.slot("pty master");
   p.call(
@@ -202,7 +236,7 @@ function terminal(p: Builder, spec: Spec): Slot {
     [
       p.root!,
       p.text("/dev/pts/ptmx"),
-      p.how(k.O_RDWR | k.O_NOCTTY | k.O_NONBLOCK, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_SYMLINKS),
+      p.how(k.O_RDWR | k.O_NOCTTY | nonblock, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_SYMLINKS),
       24,
     ],
     { into: ptmx },

@@ -38,8 +38,8 @@ export const command: Command = {
     ["inro images --format '{{.Repository}}:{{.Tag}} {{.Size}}'", "Own lines"],
   ],
   async run({ options, args, engine }) {
-    const filters = toFilters(options.list("filter"));
-    if (args[0] !== undefined) (filters["reference"] ??= []).push(args[0]);
+    const reference = args[0] === undefined ? [] : [`reference=${args[0]}`];
+    const filters = toFilters([...options.list("filter"), ...reference]);
     const digests = options.bool("digests");
     const format = options.string("format");
     const images = await engine().listImages({
@@ -51,7 +51,7 @@ export const command: Command = {
     const showDigest = digests || /\.Digest\b/.test(format);
     const rows = images.flatMap((image) => imageRows(image, full, showDigest));
     if (options.bool("quiet") && (format === "" || format === "table")) {
-      await stdout.write(rows.map((row) => `${row["ID"]}\n`).join(""));
+      await stdout.write(rows.map((row) => `${row.ID}\n`).join(""));
       return 0;
     }
     const digestColumn = digests ? "\t{{.Digest}}" : "";

@@ -25,7 +25,7 @@ export const command: Command = {
     else if (format === "json") await stdout.line(toJson(data));
     else {
       await stdout.write(infoText(info));
-      for (const warning of (info["Warnings"] as string[] | null | undefined) ?? []) await stderr.line(warning);
+      for (const warning of (info.Warnings as string[] | null | undefined) ?? []) await stderr.line(warning);
     }
     return 0;
   },
@@ -45,23 +45,23 @@ export function infoText(info: Info): string {
   field("Images", "Images");
   field("Server Version", "ServerVersion");
   field("Storage Driver", "Driver");
-  for (const [name, value] of (info["DriverStatus"] as [string, string][] | null | undefined) ?? [])
+  for (const [name, value] of (info.DriverStatus as [string, string][] | null | undefined) ?? [])
     add(name, value, "  ");
   field("Logging Driver", "LoggingDriver");
   field("Cgroup Driver", "CgroupDriver");
   field("Cgroup Version", "CgroupVersion");
-  const runtimes = info["Runtimes"] as object | undefined;
+  const runtimes = info.Runtimes as object | undefined;
   if (runtimes) add("Runtimes", Object.keys(runtimes).join(" "));
   field("Default Runtime", "DefaultRuntime");
   field("Init Binary", "InitBinary");
-  const security = (info["SecurityOptions"] as string[] | null | undefined) ?? [];
+  const security = (info.SecurityOptions as string[] | null | undefined) ?? [];
   if (security.length > 0) lines.push(" Security Options:", ...security.map((option) => `  ${optionName(option)}`));
   field("Kernel Version", "KernelVersion");
   field("Operating System", "OperatingSystem");
   field("OSType", "OSType");
   field("Architecture", "Architecture");
   field("CPUs", "NCPU");
-  const memory = info["MemTotal"];
+  const memory = info.MemTotal;
   if (typeof memory === "number") add("Total Memory", binarySize(memory));
   field("Name", "Name");
   field("ID", "ID");

@@ -21,7 +21,7 @@ export const command: Command = {
     const quiet = options.bool("quiet");
     const implied = name === fromImage;
     if (implied && !quiet) await stdout.line("Using default tag: latest");
-    const platform = options.string("platform") || process.env["DOCKER_DEFAULT_PLATFORM"] || undefined;
+    const platform = options.string("platform") || process.env.DOCKER_DEFAULT_PLATFORM || undefined;
     await pullImage(engine(), name, platform, quiet, stdout);
     await stdout.line(canonical(fromImage, tag));
     return 0;

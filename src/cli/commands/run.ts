@@ -85,7 +85,7 @@ export async function createContainer(
   if (!["always", "missing", "never"].includes(policy)) {
     throw new ExitError(125, `invalid pull option: '${policy}': must be one of "always", "missing" or "never"`);
   }
-  const platform = options.string("platform") || process.env["DOCKER_DEFAULT_PLATFORM"] || undefined;
+  const platform = options.string("platform") || process.env.DOCKER_DEFAULT_PLATFORM || undefined;
   const cidfile = options.string("cidfile");
   if (cidfile !== "") await (await import("../cidfile.ts")).refuseExisting(cidfile);
   const pull = async () =>

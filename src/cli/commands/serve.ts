@@ -43,7 +43,7 @@ function idleSeconds(text: string): number {
 
 /** Tells the command that started this engine, on the descriptor that it reads (client/autostart.ts). */
 function tellReady(): void {
-  const fd = Number(process.env["INRO_READY_FD"]);
+  const fd = Number(process.env.INRO_READY_FD);
   if (!Number.isInteger(fd) || fd < 3) return;
   try {
     writeSync(fd, "ready\n");

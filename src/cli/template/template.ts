@@ -64,7 +64,7 @@ class Execution {
     }
     const value = this.#pipeline({ ...node.pipeline, variables: [] }, dot);
     const entries = rangeEntries(value, node.pipeline.source);
-    if (entries.length === 0) return this.#nodes(node.otherwise, dot);
+    if (entries.length === 0) this.#nodes(node.otherwise, dot);
     const { variables } = node.pipeline;
     for (const [key, item] of entries) {
       this.#scoped(() => {

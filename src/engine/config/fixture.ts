@@ -1,7 +1,11 @@
 import { DEFAULT_CAPABILITIES } from "../../security/capabilities.ts";
 import { MASKED_PATHS } from "../../security/paths.ts";
+import type { Spec } from "../../spec/oci-runtime.ts";
 import type { HostFacts } from "./host-facts.ts";
 import type { HostFiles, HostNode } from "./host-files.ts";
+import { planMounts } from "./mount-plan.ts";
+import { type SpecInput, toSpec } from "./to-spec.ts";
+import { validateCreate } from "./validate-create.ts";
 
 /** A machine for the tests: two CPUs, cgroup v2, an engine without CAP_SYS_RESOURCE. */
 export const FACTS: HostFacts = {
@@ -55,10 +59,10 @@ export const FILES: HostFiles = {
       .map((name) => name.slice(path.length + 1)),
   mountinfo: () =>
     [
-      "21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw",
       "30 21 0:20 / /mnt/shared rw shared:7 - tmpfs tmpfs rw",
       "31 21 0:21 / /mnt/slave rw master:7 - tmpfs tmpfs rw",
       "32 21 0:22 / /mnt/a\\040b rw shared:8 - tmpfs tmpfs rw",
+      "21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw",
     ].join("\n"),
 };
 
@@ -67,3 +71,15 @@ const GROUP = "root:x:0:\nweb:x:1000:\nvideo:x:44:web\naudio:x:63:\n";
 
 /** The root of an image with users root, web (groups web, video) and far (uid 90000). */
 export const lookup = (path: string): string | undefined => ({ "/etc/passwd": PASSWD, "/etc/group": GROUP })[path];
+
+export const ID = "0123456789ab".padEnd(64, "c");
+export const ETC = { hostname: "/run/c/hostname", hosts: "/run/c/hosts", resolv: "/run/c/resolv.conf" };
+
+/** The spec of `{Image, Cmd: ["sh"]}` with `body` over it; volumes are below /volumes. */
+export function spec(body: object, more: Partial<SpecInput> = {}, facts: HostFacts = FACTS): Spec {
+  const { config, host } = validateCreate({ Image: "busybox", Cmd: ["sh"], ...body }, undefined, facts);
+  const volumes = planMounts(config, host).map((mount) =>
+    mount.type === "volume" ? { ...mount, source: `/volumes/${mount.source || "anonymous"}` } : mount,
+  );
+  return toSpec({ id: ID, config, host, rootfs: { lookup }, files: ETC, volumes, facts, hostFiles: FILES, ...more });
+}

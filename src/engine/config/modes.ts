@@ -94,7 +94,7 @@ export function checkModes(config: ContainerConfig, host: HostConfig, cgroup: "v
       "privileged mode is incompatible with user namespaces: run the container in the host's user namespace (userns host)",
     );
   }
-  if (config.Image === HOST_IMAGE) {
+  if (config.Image === HOST_IMAGE || config.Image === `${HOST_IMAGE}:latest`) {
     throw invalid("the image host is incompatible with user namespaces: its files belong to the host's users");
   }
   for (const [name, one] of Object.entries({

@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import { invalid } from "../../base/errors.ts";
+import { didYouMean } from "../../base/nearest.ts";
 
 /** signal(7), x86-64 and arm64. Real-time signals as glibc counts them, from 34 to 64. */
 const SIGRTMIN = 34;
@@ -7,7 +8,7 @@ const SIGRTMAX = 64;
 
 /** The number of `TERM`, `SIGTERM`, `sigterm`, `15`, `RTMIN+3`. Throws invalid. */
 export function parseSignal(text: string): number {
-  const fail = () => invalid(`invalid signal: ${text.slice(0, 64)}`);
+  const fail = () => invalid(`invalid signal: ${text.slice(0, 64)}${didYouMean(text, Object.keys(constants.signals))}`);
   if (/^[0-9]{1,3}$/.test(text)) {
     const number = Number(text);
     if (number < 1 || number > SIGRTMAX) throw fail();

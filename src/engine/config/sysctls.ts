@@ -28,7 +28,7 @@ export function checkSysctls(sysctls: Record<string, string>, modes: Modes): Rec
       const net = name.startsWith("net.");
       if (!net && !IPC.test(name)) throw invalid(`sysctl ${shown} is not in a separate kernel namespace`);
       const kind = net ? "network" : "ipc";
-      if (false) {
+      if (modes[kind].kind !== "private") {
         throw invalid(`sysctl ${shown} is not allowed without an own ${kind} namespace`);
       }
       if (INTERFACE.test(name)) {

@@ -1,4 +1,5 @@
 import { invalid } from "../../base/errors.ts";
+import { didYouMean } from "../../base/nearest.ts";
 import type { Ulimit } from "../../spec/docker-api.ts";
 import type { Process } from "../../spec/oci-runtime.ts";
 import { type HostFacts, mayRaiseLimits } from "./host-facts.ts";
@@ -17,7 +18,7 @@ export const RLIM_INFINITY = 2 ** 64;
 export function rlimits(ulimits: readonly Ulimit[], facts: HostFacts): NonNullable<Process["rlimits"]> {
   const seen = new Set<string>();
   return ulimits.map(({ Name, Soft = 0, Hard = 0 }) => {
-    if (!NAMES.includes(Name)) throw invalid(`invalid ulimit type: ${Name.slice(0, 64)}`);
+    if (!NAMES.includes(Name)) throw invalid(`invalid ulimit type: ${Name.slice(0, 64)}${didYouMean(Name, NAMES)}`);
     if (seen.has(Name)) throw invalid(`ulimit ${Name} is given twice`);
     seen.add(Name);
     if (Soft < -1 || Hard < -1)

@@ -140,11 +140,11 @@ function escapeInto(out: Uint8Array, at: number, data: Uint8Array, from: number,
   for (let i = from; i < to; ) {
     const byte = data[i]!;
     if (byte < 0x80) {
-      const escape = ESCAPE[byte]!;
-      if (escape === 0) out[at++] = byte;
-      else if (escape !== 1) {
+      const escaped = ESCAPE[byte]!;
+      if (escaped === 0) out[at++] = byte;
+      else if (escaped !== 1) {
         out[at++] = 0x5c;
-        out[at++] = escape;
+        out[at++] = escaped;
       } else at = hexEscape(out, at, byte);
       i++;
       continue;

@@ -143,13 +143,16 @@ export class LogReader {
     if (lines === undefined) return [0, 0];
     const buffer = Buffer.allocUnsafe(BLOCK);
     let left = lines;
+    let newest = true;
     for (let index = this.#files.length - 1; index >= 0; index--) {
       const { fd, size } = this.#files[index]!;
       for (let end = size; end > 0; ) {
         const start = Math.max(0, end - BLOCK);
         await read(fd, buffer, 0, end - start, start);
-        for (let at = end - start; (at = at === 0 ? -1 : buffer.lastIndexOf(NEWLINE, at - 1)) !== -1; ) {
-          if (!(await endsLine(fd, start + at))) continue;
+        for (let at = lastNewline(buffer, end - start); at !== -1; at = lastNewline(buffer, at)) {
+          // The last record of all ends a line, finished or not.
+          if (!newest && !(await endsLine(fd, start + at))) continue;
+          newest = false;
           // The line after this newline is the first wanted one when enough have been counted.
           if (left-- === 0) return [index, start + at + 1];
         }
@@ -159,6 +162,8 @@ export class LogReader {
     return [0, 0];
   }
 }
+
+const lastNewline = (buffer: Buffer, before: number) => (before === 0 ? -1 : buffer.lastIndexOf(NEWLINE, before - 1));
 
 const LINE_END = Buffer.from('\\n","stream":"');
 

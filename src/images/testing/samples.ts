@@ -7,8 +7,8 @@ import { sha256 } from "../../base/digest.ts";
 import { ContentStore } from "../../content/store.ts";
 import { Layers } from "../../layers/layers.ts";
 import { type TarMember, writeTar } from "../../layers/tar-write.ts";
-import { type ImageConfig, MEDIA } from "../../spec/oci-image.ts";
 import type { StreamMessage } from "../../spec/docker-api.ts";
+import { type ImageConfig, MEDIA } from "../../spec/oci-image.ts";
 import { Images, type ImagesOptions } from "../images.ts";
 import { hostPlatform } from "../platform.ts";
 
@@ -17,7 +17,8 @@ export async function tarOf(files: Record<string, string | Uint8Array | { to: st
   const members = Object.entries(files).map(([name, value]): TarMember => {
     const common = { name, mode: 0o644, uid: 0, gid: 0, mtime: 0n, size: 0 };
     if (name.endsWith("/")) return { header: { ...common, type: "directory", mode: 0o755 } };
-    if (typeof value === "object" && "to" in value) return { header: { ...common, type: "symlink", linkname: value.to } };
+    if (typeof value === "object" && "to" in value)
+      return { header: { ...common, type: "symlink", linkname: value.to } };
     const body = Buffer.from(value as string);
     return { header: { ...common, type: "file", size: body.length }, body: [body] };
   });

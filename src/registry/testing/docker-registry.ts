@@ -14,9 +14,7 @@ export interface RunningRegistry {
 }
 
 /** Starts a registry of its own on loopback, with storage in a temporary directory; `users` turns on Basic. */
-export async function startRegistry(
-  options: { users?: Record<string, string> } = {},
-): Promise<RunningRegistry> {
+export async function startRegistry(options: { users?: Record<string, string> } = {}): Promise<RunningRegistry> {
   const dir = mkdtempSync(join(tmpdir(), "inro-registry-"));
   const port = await freePort();
   const config: Record<string, unknown> = {

@@ -1,0 +1,162 @@
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { messageOf } from "../base/errors.ts";
+import { sys } from "../linux/call.ts";
+import * as k from "../linux/constants.ts";
+import { scratch, str } from "../linux/ffi.ts";
+import { adopt, findKeepers } from "../runtime/running.ts";
+import { type Context, openCgroup, openCgroupAt } from "./context.ts";
+import { cgroupPath } from "./paths.ts";
+import { removeBelow } from "./reconcile.ts";
+import type { Finding } from "./requests.ts";
+
+/** What an operation in progress may have lying about is not old yet. */
+const OLD_MS = 60 * 60 * 1000;
+const OLD_INGEST_MS = 7 * 24 * OLD_MS;
+
+type Found = Omit<Finding, "repaired"> & { repair(): unknown };
+
+/**
+ * Compares the machine with the records, and mends it if asked. Only what is below this engine's own directories, or
+ * named by an id that its records or its run directories know, is looked at: other engines on the machine are not its
+ * business.
+ */
+export async function check(ctx: Context, options: { repair: boolean }): Promise<Finding[]> {
+  // What is under way is no leak.
+  for (const container of ctx.table.all()) {
+    await container.mutex.run(async () => {
+      if (!container.isRunning) await container.finished;
+    });
+  }
+  const findings: Finding[] = [];
+  for (const probe of [lostContainers, keepers, runDirectories, cgroups, mounts, containerDirectories, volumes, old]) {
+    for (const { repair, ...found } of probe(ctx)) {
+      let repaired = false;
+      if (options.repair) {
+        try {
+          await repair();
+          repaired = true;
+        } catch (error) {
+          found.problem += ` (repair failed: ${messageOf(error)})`;
+        }
+      }
+      findings.push({ ...found, repaired });
+    }
+  }
+  return findings;
+}
+
+/** Recorded as running, but nobody watches it. */
+function* lostContainers(ctx: Context): Iterable<Found> {
+  for (const container of ctx.table.all()) {
+    if (!container.isRunning || container.running) continue;
+    const repair = () => {
+      throw new Error("restart the engine");
+    };
+    yield { kind: "container", object: container.id, problem: "recorded as running, has no process", repair };
+  }
+}
+
+/** Processes that no running container accounts for. */
+function* keepers(ctx: Context): Iterable<Found> {
+  const found = findKeepers();
+  for (const [runDir, pid] of found) {
+    if (!runDir.startsWith(`${ctx.paths.runDirs}/`)) continue;
+    if (isRunning(ctx, containerOf(ctx, runDir))) continue;
+    const repair = () => adopt(runDir, found)?.release();
+    yield { kind: "keeper", object: String(pid), problem: `keeper of ${runDir}, which does not run`, repair };
+  }
+}
+
+function* runDirectories(ctx: Context): Iterable<Found> {
+  for (const id of readdirSync(ctx.paths.runDirs)) {
+    if (isRunning(ctx, id)) continue;
+    const object = ctx.paths.runDir(id);
+    const known = ctx.table.has(id);
+    const repair = async () => {
+      // Its cgroup is as much ours as the directory is.
+      if (!known && /^[0-9a-f]{64}$/.test(id)) await openCgroupAt(ctx, cgroupPath(id, undefined))?.remove();
+      removeBelow(ctx.paths.runDirs, id);
+    };
+    yield { kind: "run-directory", object, problem: known ? "its container does not run" : "of no container", repair };
+  }
+}
+
+function* cgroups(ctx: Context): Iterable<Found> {
+  for (const container of ctx.table.all()) {
+    if (container.isRunning) continue;
+    const cgroup = openCgroup(ctx, container);
+    if (!cgroup) continue;
+    for (const object of cgroup.paths()) {
+      yield { kind: "cgroup", object, problem: "its container does not run", repair: () => cgroup.remove() };
+    }
+  }
+}
+
+/** Containers mount in their own namespaces only, so any mount below our directories is one too many. */
+function* mounts(ctx: Context): Iterable<Found> {
+  const points = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "")
+    .map((point) => point.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))));
+  for (const object of points.reverse()) {
+    if (![ctx.paths.dataRoot, ctx.paths.execRoot].some((root) => object.startsWith(`${root}/`))) continue;
+    // An engine may well have its directories on one another's file systems.
+    if (object === ctx.paths.dataRoot || object === ctx.paths.execRoot) continue;
+    const repair = () => scratch(() => sys("umount2", object, str(object), k.MNT_DETACH | k.UMOUNT_NOFOLLOW));
+    yield { kind: "mount", object, problem: "mounted on the host", repair };
+  }
+}
+
+function* containerDirectories(ctx: Context): Iterable<Found> {
+  for (const id of readdirSync(ctx.paths.containers)) {
+    if (ctx.table.has(id)) continue;
+    const repair = () => removeBelow(ctx.paths.containers, id);
+    yield { kind: "container-directory", object: ctx.paths.container(id), problem: "of no container", repair };
+  }
+}
+
+function* volumes(ctx: Context): Iterable<Found> {
+  const known = new Set(ctx.store.volumes().map(({ name }) => name));
+  for (const name of readdirSync(ctx.paths.volumes)) {
+    if (known.has(name)) continue;
+    const repair = () => removeBelow(ctx.paths.volumes, name);
+    yield { kind: "volume", object: join(ctx.paths.volumes, name), problem: "of no volume", repair };
+  }
+  for (const { record } of ctx.table.all()) {
+    for (const { type, source } of record.mounts) {
+      if (type !== "volume" || known.has(source)) continue;
+      const repair = () => {
+        throw new Error("create the volume, or remove the container");
+      };
+      yield { kind: "volume", object: source, problem: `container ${record.id} needs it, and it is not there`, repair };
+    }
+  }
+}
+
+/** Unfinished downloads, layers and archives that nobody is working on any more. */
+function* old(ctx: Context): Iterable<Found> {
+  for (const [kind, directory, prefix, age] of [
+    ["temporary", ctx.paths.temporary, "", OLD_MS],
+    ["layer", ctx.paths.layers, "tmp-", OLD_MS],
+    ["ingest", join(ctx.paths.content, "ingest"), "", OLD_INGEST_MS],
+  ] as const) {
+    if (!existsSync(directory)) continue;
+    for (const name of readdirSync(directory)) {
+      const object = join(directory, name);
+      if (!name.startsWith(prefix) || Date.now() - statSync(object).mtimeMs < age) continue;
+      yield { kind, object, problem: "left over, and old", repair: () => removeBelow(directory, name) };
+    }
+  }
+}
+
+/** The container that a run directory is of: its own, or that of one of its execs. */
+function containerOf(ctx: Context, runDir: string): string {
+  return dirname(runDir) === ctx.paths.runDirs ? basename(runDir) : basename(dirname(runDir));
+}
+
+function isRunning(ctx: Context, id: string): boolean {
+  if (!ctx.table.has(id)) return false;
+  const { isRunning, state } = ctx.table.get(id);
+  return isRunning || state.status === "starting";
+}

@@ -1,0 +1,119 @@
+import { readFileSync } from "node:fs";
+import { arch, cpus, hostname, release, totalmem } from "node:os";
+import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
+import { nowText } from "./clock.ts";
+import { hostFacts } from "./config/host-facts.ts";
+import type { Context } from "./context.ts";
+
+export const VERSION = "0.1.0";
+
+const machine = () => (arch() === "arm64" ? "aarch64" : "x86_64");
+const goArch = () => (arch() === "arm64" ? "arm64" : "amd64");
+
+/** GET /version. */
+export function version(): Record<string, unknown> {
+  const details = {
+    ApiVersion: API_VERSION,
+    Arch: goArch(),
+    Experimental: "false",
+    KernelVersion: release(),
+    MinAPIVersion: MIN_API_VERSION,
+    Os: "linux",
+  };
+  return {
+    Platform: { Name: "inro" },
+    Components: [{ Name: "Engine", Version: VERSION, Details: details }],
+    Version: VERSION,
+    ApiVersion: API_VERSION,
+    MinAPIVersion: MIN_API_VERSION,
+    GitCommit: "",
+    GoVersion: "",
+    Os: "linux",
+    Arch: goArch(),
+    KernelVersion: release(),
+    BuildTime: "",
+  };
+}
+
+/** GET /info. */
+export async function info(ctx: Context): Promise<Record<string, unknown>> {
+  const containers = ctx.table.all();
+  const count = (status: string) => containers.filter(({ state }) => state.status === status).length;
+  const running = count("running");
+  const paused = count("paused");
+  const facts = hostFacts();
+  const has = (v1: string, v2 = v1) => ctx.hierarchy.controllers.has(v1) || ctx.hierarchy.controllers.has(v2);
+  return {
+    ID: ctx.store.engineId,
+    Containers: containers.length,
+    ContainersRunning: running,
+    ContainersPaused: paused,
+    ContainersStopped: containers.length - running - paused,
+    Images: ctx.images.list().length,
+    Driver: "overlay2",
+    DriverStatus: [["Backing Filesystem", "overlay"]],
+    Plugins: { Volume: ["local"], Network: ["none", "host"], Authorization: null, Log: ["json-file", "none"] },
+    MemoryLimit: has("memory"),
+    SwapLimit: facts.swapLimit,
+    CpuCfsPeriod: has("cpu"),
+    CpuCfsQuota: has("cpu"),
+    CPUShares: has("cpu"),
+    CPUSet: has("cpuset"),
+    PidsLimit: has("pids"),
+    OomKillDisable: ctx.hierarchy.mode !== "v2",
+    IPv4Forwarding: read("/proc/sys/net/ipv4/ip_forward") === "1",
+    Debug: false,
+    NFd: 0,
+    NGoroutines: 0,
+    SystemTime: nowText(),
+    LoggingDriver: "json-file",
+    CgroupDriver: "cgroupfs",
+    CgroupVersion: ctx.hierarchy.mode === "v2" ? "2" : "1",
+    NEventsListener: ctx.events.listeners,
+    KernelVersion: release(),
+    OperatingSystem: osRelease("PRETTY_NAME") ?? "Linux",
+    OSVersion: osRelease("VERSION_ID") ?? "",
+    OSType: "linux",
+    Architecture: machine(),
+    IndexServerAddress: "https://index.docker.io/v1/",
+    RegistryConfig: { InsecureRegistryCIDRs: ["127.0.0.0/8", "::1/128"], IndexConfigs: {}, Mirrors: [] },
+    NCPU: cpus().length,
+    MemTotal: totalmem(),
+    DockerRootDir: ctx.paths.dataRoot,
+    HttpProxy: "",
+    HttpsProxy: "",
+    NoProxy: "",
+    Name: hostname(),
+    Labels: [],
+    ExperimentalBuild: false,
+    ServerVersion: VERSION,
+    Runtimes: { inro: { path: "inro" } },
+    DefaultRuntime: "inro",
+    Swarm: {
+      NodeID: "",
+      NodeAddr: "",
+      LocalNodeState: "inactive",
+      ControlAvailable: false,
+      Error: "",
+      RemoteManagers: null,
+    },
+    LiveRestoreEnabled: true,
+    Isolation: "",
+    InitBinary: "docker-init",
+    SecurityOptions: [...(facts.apparmor ? ["name=apparmor"] : []), "name=seccomp,profile=builtin", "name=cgroupns"],
+    Warnings: facts.swapLimit ? [] : ["WARNING: No swap limit support"],
+  };
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function osRelease(key: string): string | undefined {
+  const line = (read("/etc/os-release") ?? "").split("\n").find((text) => text.startsWith(`${key}=`));
+  return line?.slice(key.length + 1).replace(/^"(.*)"$/, "$1");
+}

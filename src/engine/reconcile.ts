@@ -1,0 +1,117 @@
+import { messageOf } from "../base/errors.ts";
+import { removeTree } from "../layers/remove-tree.ts";
+import * as k from "../linux/constants.ts";
+import { close, openat, readdir } from "../linux/file.ts";
+import { adopt, findKeepers, type Running, readStatus } from "../runtime/running.ts";
+import { nowText, ZERO_TIME } from "./clock.ts";
+import type { Container } from "./container.ts";
+import { type Context, openCgroup } from "./context.ts";
+import { register } from "./create.ts";
+import { recordExit, watchExit } from "./exit.ts";
+import { removeContainer } from "./remove.ts";
+import { Stdio } from "./stdio.ts";
+import type { Volumes } from "./volumes.ts";
+
+const LOST_EXIT_CODE = 255;
+
+/**
+ * Makes records and machine agree after an engine ended, whenever it did: running containers are taken over, those that
+ * ended meanwhile get their exit code, half-made starts and removals are undone or finished.
+ */
+export async function reconcile(ctx: Context, volumes: Volumes): Promise<void> {
+  clearTemporary(ctx);
+  const rows = ctx.store.containers();
+  for (const { record, state } of rows) register(ctx, record, state);
+  const open = ctx.table.all().filter(({ state }) => state.status !== "created" && state.status !== "exited");
+  if (open.length === 0) return;
+  const keepers = findKeepers();
+  for (const container of open) {
+    try {
+      await settle(ctx, volumes, container, keepers);
+    } catch (error) {
+      // One that cannot be settled must not keep the others from being.
+      ctx.log(`container ${container.id.slice(0, 12)}: cannot be taken over: ${messageOf(error)}`);
+    }
+  }
+}
+
+async function settle(
+  ctx: Context,
+  volumes: Volumes,
+  container: Container,
+  keepers: Map<string, number>,
+): Promise<void> {
+  const { state, record, id } = container;
+  if (state.status === "removing") {
+    return removeContainer(ctx, volumes, container, { volumes: record.host.AutoRemove === true });
+  }
+  const runDir = ctx.paths.runDir(id);
+  const sameBoot = state.bootId === ctx.bootId;
+  const running = sameBoot ? adopt(runDir, keepers) : undefined;
+  if (running) return takeOver(ctx, volumes, container, running, keepers);
+
+  const status = sameBoot ? readStatus(runDir) : undefined;
+  if (state.status === "starting" && !status) {
+    const before = state.startedAt === ZERO_TIME ? "created" : "exited";
+    container.state = { ...state, status: before, pid: 0, exitCode: 128, error: "the engine ended during the start" };
+    ctx.store.updateState(id, container.state, container.durable);
+  } else {
+    const error = status ? "" : sameBoot ? "the container's keeper was lost" : "the machine was restarted";
+    recordExit(ctx, container, status ?? { code: LOST_EXIT_CODE, at: new Date() }, { error });
+  }
+  await openCgroup(ctx, container)?.remove();
+  removeBelow(ctx.paths.runDirs, id);
+  if (record.host.AutoRemove) await removeContainer(ctx, volumes, container, { volumes: true });
+}
+
+function takeOver(
+  ctx: Context,
+  volumes: Volumes,
+  container: Container,
+  running: Running,
+  keepers: Map<string, number>,
+): void {
+  const { state, id } = container;
+  container.running = running;
+  // A start that came to its end without being recorded: the container runs, whoever asked for it.
+  if (state.status === "starting") {
+    container.state = { ...state, status: "running", pid: running.pid, startedAt: nowText(), finishedAt: ZERO_TIME };
+    ctx.store.updateState(id, container.state, container.durable);
+  }
+  container.stdio.connect(running);
+  watchExit(ctx, volumes, container, running);
+  for (const runDir of keepers.keys()) {
+    if (runDir.startsWith(`${ctx.paths.runDir(id)}/exec-`)) takeOverExec(ctx, runDir, keepers);
+  }
+}
+
+/** Nobody knows an old engine's execs by id any more, but their output must not block them. */
+function takeOverExec(ctx: Context, runDir: string, keepers: Map<string, number>): void {
+  const running = adopt(runDir, keepers);
+  if (!running) return;
+  const stdio = new Stdio({ tty: running.pty !== undefined, stdinOnce: true });
+  stdio.connect(running);
+  running.exited
+    .then(() => stdio.finish())
+    .then(() => running.release())
+    .catch((error) => ctx.log(`an earlier engine's exec: ${messageOf(error)}`));
+}
+
+function clearTemporary(ctx: Context): void {
+  const fd = openat(k.AT_FDCWD, ctx.paths.temporary, k.O_RDONLY | k.O_DIRECTORY);
+  try {
+    for (const { name } of [...readdir(fd)]) removeTree(fd, name);
+  } finally {
+    close(fd);
+  }
+}
+
+/** Removes a directory by its parent's descriptor, however deep it is. */
+export function removeBelow(parent: string, name: string): void {
+  const fd = openat(k.AT_FDCWD, parent, k.O_RDONLY | k.O_DIRECTORY);
+  try {
+    removeTree(fd, name);
+  } finally {
+    close(fd);
+  }
+}

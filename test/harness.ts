@@ -1,0 +1,190 @@
+import { afterAll } from "bun:test";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** What the end-to-end tests share: an engine of their own, the command line against it, and small images. */
+
+export const top = join(import.meta.dir, "..");
+export const isRoot = process.getuid?.() === 0;
+export const hasBusybox = existsSync("/bin/busybox");
+/** The built binary where `INRO_BIN` names one, else the source. */
+export const command = process.env["INRO_BIN"]
+  ? [process.env["INRO_BIN"]]
+  : [process.execPath, join(top, "src/main.ts")];
+
+export interface Result {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+export class TestEngine {
+  readonly dir = mkdtempSync(join(process.env["INRO_TEST_DIR"] ?? "/var/tmp", "inro-test-"));
+  readonly dataRoot = join(this.dir, "data");
+  readonly execRoot = join(this.dir, "exec");
+  readonly socket = join(this.dir, "inro.sock");
+  readonly host = `unix://${this.socket}`;
+  #process: Bun.Subprocess | undefined;
+  readonly #extra: string[];
+
+  constructor(extra: string[] = []) {
+    this.#extra = extra;
+  }
+
+  get pid(): number {
+    return this.#process!.pid;
+  }
+
+  get log(): string {
+    return readFileSync(join(this.dir, "log"), "utf8");
+  }
+
+  /** Resolves when the engine says that it listens. */
+  async start(): Promise<this> {
+    const log = Bun.file(join(this.dir, "log"));
+    const child = Bun.spawn(
+      [
+        ...command,
+        "serve",
+        "--host",
+        this.host,
+        "--data-root",
+        this.dataRoot,
+        "--exec-root",
+        this.execRoot,
+        ...this.#extra,
+      ],
+      { env: { ...process.env, INRO_READY_FD: "3" }, stdio: ["ignore", log, log, "pipe"] },
+    );
+    this.#process = child;
+    const ready = await new Response(Bun.file(child.stdio[3] as number).stream()).text();
+    if (!ready.includes("ready")) throw new Error(`the engine did not start: ${this.log}`);
+    return this;
+  }
+
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    this.#process?.kill(signal);
+    await this.#process?.exited;
+    this.#process = undefined;
+  }
+
+  /** Runs the command line; `stdin` is its whole input. */
+  async inro(
+    args: readonly string[],
+    options: { stdin?: string | Uint8Array; env?: Record<string, string>; cwd?: string } = {},
+  ): Promise<Result> {
+    const child = Bun.spawn([...command, ...args], {
+      env: { ...process.env, INRO_HOST: this.host, ...options.env },
+      stdin: options.stdin === undefined ? "ignore" : Buffer.from(options.stdin as string),
+      stdout: "pipe",
+      stderr: "pipe",
+      ...(options.cwd ? { cwd: options.cwd } : {}),
+    });
+    const [stdout, stderr, code] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ]);
+    return { code, stdout, stderr };
+  }
+
+  /** As {@link inro}, and the status must be 0; answers stdout without the last line end. */
+  async ok(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.inro(args);
+    if (code !== 0) throw new Error(`inro ${args.join(" ")}: status ${code}: ${stderr}${stdout}`);
+    return stdout.replace(/\n$/, "");
+  }
+
+  /** `inro run --rm busybox sh -c SCRIPT`. */
+  sh(script: string, ...flags: string[]): Promise<Result> {
+    return this.inro(["run", "--rm", ...flags, "busybox", "sh", "-c", script]);
+  }
+
+  /** Imports the busybox image. */
+  async busybox(): Promise<this> {
+    const tar = busyboxTar(this.dir);
+    await this.ok("import", tar, "busybox");
+    rmSync(tar);
+    return this;
+  }
+
+  /** Removes every container, checks that nothing is left, and ends the engine. */
+  async stop(): Promise<void> {
+    const ids = (await this.ok("ps", "-aq")).split("\n").filter(Boolean);
+    if (ids.length > 0) await this.ok("rm", "-f", ...ids);
+    const findings = await this.inro(["system", "check"]);
+    await this.kill("SIGTERM");
+    const left = leftovers(this.dir);
+    rmSync(this.dir, { recursive: true, force: true });
+    if (findings.code !== 0) throw new Error(`system check: ${findings.stdout}${findings.stderr}`);
+    if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
+  }
+}
+
+/** An engine for one test file, with the busybox image; it ends after the file's tests. */
+export async function engineForTests(extra: string[] = []): Promise<TestEngine> {
+  const engine = await new TestEngine(extra).start();
+  afterAll(() => engine.stop());
+  return hasBusybox ? await engine.busybox() : engine;
+}
+
+/** Mounts and keepers that still name `dir`. */
+export function leftovers(dir: string): string[] {
+  const found = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .filter((line) => line.includes(dir));
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const text = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+      if (text.includes(dir) && text.startsWith("inro-keeper")) found.push(`process ${pid}`);
+    } catch {
+      // Gone.
+    }
+  }
+  return found;
+}
+
+/** A root file system of busybox-static with links for every applet, and the files that a userland has. */
+export function busyboxRoot(dir: string): string {
+  const root = mkdtempSync(join(dir, "root-"));
+  for (const name of ["bin", "etc", "tmp", "proc", "sys", "dev", "root", "home/user"])
+    mkdirSync(join(root, name), { recursive: true });
+  copyFileSync("/bin/busybox", join(root, "bin/busybox"));
+  const applets = Bun.spawnSync(["/bin/busybox", "--list"]).stdout.toString().split("\n").filter(Boolean);
+  for (const applet of applets) if (applet !== "busybox") symlinkSync("busybox", join(root, "bin", applet));
+  writeFileSync(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n");
+  writeFileSync(join(root, "etc/group"), "root:x:0:\nuser:x:1000:\naudio:x:29:user\nvideo:x:44:\n");
+  return root;
+}
+
+export function busyboxTar(dir: string): string {
+  const root = busyboxRoot(dir);
+  const tar = join(dir, "busybox.tar");
+  const { exitCode, stderr } = Bun.spawnSync([
+    "tar",
+    "-C",
+    root,
+    "--numeric-owner",
+    "--owner=0",
+    "--group=0",
+    "-cf",
+    tar,
+    ".",
+  ]);
+  if (exitCode !== 0) throw new Error(`tar: ${stderr}`);
+  rmSync(root, { recursive: true });
+  return tar;
+}
+
+export const temporary = () => mkdtempSync(join(tmpdir(), "inro-test-"));
