@@ -37,6 +37,8 @@ export class TestEngine {
   readonly host = `unix://${this.socket}`;
   #process: Bun.Subprocess | undefined;
   readonly #extra: string[];
+  /** Run after the engine's end, before the check for what is left. */
+  readonly afterEnd: (() => void)[] = [];
 
   constructor(extra: string[] = []) {
     this.#extra = extra;
@@ -99,6 +101,24 @@ export class TestEngine {
     return { code, stdout, stderr };
   }
 
+  /** Starts the command line; `terminal` gives it one of its own, else stdin is a pipe. The caller awaits its end. */
+  spawn(args: readonly string[], options: { terminal?: Bun.TerminalOptions; env?: Record<string, string> } = {}) {
+    const env = { ...process.env, INRO_HOST: this.host, ...options.env };
+    if (options.terminal) return Bun.spawn([...command, ...args], { env, terminal: options.terminal });
+    return Bun.spawn([...command, ...args], { env, stdin: "pipe", stdout: "pipe", stderr: "pipe" });
+  }
+
+  /** One request to the Engine API; `path` without version. */
+  api(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+    const isJson = body !== undefined && !(body instanceof Uint8Array);
+    return fetch(`http://inro/v1.51${path}`, {
+      unix: this.socket,
+      method,
+      headers: { ...(isJson ? { "Content-Type": "application/json" } : {}), ...headers },
+      ...(body === undefined ? {} : { body: isJson ? JSON.stringify(body) : new Uint8Array(body as Uint8Array) }),
+    });
+  }
+
   /** As {@link inro}, and the status must be 0; answers stdout without the last line end. */
   async ok(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await this.inro(args);
@@ -125,6 +145,7 @@ export class TestEngine {
     if (ids.length > 0) await this.ok("rm", "-f", ...ids);
     const findings = await this.inro(["system", "check"]);
     await this.kill("SIGTERM");
+    for (const end of this.afterEnd.splice(0).reverse()) end();
     const left = leftovers(this.dir);
     rmSync(this.dir, { recursive: true, force: true });
     if (findings.code !== 0) throw new Error(`system check: ${findings.stdout}${findings.stderr}`);

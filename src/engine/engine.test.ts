@@ -297,7 +297,8 @@ describe.skipIf(!root)("the engine on the host image (needs root)", () => {
     mkdirSync(join(directory, "run/containers", stray));
     mkdirSync(join(directory, "data/containers", stray, "upper/deep"), { recursive: true });
     mkdirSync(join(directory, "data/volumes/stray/_data"), { recursive: true });
-    const kinds = async (repair: boolean) => (await engine.check({ repair })).map(({ kind }) => kind).sort();
+    const kinds = async (repair: boolean): Promise<string[]> =>
+      (await engine.check({ repair })).map(({ kind }) => kind).sort();
     const expected = ["container-directory", "run-directory", "volume"];
     expect(await kinds(false)).toEqual(expected);
     expect((await engine.check({ repair: true })).every(({ repaired }) => repaired)).toBe(true);

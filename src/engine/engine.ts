@@ -12,6 +12,7 @@ import { info, version } from "./info.ts";
 import { DirectoryLock } from "./lock.ts";
 import { Paths } from "./paths.ts";
 import { reconcile } from "./reconcile.ts";
+import { type ExplainedStep, explain } from "./explain.ts";
 import type { Finding } from "./requests.ts";
 import { Store } from "./store.ts";
 import { ContainerTable } from "./table.ts";
@@ -113,6 +114,11 @@ export class Engine {
   /** GET /version. */
   version(): Record<string, unknown> {
     return version();
+  }
+
+  /** The launch of a create request as steps; nothing stays. With `trace` it is run once, and timed. */
+  explain(body: unknown, options: { trace: boolean }): Promise<{ steps: ExplainedStep[] }> {
+    return explain(this.#ctx, this.volumes, body, options);
   }
 
   /** Compares the machine with the records and, with `repair`, mends what differs. Empty: all is well. */

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
-import { LaunchError, launch } from "../runtime/launch.ts";
+import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
 import type { Running } from "../runtime/running.ts";
 import type { NamespaceType } from "../spec/oci-runtime.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
@@ -24,7 +24,12 @@ export const SPEC_FILE = "config.json";
  * Starts a container that does not run; the caller holds its mutex. A failure leaves nothing behind but State.Error and
  * ExitCode (126, 127, 128), and is thrown.
  */
-export async function startContainer(ctx: Context, volumes: Volumes, container: Container): Promise<void> {
+export async function startContainer(
+  ctx: Context,
+  volumes: Volumes,
+  container: Container,
+  run: (request: LaunchRequest) => Promise<Running> = launch,
+): Promise<void> {
   if (container.removed || container.state.status === "removing") {
     throw conflict(`cannot start container ${container.id}: it is marked for removal`);
   }
@@ -41,7 +46,16 @@ export async function startContainer(ctx: Context, volumes: Volumes, container: 
   ctx.store.updateState(container.id, container.state, false);
   let running: Running;
   try {
-    running = await launchContainer(ctx, volumes, container);
+    const prepared = await prepareLaunch(ctx, volumes, container);
+    try {
+      running = await run(prepared.request);
+    } catch (error) {
+      await prepared.undo();
+      throw error;
+    } finally {
+      prepared.close();
+    }
+    container.spec = prepared.request.spec;
   } catch (error) {
     const status = before.startedAt === ZERO_TIME ? "created" : "exited";
     const exitCode = error instanceof LaunchError ? error.exitCode : 128;
@@ -66,9 +80,28 @@ export async function startContainer(ctx: Context, volumes: Volumes, container: 
   watchExit(ctx, volumes, container, running);
 }
 
-async function launchContainer(ctx: Context, volumes: Volumes, container: Container): Promise<Running> {
+/** All that a launch needs, made on disk and in the cgroup tree. */
+export interface PreparedLaunch {
+  request: LaunchRequest;
+  /** Removes what was made for this launch. */
+  undo(): Promise<void>;
+  /** After the launch, in any case: lets go of what kept the mounts' sources valid. */
+  close(): void;
+}
+
+/** Prepares a launch; a failure leaves nothing behind. */
+export async function prepareLaunch(ctx: Context, volumes: Volumes, container: Container): Promise<PreparedLaunch> {
   const { id, config, host, userns } = container.record;
-  const undo: (() => unknown)[] = [];
+  const steps: (() => unknown)[] = [];
+  const undo = async () => {
+    for (const step of steps.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (left) {
+        ctx.log(`container ${id.slice(0, 12)}: undoing a failed start: ${messageOf(left)}`);
+      }
+    }
+  };
   const sources = mountSources(volumes, container);
   try {
     const rootfs = prepareRootfs(ctx, container);
@@ -88,14 +121,14 @@ async function launchContainer(ctx: Context, volumes: Volumes, container: Contai
     // Whatever an earlier run left (a crash between its end and its clean-up) is out of date.
     rmSync(runDir, { recursive: true, force: true });
     mkdirSync(runDir, { mode: 0o700 });
-    undo.push(() => rmSync(runDir, { recursive: true, force: true }));
-    writeFileSync(join(runDir, SPEC_FILE), JSON.stringify(spec), { mode: 0o600 });
+    steps.push(() => rmSync(runDir, { recursive: true, force: true }));
+    writeFileSync(join(runDir, SPEC_FILE), JSON.stringify(spec, bigintAsText), { mode: 0o600 });
     const cgroup = Cgroup.create(ctx.hierarchy, cgroupPath(id, host.CgroupParent), spec.linux?.resources ?? {}, {
       warn: (message) => ctx.log(`container ${id.slice(0, 12)}: ${message}`),
     });
-    undo.push(() => cgroup.remove());
+    steps.push(() => cgroup.remove());
     const stdin = config.OpenStdin === true;
-    const running = await launch({
+    const request = {
       id,
       spec,
       rootfs,
@@ -106,21 +139,18 @@ async function launchContainer(ctx: Context, volumes: Volumes, container: Contai
       keepStdin: stdin && config.StdinOnce !== true,
       // An init reaps what pid 1 of a namespace has to; in another's it is not pid 1.
       init: host.Init === true && namespaceModes(host, ctx.hierarchy.mode).pid.kind === "private",
-    });
-    container.spec = spec;
-    return running;
+    };
+    return { request, undo, close: () => sources.close() };
   } catch (error) {
-    for (const step of undo.reverse()) {
-      try {
-        await step();
-      } catch (left) {
-        ctx.log(`container ${id.slice(0, 12)}: undoing a failed start: ${messageOf(left)}`);
-      }
-    }
-    throw error;
-  } finally {
+    await undo();
     sources.close();
+    throw error;
   }
+}
+
+/** Seccomp arguments may be beyond 2^53; readers take the text for the number it is. */
+function bigintAsText(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? value.toString() : value;
 }
 
 const NAMESPACE_FILES: Record<NamespaceType, string> = {

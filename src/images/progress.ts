@@ -8,12 +8,14 @@ export class Progress {
 
   constructor(private readonly onMessage: (message: StreamMessage) => void) {}
 
+  /** The line above the layers; `id` is the tag. */
+  begin(status: string, id: string): void {
+    this.onMessage({ status, id });
+  }
+
+  /** A new state of a layer, or without `id` of the whole. */
   say(status: string, id?: string): void {
-    this.onMessage({
-      status,
-      ...(id === undefined ? {} : { id }),
-      ...(id === undefined ? {} : { progressDetail: {} }),
-    });
+    this.onMessage(id === undefined ? { status } : { status, progressDetail: {}, id });
   }
 
   advance(status: string, id: string, current: number, total: number): void {
@@ -21,6 +23,6 @@ export class Progress {
     const now = performance.now();
     if (current < total && now - (this.last.get(key) ?? Number.NEGATIVE_INFINITY) < INTERVAL) return;
     this.last.set(key, now);
-    this.onMessage({ status, id, progressDetail: { current, total } });
+    this.onMessage({ status, progressDetail: { current, total }, id });
   }
 }

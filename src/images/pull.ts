@@ -49,30 +49,30 @@ export async function pull(context: PullContext, options: PullOptions): Promise<
   const progress = new Progress(options.onMessage);
   const signal = options.signal ?? new AbortController().signal;
   const repositories = endpoints(reference.domain, registryMirror).map(
-    (endpoint) => new Repository(endpoint, reference.path, options.auth, patience),
+    // A mirror is not worth long waiting: its origin is next.
+    (endpoint) =>
+      new Repository(endpoint, reference.path, options.auth, endpoint.mirror ? { ...patience, attempts: 2 } : patience),
   );
   const platform = options.platform ? parsePlatform(options.platform) : hostPlatform();
   const pulling = {
     ...{ store, repositories, progress, signal, patience },
     platform: { platform, explicit: Boolean(options.platform) },
+    withAuth: options.auth !== undefined,
   };
-  let wanted = withDefaultTag(reference);
-  try {
-    if (!options.all) {
-      progress.say(status(await pullOne(pulling, wanted), familiar(wanted)));
-      return;
-    }
-    const { value: tags } = await firstOf(repositories, (repository) => repository.tags(signal));
-    let fresh = false;
-    for (const tag of tags) {
-      checkTag(tag);
-      wanted = { ...reference, tag };
-      if (await pullOne(pulling, wanted)) fresh = true;
-    }
-    progress.say(status(fresh, familiarName(reference)));
-  } catch (error) {
-    throw explain(error, wanted, options.auth !== undefined);
+  if (!options.all) {
+    const wanted = withDefaultTag(reference);
+    progress.say(status(await pullOne(pulling, wanted), familiar(wanted)));
+    return;
   }
+  const { value: tags } = await firstOf(repositories, (repository) => repository.tags(signal)).catch((error) => {
+    throw explain(error, reference, pulling.withAuth);
+  });
+  let fresh = false;
+  for (const tag of tags) {
+    checkTag(tag);
+    if (await pullOne(pulling, { ...reference, tag })) fresh = true;
+  }
+  progress.say(status(fresh, familiarName(reference)));
 }
 
 function status(fresh: boolean, name: string): string {
@@ -93,14 +93,20 @@ interface Pulling {
   signal: AbortSignal;
   patience: Patience;
   platform: Parameters<typeof resolve>[2];
+  withAuth: boolean;
 }
 
 /** Pulls one tag or digest; false when it was here already. */
 async function pullOne(pulling: Pulling, reference: Reference): Promise<boolean> {
   const { store, repositories, progress, signal, patience } = pulling;
   const { platform, explicit } = pulling.platform;
-  progress.say(`Pulling from ${reference.path}`, reference.digest === undefined ? reference.tag : canonical(reference));
-  const resolved = await resolve(repositories, reference, pulling.platform, signal);
+  progress.begin(
+    `Pulling from ${reference.path}`,
+    reference.digest === undefined ? reference.tag! : canonical(reference),
+  );
+  const resolved = await resolve(repositories, reference, pulling.platform, signal).catch((error) => {
+    throw explain(error, reference, pulling.withAuth);
+  });
   const check = (config: ImageConfig) => {
     checkOs(config);
     if (satisfies(config, platform, explicit)) return;

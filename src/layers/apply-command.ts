@@ -3,9 +3,7 @@ import { join } from "node:path";
 import { InroError, messageOf, unavailable } from "../base/errors.ts";
 import type { Applied, ApplyRequest } from "./apply.ts";
 import type { ApplyMessage, LayerWork } from "./apply-process.ts";
-
-/** First argument of the program that leads to `applyMain`; main.ts must look for it before everything else. */
-export const APPLY_DOOR = "--inro-apply-layer";
+import { APPLY_DOOR } from "./door.ts";
 
 /**
  * Runs applyLayer in a child of the same program. `onProgress` hears of the bytes taken from the blob, in all. An abort
@@ -21,6 +19,11 @@ export async function applyInChild(request: ApplyRequest, options: ChildOptions)
 /** syncfs(2) of the file system of `directory`, in a child. */
 export async function syncInChild(directory: string): Promise<void> {
   await workInChild({ sync: directory }, {});
+}
+
+/** Removes trees in `directory`, in a child. */
+export async function removeInChild(directory: string, names: string[]): Promise<void> {
+  await workInChild({ remove: directory, names }, {});
 }
 
 interface ChildOptions {

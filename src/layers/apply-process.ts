@@ -4,20 +4,21 @@ import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { type Applied, type ApplyRequest, applyLayer } from "./apply.ts";
 import { syncFileSystem } from "./durable.ts";
+import { removeTrees } from "./remove-tree.ts";
 
 /**
  * The other side of apply-command.ts: `applyMain` is a hidden door of the program, which does one piece of work on
  * layers and ends. It has a process of its own since that is one long run of system calls, and hostile input.
  *
  *     engine  --argv: request as JSON-->   this process
- *     engine  <--stdout: lines of JSON--   {progress}…, then {applied}, {synced} or {error}
+ *     engine  <--stdout: lines of JSON--   {progress}…, then {applied}, {done} or {error}
  */
-export type LayerWork = { apply: ApplyRequest } | { sync: string };
+export type LayerWork = { apply: ApplyRequest } | { sync: string } | { remove: string; names: string[] };
 
 export type ApplyMessage =
   | { progress: number }
   | { applied: Applied }
-  | { synced: true }
+  | { done: true }
   | { error: { kind: InroError["kind"]; message: string } };
 
 const PROGRESS_EVERY = 100;
@@ -33,7 +34,12 @@ export async function applyMain(json: string): Promise<number> {
     const work = JSON.parse(json) as LayerWork;
     if ("sync" in work) {
       syncFileSystem(work.sync);
-      send({ synced: true });
+      send({ done: true });
+      return 0;
+    }
+    if ("remove" in work) {
+      removeTrees(work.remove, work.names);
+      send({ done: true });
       return 0;
     }
     const applied = await applyLayer(work.apply, (progress) => {

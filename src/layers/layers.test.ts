@@ -80,6 +80,7 @@ describe.skipIf(!asRoot)("Layers (needs root: chown)", () => {
     layers.delete(diffId);
     layers.delete(diffId);
     expect(layers.has(diffId)).toBe(false);
+    await layers.sync();
     expect(readdirSync(store())).toEqual([]);
   });
 

@@ -3,11 +3,9 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { join } from "node:path";
 import { chainId, parseDigest } from "../base/digest.ts";
 import { codeOf, invalid, notFound } from "../base/errors.ts";
-import * as k from "../linux/constants.ts";
-import { close, openat } from "../linux/file.ts";
-import { applyInChild, syncInChild } from "./apply-command.ts";
+import { applyInChild, removeInChild, syncInChild } from "./apply-command.ts";
 import { bootId, replaceFile } from "./durable.ts";
-import { removeTree } from "./remove-tree.ts";
+import { removeTrees } from "./remove-tree.ts";
 
 export interface ApplyOptions {
   /** A layer's tar: plain, gzip or zstd, as its first bytes say. */
@@ -55,11 +53,17 @@ export class Layers {
   readonly #boot = bootId();
   readonly #unsynced = new Set<string>();
   #syncing: Promise<void> | undefined;
+  /** Names of directories that are to go: removing a large layer takes too long for the event loop. */
+  readonly #trash = new Set<string>();
+  #emptying: Promise<void> | undefined;
 
   constructor(dir: string) {
     this.#dir = dir;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-    for (const name of readdirSync(dir)) if (name.startsWith("tmp-")) this.#remove(name);
+    removeTrees(
+      dir,
+      readdirSync(dir).filter((name) => name.startsWith("tmp-")),
+    );
     for (const chain of this.list()) {
       const record = this.#record(chain);
       if (!record || (record.boot ?? this.#boot) !== this.#boot) this.delete(chain);
@@ -114,10 +118,11 @@ export class Layers {
   }
 
   /**
-   * Waits until every layer that is here now survives a power cut: call it before promising a user that it does. Without
-   * it, that takes as long as the disk does.
+   * Waits until every layer that is here now survives a power cut, and what was deleted has freed its space. Call it
+   * before promising a user either; without it that takes as long as the disk does.
    */
   async sync(): Promise<void> {
+    while (this.#trash.size > 0) await this.#emptyTrash();
     const wanted = [...this.#unsynced];
     while (wanted.some((chain) => this.#unsynced.has(chain))) {
       this.#syncing ??= this.#syncNow().finally(() => {
@@ -127,7 +132,7 @@ export class Layers {
     }
   }
 
-  /** Removes a layer; nothing may be using it. One that is not there is no error. */
+  /** Removes a layer; nothing may be using it. It is gone at once, its space a little later. No layer is no error. */
   delete(chain: string): void {
     this.#unsynced.delete(chain);
     const trash = temporaryName();
@@ -138,7 +143,8 @@ export class Layers {
       if (codeOf(error) === "ENOENT") return;
       throw error;
     }
-    this.#remove(trash);
+    this.#trash.add(trash);
+    this.#emptyTrash().catch(() => {});
   }
 
   /** Chain ids of all layers. */
@@ -168,11 +174,12 @@ export class Layers {
         this.sync().catch(() => {});
       } catch (error) {
         if (!["EEXIST", "ENOTEMPTY"].includes(codeOf(error) ?? "")) throw error;
-        this.#remove(name);
+        await this.#discard(name);
       }
       return { ...applied, chainId: chain };
     } catch (error) {
-      this.#remove(name);
+      // What cannot be removed now stays for the next start; the first error is the one to tell.
+      await this.#discard(name).catch(() => {});
       throw error;
     }
   }
@@ -206,13 +213,21 @@ export class Layers {
     }
   }
 
-  #remove(name: string): void {
-    const fd = openat(k.AT_FDCWD, this.#dir, k.O_RDONLY | k.O_DIRECTORY);
-    try {
-      removeTree(fd, name);
-    } finally {
-      close(fd);
-    }
+  async #discard(name: string): Promise<void> {
+    this.#trash.add(name);
+    while (this.#trash.has(name)) await this.#emptyTrash();
+  }
+
+  #emptyTrash(): Promise<void> {
+    const names = [...this.#trash];
+    this.#emptying ??= removeInChild(this.#dir, names)
+      .then(() => {
+        for (const name of names) this.#trash.delete(name);
+      })
+      .finally(() => {
+        this.#emptying = undefined;
+      });
+    return this.#emptying;
   }
 }
 

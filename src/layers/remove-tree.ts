@@ -38,6 +38,16 @@ export function removeTree(parent: number, name: Name): void {
   unlinkat(parent, name, k.AT_REMOVEDIR);
 }
 
+/** {@link removeTree} of each name in a directory given by path. */
+export function removeTrees(directory: string, names: readonly string[]): void {
+  const fd = openat(k.AT_FDCWD, directory, k.O_RDONLY | k.O_DIRECTORY);
+  try {
+    for (const name of names) removeTree(fd, name);
+  } finally {
+    close(fd);
+  }
+}
+
 /** Unlinks what is not a directory; the first directory met, or undefined when nothing is left. */
 function emptied(directory: number): Name | undefined {
   for (const entry of readdir(directory)) if (!unlinked(directory, entry.name)) return entry.name;

@@ -1,4 +1,4 @@
-import { existsSync, openSync, rmSync } from "node:fs";
+import { openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Cgroup } from "../cgroups/cgroup.ts";
 import { NATIVE_ABI, trySys } from "../linux/call.ts";
@@ -23,6 +23,7 @@ import { lastCapability } from "../security/capabilities.ts";
 import { compileFilter } from "../security/seccomp/compile.ts";
 import type { Process, Spec } from "../spec/oci-runtime.ts";
 import { FD } from "./builder.ts";
+import { cgroupMounts } from "./cgroup-mounts.ts";
 import { type Failure, launchError } from "./diagnose.ts";
 import { execProgram } from "./exec.ts";
 import { KEPT_PTY, PID_RECORD } from "./keeper.ts";
@@ -50,13 +51,9 @@ export interface LaunchRequest {
 }
 
 /** What {@link launch} will run, without running it. */
-export function launchProgram(request: Omit<LaunchRequest, "stdin">, ownStdio: readonly number[] = []): Program {
-  return setUp(planOf(request, ownStdio));
-}
-
-function planOf(request: Omit<LaunchRequest, "stdin">, ownStdio: readonly number[]): Plan {
+export function launchProgram(request: LaunchRequest): Program {
   const { spec, cgroup } = request;
-  return {
+  const plan: Plan = {
     spec,
     rootfs: request.rootfs,
     target: request.runDir,
@@ -67,9 +64,15 @@ function planOf(request: Omit<LaunchRequest, "stdin">, ownStdio: readonly number
     },
     filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
     lastCapability: lastCapability(),
-    ownStdio,
+    ownStdio: ownStdio(spec.process?.terminal === true, request.stdin),
     init: request.init ? FD.free : undefined,
   };
+  return setUp(plan);
+}
+
+/** Which of 0, 1 and 2 are pipes of ours. */
+function ownStdio(tty: boolean, stdin: boolean): number[] {
+  return tty ? [] : stdin ? [0, 1, 2] : [1, 2];
 }
 
 /**
@@ -95,7 +98,7 @@ export async function launchTraced(
   if (request.rootfs.kind === "overlay")
     rmSync(join(request.rootfs.work, "work", "incompat"), { recursive: true, force: true });
   const tty = request.spec.process?.terminal === true;
-  const program = launchProgram(request, tty ? [] : request.stdin ? [0, 1, 2] : [1, 2]);
+  const program = launchProgram(request);
   const init = request.init ? superviseProgram(request.spec.process!) : undefined;
   if (!trace) return { running: await start(program, { ...request, tty, init }), trace: undefined };
   const timed = traced(program, FD.trace);
@@ -132,7 +135,7 @@ export async function exec(request: ExecRequest): Promise<Running> {
     filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
     lastCapability: lastCapability(),
     cgroup: { unified: cgroup.unifiedDir, joinFiles: cgroup.joinFiles },
-    ownStdio: tty ? [] : request.stdin ? [0, 1, 2] : [1, 2],
+    ownStdio: ownStdio(tty, request.stdin),
   });
   return await start(program, { ...request, tty, init: undefined });
 }
@@ -265,14 +268,3 @@ function killAndReap(pid: number, pidfd: number): void {
   reap(pid, 0);
 }
 const SIGKILL = 9;
-
-const CGROUP_ROOT = "/sys/fs/cgroup";
-
-/** Below the container's cgroup mount: v2 is the mount itself, a hierarchy of v1 or hybrid a directory of its name. */
-export function cgroupMounts(paths: readonly string[]): { name: string; path: string }[] {
-  return paths.map((path) => {
-    const [first = ""] = path.slice(CGROUP_ROOT.length + 1).split("/");
-    const pure = paths.length === 1 && existsSync(join(CGROUP_ROOT, "cgroup.controllers"));
-    return { name: pure ? "" : first, path };
-  });
-}

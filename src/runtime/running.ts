@@ -86,6 +86,11 @@ export class Running {
     }
   }
 
+  /** SIGKILL; nothing happens if it has ended. */
+  end(): void {
+    if (this.#pidfd !== undefined) pidfdSendSignal(this.#pidfd, 9);
+  }
+
   /** Closes our end of stdin, so that the container reads end of file (unless the keeper holds it open). */
   closeStdin(): void {
     if (this.#stdinOpen) close(this.#parts.stdin!);

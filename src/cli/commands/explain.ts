@@ -9,7 +9,7 @@ import { isTerminal, terminalSize } from "../terminal.ts";
 type TracedStep = Step & { microseconds?: number };
 
 export const command: Command = {
-  usage: "[OPTIONS] [RUN OPTIONS] IMAGE [COMMAND] [ARG...]",
+  usage: "[OPTIONS] run [RUN OPTIONS] IMAGE [COMMAND] [ARG...]",
   flags: [
     ...createFlags,
     { name: "json", type: "bool", help: "The steps as JSON" },
@@ -23,28 +23,34 @@ export const command: Command = {
 Prints the system calls that \`inro run\` with these options would make, and why each one is
 there. Nothing is started without --trace.`,
   examples: [
-    ["inro explain --read-only -m 64m host true", "The launch of a command"],
-    ["inro explain --trace host true", "Where the time goes"],
-    ["inro explain --diff host true -- --privileged host true", "What an option changes"],
+    ["inro explain run --read-only -m 64m host true", "The launch of a command"],
+    ["inro explain --trace run host true", "Where the time goes"],
+    ["inro explain --diff run host true -- run --privileged host true", "What an option changes"],
   ],
   async run(context) {
     const { options, args } = context;
     const json = options.bool("json");
     if (!options.bool("diff")) {
-      const steps = await explain(context, options, args);
+      const steps = await explain(context, ...launchOf(options, args));
       await stdout.line(json ? JSON.stringify({ steps }, undefined, 2) : print(steps));
       return 0;
     }
     const { first, second } = splitDiff(args);
-    const before = await explain(context, options, first);
-    const other = parseFlags(createFlags, second, false);
-    if (other.args.length === 0) throw new ExitError(1, "explain --diff: no image after --");
-    const after = await explain(context, other.options, other.args);
+    const before = await explain(context, ...launchOf(options, first));
+    const after = await explain(context, ...launchOf(undefined, second));
     const text = diff(before, after);
     await stdout.line(json ? JSON.stringify({ before, after }, undefined, 2) : text || "no difference");
     return 0;
   },
 };
+
+/** Options and words of a launch, written `run OPTIONS IMAGE …` or, with the options already parsed, `IMAGE …`. */
+function launchOf(options: Context["options"] | undefined, words: readonly string[]): [Context["options"], string[]] {
+  if (options && words[0] !== "run") return [options, [...words]];
+  const parsed = parseFlags(createFlags, words[0] === "run" ? words.slice(1) : [...words], false);
+  if (parsed.args.length === 0) throw new ExitError(1, "explain: which image? As in: inro explain run IMAGE COMMAND");
+  return [parsed.options, parsed.args];
+}
 
 /** The words before and after the last-needed `--`. */
 export function splitDiff(args: readonly string[]): { first: string[]; second: string[] } {

@@ -32,7 +32,11 @@ for (const [byte, letter] of [
 export class RecordEncoder {
   readonly #pending = Buffer.alloc(RECORD_TEXT);
   #pendingLength = 0;
-  #partialTime: bigint | undefined;
+  /** Time of the next record: seconds, and nanoseconds below. Numbers, since there is one for every line. */
+  #second = -1;
+  #nano = 0;
+  /** The time of a split line's first record, while there is one. */
+  #partial: { second: number; nano: number } | undefined;
   readonly #out = Buffer.allocUnsafe(OUT_SIZE);
   #outLength = 0;
   readonly #tail: Buffer;
@@ -59,7 +63,7 @@ export class RecordEncoder {
    */
   push(data: Uint8Array, time: bigint, write: (records: Uint8Array) => void): void {
     let at = 0;
-    let now = time;
+    this.#setTime(time);
     while (at < data.length) {
       const room = RECORD_TEXT - this.#pendingLength;
       const end = data.indexOf(NEWLINE, at);
@@ -70,9 +74,7 @@ export class RecordEncoder {
         this.#keep(data, at, stop);
         break;
       }
-      const recordTime = this.#partialTime ?? now++;
-      this.#partialTime = whole ? undefined : recordTime;
-      this.#record(data, at, stop, whole, recordTime, write);
+      this.#record(data, at, stop, whole, write);
       at = whole ? stop + 1 : stop;
     }
     this.#flush(write);
@@ -81,8 +83,9 @@ export class RecordEncoder {
   /** The stream ended: what is held back becomes a record without `\n`. */
   end(time: bigint, write: (records: Uint8Array) => void): void {
     if (this.#pendingLength === 0) return;
-    this.#record(new Uint8Array(0), 0, 0, false, this.#partialTime ?? time, write);
-    this.#partialTime = undefined;
+    this.#setTime(time);
+    this.#record(new Uint8Array(0), 0, 0, false, write);
+    this.#partial = undefined;
     this.#flush(write);
   }
 
@@ -91,7 +94,7 @@ export class RecordEncoder {
     this.#pendingLength += to - from;
   }
 
-  #record(data: Uint8Array, from: number, to: number, newline: boolean, time: bigint, write: (b: Uint8Array) => void) {
+  #record(data: Uint8Array, from: number, to: number, newline: boolean, write: (b: Uint8Array) => void) {
     if (OUT_SIZE - this.#outLength < this.#longest) this.#flush(write);
     const out = this.#out;
     HEAD.copy(out, this.#outLength);
@@ -108,24 +111,36 @@ export class RecordEncoder {
       out[at++] = 0x5c;
       out[at++] = 0x6e;
     }
-    this.#stamp(time);
+    this.#stamp(newline);
     this.#tail.copy(out, at);
     this.#outLength = at + this.#tail.length;
   }
 
-  #second = -1n;
-  /** Writes the time into the tail; the part above the second only when it changed. */
-  #stamp(time: bigint): void {
-    const second = time / 1_000_000_000n;
-    if (second !== this.#second) {
-      this.#tail.write(formatNanoseconds(time), this.#timeAt, "latin1");
-      this.#second = second;
-      return;
+  #setTime(time: bigint): void {
+    this.#second = Number(time / 1_000_000_000n);
+    this.#nano = Number(time % 1_000_000_000n);
+  }
+
+  #stampedSecond = -1;
+  /** Writes the record's time into the tail; the part above the second only when it changed. */
+  #stamp(lineEnds: boolean): void {
+    const { second, nano } = this.#partial ?? { second: this.#second, nano: this.#nano };
+    if (this.#partial === undefined) {
+      if (++this.#nano === 1_000_000_000) {
+        this.#nano = 0;
+        this.#second++;
+      }
     }
-    let rest = Number(time - second * 1_000_000_000n);
+    this.#partial = lineEnds ? undefined : { second, nano };
+    if (second !== this.#stampedSecond) {
+      this.#tail.write(formatNanoseconds(BigInt(second) * 1_000_000_000n), this.#timeAt, "latin1");
+      this.#stampedSecond = second;
+    }
+    let rest = nano;
     for (let digit = 28; digit > 19; digit--) {
-      this.#tail[this.#timeAt + digit] = 0x30 + (rest % 10);
-      rest = (rest / 10) | 0;
+      const next = (rest / 10) | 0;
+      this.#tail[this.#timeAt + digit] = 0x30 + rest - next * 10;
+      rest = next;
     }
   }
 

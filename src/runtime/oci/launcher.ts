@@ -1,0 +1,166 @@
+import { posix } from "node:path";
+import * as k from "../../linux/constants.ts";
+import { Data, Offset } from "../../program/ir.ts";
+import type { Process } from "../../spec/oci-runtime.ts";
+import { type Builder, FD } from "../builder.ts";
+import { pathOf } from "../execve.ts";
+import { PID_RECORD } from "../keeper.ts";
+import { CLONE_ARGS_CGROUP, CLONE_ARGS_SIZE, cloneArgs } from "../namespaces.ts";
+import type { Launcher } from "../setup.ts";
+
+/** First words of records beside {@link PID_RECORD}: the container waits for its hooks; it waits for `start`. */
+export const HOOKS_RECORD = 0xffff_fffd;
+export const READY_RECORD = 0xffff_fffc;
+
+/** Where the spawned process finds its descriptors: stdio, the report, and these. */
+export const OCI_FD = {
+  report: FD.report,
+  exit: FD.exit,
+  sync: 5,
+  console: FD.consoleFar,
+  fifo: 8,
+  startReport: 9,
+  userns: 10,
+  /** The first of `--preserve-fds`. */
+  preserved: 600,
+} as const;
+
+/** The report and what else must survive the first close, while 3 and up become the preserved ones. */
+const ASIDE = 590;
+
+export interface Shape {
+  /** The parent waits and tells the exit status on {@link OCI_FD.exit}; else it ends, and the container is our child. */
+  wait: boolean;
+  /** The container waits for `start` before its execve. */
+  fifo: boolean;
+  /** It waits for hooks before pivot_root. */
+  hooks: boolean;
+  /** How many descriptors after stdio the container keeps. */
+  preserve: number;
+  /** Name of its own session keyring. */
+  keyring: string | undefined;
+}
+
+/** How many bytes `start` writes into the FIFO: the number of the descriptor that failures go to from then on. */
+export function goNumber(shape: Pick<Shape, "preserve">): number {
+  return FD.report + shape.preserve + 2;
+}
+
+/**
+ * A launch without a keeper: the caller of the runtime is the subreaper and waits itself.
+ *
+ *   create                parent                 container                                start
+ *     | spawn ------------> |                       |
+ *     |                     | clone3 -------------> |
+ *     | <- ~0, pid -------- | ends                  | set-up
+ *     | <- HOOKS ------------------------------------ | (with hooks)
+ *     | runs hooks; sync: one byte -----------------> | pivot_root …
+ *     | <- READY ------------------------------------ |
+ *     | ends                                          | reads exec.fifo <- go bytes ------ |
+ *                                                     | execve, or row, errno: exec.report -> | reads to its end
+ *
+ * `run` has no FIFO: end of file on the report says that execve happened.
+ */
+export function ociLauncher(shape: Shape, process: Process): Launcher {
+  return {
+    clone(p, options) {
+      const why = "the container's first process";
+      const bytes = cloneArgs(shape.wait ? options.flags : options.flags + CLONE_PARENT, options.cgroup !== undefined);
+      // With CLONE_PARENT the signal is the parent's own, and naming one is an error.
+      if (!shape.wait) bytes.fill(0, EXIT_SIGNAL, EXIT_SIGNAL + 8);
+      const args = p.bytes(bytes, "clone_args");
+      if (options.cgroup) p.store("CLONE_INTO_CGROUP", options.cgroup, new Offset(args, CLONE_ARGS_CGROUP));
+      const pid = p.result(why, "pid", "clone3", [args, CLONE_ARGS_SIZE], { child: options.child });
+      const record = new Data(new Uint8Array(new Uint32Array([PID_RECORD, 0, 0, 0]).buffer), "pid record");
+      p.store("tell the pid", pid, new Offset(record, 4));
+      p.call("tell the pid", "write", [FD.report, record, 8]);
+      const status = p.room(8, "wait status");
+      if (shape.wait) {
+        const why = "the parent keeps nothing of the container";
+        p.call(why, "close_range", [0, FD.report, 0]);
+        p.call(why, "close_range", [OCI_FD.exit + 1, 0xffff_ffff, 0]);
+        p.call("wait", "wait4", [pid, status, 0, 0]);
+        p.call("tell how it ended", "write", [OCI_FD.exit, status, 8], { ignore: "all" });
+      }
+      p.exit("the parent ends", status);
+    },
+    inChild(p) {
+      if (shape.keyring === undefined) return;
+      const name = p.text(shape.keyring);
+      p.call("a session keyring of its own", "keyctl", [KEYCTL_JOIN_SESSION_KEYRING, name, 0, 0, 0], {
+        ignore: ["ENOSYS", "EDQUOT"],
+      });
+    },
+    beforePivot(p) {
+      if (!shape.hooks) return;
+      p.call("hooks: ready for them", "write", [FD.report, record(p, HOOKS_RECORD), 8]);
+      p.call("hooks: until they have run", "read", [OCI_FD.sync, p.room(8, "byte"), 1], { expect: 1 });
+    },
+    closeAll(p) {
+      const why = "only stdio, what is preserved, and the report stay open";
+      const first = FD.report + shape.preserve;
+      const [report, fifo, startReport] = [first, first + 1, first + 2];
+      if (shape.preserve > 0) p.call(why, "dup3", [FD.report, ASIDE, k.O_CLOEXEC], { into: p.report });
+      if (shape.fifo) {
+        p.call(why, "dup3", [OCI_FD.fifo, ASIDE + 1, k.O_CLOEXEC]);
+        p.call(why, "dup3", [OCI_FD.startReport, ASIDE + 2, k.O_CLOEXEC]);
+      }
+      for (let i = 0; i < shape.preserve; i++)
+        p.call("--preserve-fds", "dup3", [OCI_FD.preserved + i, FD.report + i, 0]);
+      if (shape.preserve > 0) p.call(why, "dup3", [ASIDE, report, k.O_CLOEXEC], { into: p.report });
+      else p.call(why, "fcntl", [FD.report, k.F_SETFD, 1]);
+      if (shape.fifo) {
+        p.call(why, "dup3", [ASIDE + 1, fifo, k.O_CLOEXEC]);
+        p.call(why, "dup3", [ASIDE + 2, startReport, k.O_CLOEXEC]);
+      }
+      p.call(why, "close_range", [shape.fifo ? startReport + 1 : report + 1, 0xffff_ffff, 0]);
+    },
+    beforeUser(p) {
+      if (shape.fifo) {
+        lookUp(p, process);
+        // It may wait long, where others of a shared pid namespace could trace it (CVE-2016-9962).
+        p.call("nobody may trace it while it waits", "prctl", [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
+      }
+    },
+    beforeExec(p) {
+      if (!shape.fifo) return;
+      const go = goNumber(shape);
+      p.call("ready for start", "write", [p.report, record(p, READY_RECORD), 8]);
+      // A filter is installed by now, so this is one call that every profile allows: what it returns is the number of
+      // the descriptor to which `start` listens.
+      p.call("until start", "read", [FD.report + shape.preserve + 1, p.room(1024, "go"), go], {
+        expect: go,
+        into: p.report,
+      });
+    },
+  };
+}
+
+const CLONE_PARENT = 0x8000;
+/** Offset of clone_args.exit_signal. */
+const EXIT_SIGNAL = 32;
+const KEYCTL_JOIN_SESSION_KEYRING = 1;
+const X_OK = 1;
+
+function record(p: Builder, kind: number): Data {
+  return p.bytes(new Uint8Array(new Uint32Array([kind, 0]).buffer), "record");
+}
+
+/** A command that is missing is an error of `create`, though its execve comes with `start`. */
+function lookUp(p: Builder, process: Process): void {
+  const command = process.args?.[0] ?? "";
+  const why = "process.args";
+  if (command.includes("/")) {
+    p.call(why, "faccessat", [k.AT_FDCWD, p.text(command), X_OK]);
+    return;
+  }
+  const found = p.label("found");
+  for (const directory of new Set(pathOf(process.env).split(":"))) {
+    const path = posix.join(directory || ".", command);
+    const result = p.temporary(path);
+    p.call(`${why}, in PATH`, "faccessat", [k.AT_FDCWD, p.text(path), X_OK], { ignore: "all", into: result });
+    p.branch(`${why}, in PATH`, result, "equal", 0, found);
+  }
+  p.fail(`${why}: nowhere in PATH`, "execve", command, "ENOENT");
+  p.place(found);
+}

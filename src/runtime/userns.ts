@@ -1,0 +1,81 @@
+import { openSync, writeFileSync } from "node:fs";
+import { invalid, messageOf } from "../base/errors.ts";
+import { NATIVE_ABI } from "../linux/call.ts";
+import * as k from "../linux/constants.ts";
+import { close, read } from "../linux/file.ts";
+import { pipe, raise, reap, sealedExecutable, spawn } from "../linux/process.ts";
+import { encode } from "../program/elf.ts";
+import { Program } from "../program/ir.ts";
+import type { IdMapping } from "../spec/oci-runtime.ts";
+
+const REPORT = 3;
+const HOLD = 4;
+
+/**
+ * A user namespace with these mappings, its maps written as user_namespaces(7) has it. The descriptor is CLOEXEC; the
+ * caller closes it, and the namespace goes with its last user. Wrong mappings, or more than we may map, are an
+ * invalid-argument error.
+ *
+ *   us                         member
+ *    | spawn ------------------> | unshare(CLONE_NEWUSER)
+ *    | <--- 8 bytes: it is there |
+ *    | uid_map, gid_map          | waits
+ *    | open its ns/user          |
+ *    | end of file ------------> | ends
+ */
+export function createUserNamespace(uidMappings: readonly IdMapping[], gidMappings: readonly IdMapping[]): number {
+  const [report, reportFar] = pipe();
+  const [hold, holdFar] = pipe();
+  const open = [report, raise(reportFar), raise(hold), holdFar];
+  let pid: number | undefined;
+  try {
+    const executable = sealedExecutable("inro-userns", encode(memberProgram(), NATIVE_ABI as "x86_64" | "aarch64"));
+    open.push(executable);
+    pid = spawn({
+      path: `/proc/self/fd/${executable}`,
+      argv: ["inro-userns"],
+      fds: [
+        [open[1]!, REPORT],
+        [open[2]!, HOLD],
+      ],
+    });
+    close(open[1]!);
+    open.splice(1, 1);
+    const record = Buffer.alloc(8);
+    if (read(report, record) !== 8 || record.readUInt32LE(0) !== READY) {
+      throw invalid(
+        `linux.namespaces user: unshare: errno ${record.readUInt32LE(4)}; see /proc/sys/user/max_user_namespaces`,
+      );
+    }
+    writeMap(pid, "uid_map", uidMappings);
+    writeMap(pid, "gid_map", gidMappings);
+    return openSync(`/proc/${pid}/ns/user`, "r");
+  } finally {
+    for (const fd of open) close(fd);
+    if (pid !== undefined) reap(pid, 0);
+  }
+}
+
+const READY = 0xffff_ffff;
+
+function memberProgram(): Program {
+  const p = new Program(REPORT);
+  const why = "user namespace";
+  const ready = new Uint8Array(new Uint32Array([READY, 0]).buffer);
+  p.call(why, "unshare", [k.CLONE_NEWUSER]);
+  p.call(why, "write", [REPORT, p.bytes(ready, "ready"), 8]);
+  p.call(`${why}: until its maps are written`, "read", [HOLD, p.room(8, "byte"), 1], { ignore: "all" });
+  p.exit(why, p.room(8, "0"));
+  return p;
+}
+
+/** The kernel takes a map in one write, once. */
+function writeMap(pid: number, file: "uid_map" | "gid_map", mappings: readonly IdMapping[]): void {
+  const lines = mappings.map((m) => `${m.containerID} ${m.hostID} ${m.size}\n`).join("");
+  try {
+    writeFileSync(`/proc/${pid}/${file}`, lines);
+  } catch (error) {
+    const shown = lines.trimEnd().replaceAll("\n", ", ");
+    throw invalid(`user namespace: ${file} ${JSON.stringify(shown)}: ${messageOf(error)}`, error);
+  }
+}
