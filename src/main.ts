@@ -1,9 +1,11 @@
 #!/usr/bin/env bun
 import { basename } from "node:path";
+import { APPLY_DOOR } from "./layers/door.ts";
 
 /** The doors: under the name `inro-runtime` the OCI runtime, else the command line, which opens the engine too. */
 async function main(): Promise<number> {
   const argv = process.argv.slice(2);
+  if (argv[0] === APPLY_DOOR) return await (await import("./layers/apply-process.ts")).applyMain(argv[1] ?? "");
   // INRO_DOOR is how the launcher of a checkout says under which name it was called.
   const name = process.env["INRO_DOOR"] ?? basename(process.argv0);
   delete process.env["INRO_DOOR"];

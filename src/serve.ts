@@ -25,7 +25,11 @@ export async function serve(options: ServeOptions): Promise<void> {
   const stopped = new Promise<string>((resolve) => {
     stop = resolve;
   });
-  const idle = idleTimer(options.idleTimeout, () => active === 0 && engine.idle, () => stop("idle"));
+  const idle = idleTimer(
+    options.idleTimeout,
+    () => active === 0 && engine.idle,
+    () => stop("idle"),
+  );
   const api = createApi({
     engine,
     log,
@@ -56,7 +60,10 @@ function defaultDataRoot(): string {
 
 function socketPath(host: string): string {
   const path = /^unix:\/\/(\/.+)$/.exec(host)?.[1];
-  if (!path) throw invalid(`serve --host ${host}: only unix:///PATH; a TCP port without client certificates would give the machine away`);
+  if (!path)
+    throw invalid(
+      `serve --host ${host}: only unix:///PATH; a TCP port without client certificates would give the machine away`,
+    );
   if (Buffer.byteLength(path) > 107) throw invalid(`serve --host ${host}: a socket's path has at most 107 bytes`);
   return path;
 }
@@ -80,7 +87,11 @@ async function listen(api: Server, path: string): Promise<Server> {
   return api;
 }
 
-function idleTimer(seconds: number | undefined, isIdle: () => boolean, leave: () => void): { touch(): void; stop(): void } {
+function idleTimer(
+  seconds: number | undefined,
+  isIdle: () => boolean,
+  leave: () => void,
+): { touch(): void; stop(): void } {
   if (!seconds) return { touch() {}, stop() {} };
   let timer: ReturnType<typeof setTimeout>;
   const arm = () => {

@@ -55,7 +55,8 @@ export function flag(query: URLSearchParams, name: string, missing = false): boo
 export function integer(query: URLSearchParams, name: string): number | undefined {
   const value = query.get(name);
   if (value === null || value === "") return undefined;
-  if (!/^-?\d{1,15}$/.test(value)) throw invalid(`invalid value for query parameter ${name}: ${JSON.stringify(value.slice(0, 100))}`);
+  if (!/^-?\d{1,15}$/.test(value))
+    throw invalid(`invalid value for query parameter ${name}: ${JSON.stringify(value.slice(0, 100))}`);
   return Number(value);
 }
 

@@ -109,10 +109,14 @@ export const containerRoutes: Record<string, Handler> = {
     return { status: 200, type: streamType(log.tty, call.version), stream: frames(log.output, log.tty) };
   },
   "GET /containers/*/changes": async (call) => json(200, await call.engine.containers.changes(ref(call))),
-  "GET /containers/*/top": async (call) => json(200, await call.engine.containers.top(ref(call), text(call, "ps_args"))),
+  "GET /containers/*/top": async (call) =>
+    json(200, await call.engine.containers.top(ref(call), text(call, "ps_args"))),
   "DELETE /containers/*": async (call) => {
     if (flag(call.query, "link")) throw invalid("links are not supported");
-    await call.engine.containers.remove(ref(call), { force: flag(call.query, "force"), volumes: flag(call.query, "v") });
+    await call.engine.containers.remove(ref(call), {
+      force: flag(call.query, "force"),
+      volumes: flag(call.query, "v"),
+    });
     return empty(204);
   },
 };

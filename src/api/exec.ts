@@ -1,9 +1,10 @@
 import { invalid } from "../base/errors.ts";
-import { type Handler, empty, json, jsonBody } from "./call.ts";
+import { empty, type Handler, json, jsonBody } from "./call.ts";
 import { attached, size } from "./containers.ts";
 
 export const execRoutes: Record<string, Handler> = {
-  "POST /containers/*/exec": async (call) => json(201, await call.engine.execs.create(call.params[0]!, await jsonBody(call))),
+  "POST /containers/*/exec": async (call) =>
+    json(201, await call.engine.execs.create(call.params[0]!, await jsonBody(call))),
   "GET /exec/*/json": async (call) => json(200, call.engine.execs.inspect(call.params[0]!)),
   "POST /exec/*/resize": async (call) => {
     await call.engine.execs.resize(call.params[0]!, ...size(call));
@@ -39,4 +40,5 @@ function startOptions(body: unknown): { Detach?: boolean; Tty?: boolean; Console
   return options;
 }
 
-const isSize = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 65535;
+const isSize = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 65535;

@@ -8,7 +8,8 @@ import { messageStream } from "./messages.ts";
 const name = (call: Call) => call.params[0]!;
 
 export const imageRoutes: Record<string, Handler> = {
-  "GET /images/json": async (call) => json(200, listImages(call.engine, parseFilters(call.query.get("filters") ?? "", IMAGE_FILTERS))),
+  "GET /images/json": async (call) =>
+    json(200, listImages(call.engine, parseFilters(call.query.get("filters") ?? "", IMAGE_FILTERS))),
   "POST /images/create": async (call) => {
     const { query } = call;
     const optional = (key: string) => query.get(key) || undefined;
@@ -20,6 +21,7 @@ export const imageRoutes: Record<string, Handler> = {
         const id = await call.engine.images.importTar({
           source: call.request,
           changes: query.getAll("changes"),
+          signal: call.signal,
           ...defined({ repo: optional("repo"), tag: optional("tag"), message: optional("message"), platform }),
         });
         report({ status: id });
@@ -32,12 +34,20 @@ export const imageRoutes: Record<string, Handler> = {
         reference,
         onMessage: report,
         signal: call.signal,
-        ...defined({ tag: optional("tag"), platform, auth: parseRegistryAuth(call.request.headers["x-registry-auth"]?.toString() ?? "") }),
+        // Without tag and digest docker means all tags.
+        all: !query.get("tag") && !/[:@][^/]*$/.test(reference),
+        ...defined({
+          tag: optional("tag"),
+          platform,
+          auth: parseRegistryAuth(call.request.headers["x-registry-auth"]?.toString() ?? ""),
+        }),
       }),
     );
   },
   "POST /images/load": async (call) =>
-    messageStream((report) => call.engine.images.load({ source: call.request, onMessage: report })),
+    messageStream((report) =>
+      call.engine.images.load({ source: call.request, onMessage: report, signal: call.signal }),
+    ),
   "GET /images/get": async (call) => {
     const names = call.query.getAll("names").flatMap((value) => value.split(","));
     if (names.length === 0) throw invalid("names is required");

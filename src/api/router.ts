@@ -7,11 +7,13 @@ import { imageRoutes } from "./images.ts";
 import { systemRoutes } from "./system.ts";
 
 /** `*` is one part of a path, `**` one or more; more exact patterns stand before them in their tables. */
-const routes = Object.entries({ ...systemRoutes, ...containerRoutes, ...execRoutes, ...imageRoutes }).map(([pattern, handler]) => {
-  const [method, path] = pattern.split(" ") as [string, string];
-  const source = path.replace(/\*\*|\*/g, (stars) => (stars === "**" ? "(.+)" : "([^/]+)"));
-  return { method, pattern: new RegExp(`^${source}$`), handler };
-});
+const routes = Object.entries({ ...systemRoutes, ...containerRoutes, ...execRoutes, ...imageRoutes }).map(
+  ([pattern, handler]) => {
+    const [method, path] = pattern.split(" ") as [string, string];
+    const source = path.replace(/\*\*|\*/g, (stars) => (stars === "**" ? "(.+)" : "([^/]+)"));
+    return { method, pattern: new RegExp(`^${source}$`), handler };
+  },
+);
 
 export interface Found {
   handler: Handler;
@@ -50,7 +52,9 @@ function checkVersion(version: string): number {
     throw invalid(`client version ${version} is too new. Maximum supported API version is ${API_VERSION}`);
   }
   if (order(version) < order(MIN_API_VERSION)) {
-    throw invalid(`client version ${version} is too old. Minimum supported API version is ${MIN_API_VERSION}, please upgrade your client to a newer version`);
+    throw invalid(
+      `client version ${version} is too old. Minimum supported API version is ${MIN_API_VERSION}, please upgrade your client to a newer version`,
+    );
   }
   return Number(version);
 }

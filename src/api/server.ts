@@ -45,13 +45,26 @@ export function createApi(options: ApiOptions): Server {
   return server;
 }
 
-async function dispatch(options: ApiOptions, request: IncomingMessage, signal: AbortSignal, raw?: Call["upgrade"]): Promise<Reply> {
+async function dispatch(
+  options: ApiOptions,
+  request: IncomingMessage,
+  signal: AbortSignal,
+  raw?: Call["upgrade"],
+): Promise<Reply> {
   const [path = "/", query = ""] = splitOnce(request.url ?? "/", "?");
   try {
     const found = route(request.method ?? "GET", path);
     if (!found) return { status: 404, body: '{"message":"page not found"}\n', type: "application/json" };
     const { handler, params, version } = found;
-    const call: Call = { engine: options.engine, request, params, query: new URLSearchParams(query), version, signal, upgrade: raw };
+    const call: Call = {
+      engine: options.engine,
+      request,
+      params,
+      query: new URLSearchParams(query),
+      version,
+      signal,
+      upgrade: raw,
+    };
     const reply = await handler(call);
     if (raw) raw.head = call.upgrade!.head;
     return reply;
@@ -105,14 +118,25 @@ async function upgrade(options: ApiOptions, request: IncomingMessage, socket: Du
   const body = "stream" in reply ? "" : Buffer.from(reply.body ?? "");
   const headers = { ...HEADERS, ...type, ...reply.headers, Connection: "close", "Content-Length": String(body.length) };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(Buffer.concat([Buffer.from(`HTTP/1.1 ${reply.status} ${reply.status}\r\n${lines.join("")}\r\n`), Buffer.from(body)]));
+  socket.end(
+    Buffer.concat([
+      Buffer.from(`HTTP/1.1 ${reply.status} ${reply.status}\r\n${lines.join("")}\r\n`),
+      Buffer.from(body),
+    ]),
+  );
 }
 
 /** The connection becomes the process's stdio, in both directions, with back-pressure. */
-async function hijack(stream: Hijack, { socket, head }: { socket: Duplex; head: Buffer }, gone: AbortController): Promise<void> {
+async function hijack(
+  stream: Hijack,
+  { socket, head }: { socket: Duplex; head: Buffer },
+  gone: AbortController,
+): Promise<void> {
   gone.signal.addEventListener("abort", () => stream.close(), { once: true });
   try {
-    socket.write(`HTTP/1.1 101 UPGRADED\r\nContent-Type: ${stream.type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`);
+    socket.write(
+      `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${stream.type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
+    );
     // docker-py loses what comes in the same segment as the header.
     await new Promise((resolve) => setTimeout(resolve, 0));
     readInput(stream, socket, head);

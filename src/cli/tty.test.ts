@@ -47,20 +47,22 @@ afterEach(() => engine.stop());
 function runOnTerminal(...argv: string[]) {
   let output = "";
   let check = () => {};
-  const terminal = new Bun.Terminal({
-    cols: 91,
-    rows: 33,
-    data(_, chunk) {
-      output += new TextDecoder().decode(chunk);
-      check();
-    },
-  });
   const main = new URL("../main.ts", import.meta.url).pathname;
-  const shell = 'trap : INT; "$@"; echo "status $?"; stty -a | grep -o -- "-\\?icanon"; stty -a | grep -o -- "-\\?echo "';
+  const shell =
+    'trap : INT; "$@"; echo "status $?"; stty -a | grep -o -- "-\\?icanon"; stty -a | grep -o -- "-\\?echo "';
   const child = Bun.spawn(["/bin/sh", "-c", shell, "sh", process.execPath, main, "run", "-it", ...argv, "host", "sh"], {
     env: { PATH: process.env.PATH ?? "", INRO_HOST: engine.url },
-    terminal,
+    // A Terminal made beforehand would not be the child's controlling one: no SIGWINCH.
+    terminal: {
+      cols: 91,
+      rows: 33,
+      data(_, chunk) {
+        output += new TextDecoder().decode(chunk);
+        check();
+      },
+    },
   });
+  const terminal = child.terminal!;
   const until = (text: string) =>
     new Promise<void>((resolve) => {
       check = () => {

@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { scratch, str } from "../linux/ffi.ts";
-import { adopt, findKeepers } from "../runtime/running.ts";
+import { findKeepers } from "../runtime/running.ts";
 import { type Context, openCgroup, openCgroupAt } from "./context.ts";
 import { cgroupPath } from "./paths.ts";
-import { removeBelow } from "./reconcile.ts";
+import { containerOf, endKeeper, isRunning, removeBelow } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
 
 /** What an operation in progress may have lying about is not old yet. */
@@ -63,7 +63,7 @@ function* keepers(ctx: Context): Iterable<Found> {
   for (const [runDir, pid] of found) {
     if (!runDir.startsWith(`${ctx.paths.runDirs}/`)) continue;
     if (isRunning(ctx, containerOf(ctx, runDir))) continue;
-    const repair = () => adopt(runDir, found)?.release();
+    const repair = () => endKeeper(runDir, pid);
     yield { kind: "keeper", object: String(pid), problem: `keeper of ${runDir}, which does not run`, repair };
   }
 }
@@ -148,15 +148,4 @@ function* old(ctx: Context): Iterable<Found> {
       yield { kind, object, problem: "left over, and old", repair: () => removeBelow(directory, name) };
     }
   }
-}
-
-/** The container that a run directory is of: its own, or that of one of its execs. */
-function containerOf(ctx: Context, runDir: string): string {
-  return dirname(runDir) === ctx.paths.runDirs ? basename(runDir) : basename(dirname(runDir));
-}
-
-function isRunning(ctx: Context, id: string): boolean {
-  if (!ctx.table.has(id)) return false;
-  const { isRunning, state } = ctx.table.get(id);
-  return isRunning || state.status === "starting";
 }

@@ -7,12 +7,12 @@ import { Containers } from "./containers.ts";
 import { type Context, readBootId } from "./context.ts";
 import { EventLog } from "./events.ts";
 import { Execs } from "./execs.ts";
+import { type ExplainedStep, explain } from "./explain.ts";
 import { EngineImages } from "./host-image.ts";
 import { info, version } from "./info.ts";
 import { DirectoryLock } from "./lock.ts";
 import { Paths } from "./paths.ts";
 import { reconcile } from "./reconcile.ts";
-import { type ExplainedStep, explain } from "./explain.ts";
 import type { Finding } from "./requests.ts";
 import { Store } from "./store.ts";
 import { ContainerTable } from "./table.ts";
@@ -60,8 +60,8 @@ export class Engine {
     const locks: DirectoryLock[] = [];
     let store: Store | undefined;
     try {
-      locks.push(DirectoryLock.take(paths.dataRoot));
-      if (paths.execRoot !== paths.dataRoot) locks.push(DirectoryLock.take(paths.execRoot));
+      locks.push(await DirectoryLock.take(paths.dataRoot));
+      if (paths.execRoot !== paths.dataRoot) locks.push(await DirectoryLock.take(paths.execRoot));
       store = new Store(paths.database);
       const images = new EngineImages({
         db: store.db,
@@ -82,6 +82,8 @@ export class Engine {
       };
       const engine = new Engine(ctx, locks);
       await reconcile(ctx, engine.volumes);
+      images.collect((id) => ctx.table.usersOf(id));
+      images.sweep();
       return engine;
     } catch (error) {
       store?.close();
@@ -100,10 +102,7 @@ export class Engine {
 
   /** Who uses an image, for `images.remove`. */
   imageUsers(imageId: string): ImageUser[] {
-    return this.#ctx.table
-      .all()
-      .filter(({ record }) => record.imageId === imageId)
-      .map(({ id, isRunning }) => ({ id, running: isRunning }));
+    return this.#ctx.table.usersOf(imageId);
   }
 
   /** GET /info. */

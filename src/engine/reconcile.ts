@@ -1,8 +1,11 @@
-import { messageOf } from "../base/errors.ts";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import { codeOf, messageOf } from "../base/errors.ts";
 import { removeTree } from "../layers/remove-tree.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, readdir } from "../linux/file.ts";
-import { adopt, findKeepers, type Running, readStatus } from "../runtime/running.ts";
+import { pidfdOpen, pidfdSendSignal } from "../linux/process.ts";
+import { adopt, type ExitStatus, findKeepers, KEEPER_ARGV0, type Running, readStatus } from "../runtime/running.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { type Context, openCgroup } from "./context.ts";
@@ -23,7 +26,8 @@ export async function reconcile(ctx: Context, volumes: Volumes): Promise<void> {
   const rows = ctx.store.containers();
   for (const { record, state } of rows) register(ctx, record, state);
   const open = ctx.table.all().filter(({ state }) => state.status !== "created" && state.status !== "exited");
-  if (open.length === 0) return;
+  const left = readdirSync(ctx.paths.runDirs);
+  if (open.length === 0 && left.length === 0) return finishRemovals(ctx, volumes);
   const keepers = findKeepers();
   for (const container of open) {
     try {
@@ -33,6 +37,59 @@ export async function reconcile(ctx: Context, volumes: Volumes): Promise<void> {
       ctx.log(`container ${container.id.slice(0, 12)}: cannot be taken over: ${messageOf(error)}`);
     }
   }
+  await cleanUp(ctx, left, keepers);
+  await finishRemovals(ctx, volumes);
+}
+
+/** What is left of runs that are over in the records: the engine ended between writing that and cleaning up. */
+async function cleanUp(ctx: Context, left: string[], keepers: Map<string, number>): Promise<void> {
+  for (const [runDir, pid] of keepers) {
+    if (!runDir.startsWith(`${ctx.paths.runDirs}/`) || isRunning(ctx, containerOf(ctx, runDir))) continue;
+    endKeeper(runDir, pid);
+  }
+  for (const id of left) {
+    if (isRunning(ctx, id)) continue;
+    if (ctx.table.has(id)) await openCgroup(ctx, ctx.table.get(id))?.remove();
+    removeBelow(ctx.paths.runDirs, id);
+  }
+}
+
+async function finishRemovals(ctx: Context, volumes: Volumes): Promise<void> {
+  for (const container of ctx.table.all()) {
+    const { record, state } = container;
+    if (record.host.AutoRemove && state.status === "exited") {
+      await removeContainer(ctx, volumes, container, { volumes: true });
+    }
+  }
+}
+
+/** Kills a keeper, if the pid is still that one's. */
+export function endKeeper(runDir: string, pid: number): void {
+  let fd: number;
+  try {
+    fd = pidfdOpen(pid);
+  } catch {
+    return;
+  }
+  try {
+    // The descriptor holds the process, so what it is can be looked at without a race.
+    if (readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith(`${KEEPER_ARGV0}\0${runDir}\0`)) pidfdSendSignal(fd, 9);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT" && codeOf(error) !== "ESRCH") throw error;
+  } finally {
+    close(fd);
+  }
+}
+
+/** The container that a run directory is of: its own, or that of one of its execs. */
+export function containerOf(ctx: Context, runDir: string): string {
+  return dirname(runDir) === ctx.paths.runDirs ? basename(runDir) : basename(dirname(runDir));
+}
+
+export function isRunning(ctx: Context, id: string): boolean {
+  if (!ctx.table.has(id)) return false;
+  const { isRunning, state } = ctx.table.get(id);
+  return isRunning || state.status === "starting";
 }
 
 async function settle(
@@ -43,7 +100,7 @@ async function settle(
 ): Promise<void> {
   const { state, record, id } = container;
   if (state.status === "removing") {
-    return removeContainer(ctx, volumes, container, { volumes: record.host.AutoRemove === true });
+    return removeContainer(ctx, volumes, container, { volumes: state.removeVolumes === true });
   }
   const runDir = ctx.paths.runDir(id);
   const sameBoot = state.bootId === ctx.bootId;
@@ -79,7 +136,7 @@ function takeOver(
     ctx.store.updateState(id, container.state, container.durable);
   }
   container.stdio.connect(running);
-  watchExit(ctx, volumes, container, running);
+  watchExit(ctx, volumes, container, running, exitOf(running, ctx.paths.runDir(id)));
   for (const runDir of keepers.keys()) {
     if (runDir.startsWith(`${ctx.paths.runDir(id)}/exec-`)) takeOverExec(ctx, runDir, keepers);
   }
@@ -91,10 +148,16 @@ function takeOverExec(ctx: Context, runDir: string, keepers: Map<string, number>
   if (!running) return;
   const stdio = new Stdio({ tty: running.pty !== undefined, stdinOnce: true });
   stdio.connect(running);
-  running.exited
+  exitOf(running, runDir)
     .then(() => stdio.finish())
     .then(() => running.release())
     .catch((error) => ctx.log(`an earlier engine's exec: ${messageOf(error)}`));
+}
+
+/** The pipe tells of an exit once: an engine that died just after has taken it, but the keeper's file stays. */
+function exitOf(running: Running, runDir: string): Promise<ExitStatus> {
+  const status = readStatus(runDir);
+  return status ? Promise.resolve(status) : running.exited;
 }
 
 function clearTemporary(ctx: Context): void {

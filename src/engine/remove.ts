@@ -19,7 +19,7 @@ export async function removeContainer(
 ): Promise<void> {
   if (container.removed) return;
   const { id } = container;
-  container.state = { ...container.state, status: "removing" };
+  container.state = { ...container.state, status: "removing", removeVolumes: options.volumes === true };
   ctx.store.updateState(id, container.state, false);
   await openCgroup(ctx, container)?.remove();
   rmSync(ctx.paths.runDir(id), { recursive: true, force: true });
@@ -32,6 +32,7 @@ export async function removeContainer(
     }
   }
   ctx.store.deleteContainer(id, container.durable);
+  ctx.images.collect((imageId) => ctx.table.usersOf(imageId));
   emit(ctx, container, "destroy");
   container.stdio.endClients();
   container.log?.wake();

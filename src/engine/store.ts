@@ -34,6 +34,8 @@ export interface StateRecord {
   finishedAt: string;
   /** /proc/sys/kernel/random/boot_id of the boot in which it was started. */
   bootId: string;
+  /** Of a removal: its anonymous volumes go too. */
+  removeVolumes?: boolean;
 }
 
 export interface VolumeRecord {

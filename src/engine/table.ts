@@ -25,6 +25,13 @@ export class ContainerTable {
     return [...this.#byId.values()];
   }
 
+  /** Who uses an image, for its removal. */
+  usersOf(imageId: string): { id: string; running: boolean }[] {
+    return this.all()
+      .filter(({ record }) => record.imageId === imageId)
+      .map(({ id, isRunning }) => ({ id, running: isRunning }));
+  }
+
   has(id: string): boolean {
     return this.#byId.has(id);
   }

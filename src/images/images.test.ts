@@ -171,6 +171,7 @@ describe.skipIf(!isRoot)("images (layers are unpacked as root)", () => {
       expect(bench.images.list()).toEqual([]);
       expect(() => bench.images.find("x")).toThrow("No such image");
       expect(bench.images.find(id).layers.length).toBe(1);
+      expect(() => remove(id, { users, force: true })).toThrow(`No such image: ${id}`);
       bench.images.collect(() => users);
       expect(bench.leftovers().layers).toBe(1);
       bench.images.collect(() => []);

@@ -53,6 +53,7 @@ export async function importTar(
     };
     const layer = { diffId, blob: await layerDescriptor(store.content, file.digest) };
     const row = await store.prepare(JSON.stringify(image), [layer], hold, { signal });
+    await store.layers.sync();
     store.records.transaction(() => {
       store.records.add(row);
       if (target) store.records.setTag(repositoryName(target), target.tag!, row.id);

@@ -45,6 +45,7 @@ export async function load(
     const images = archive.has("manifest.json")
       ? await dockerArchive(archive, loading)
       : await ociLayout(archive, loading);
+    await store.layers.sync();
     signal.throwIfAborted();
     store.records.transaction(() => {
       for (const { row, names } of images) {

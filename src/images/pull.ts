@@ -123,6 +123,7 @@ async function pullOne(pulling: Pulling, reference: Reference): Promise<boolean>
       ? holdKnown(known, hold, store)
       : await fetchImage(store, resolved, { hold, progress, signal, patience, check });
     signal.throwIfAborted();
+    await store.layers.sync();
     progress.say(`Digest: ${resolved.digest}`);
     return store.records.transaction(() => record(store, reference, resolved.digest, row));
   } finally {

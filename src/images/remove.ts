@@ -1,5 +1,5 @@
 import { conflict } from "../base/errors.ts";
-import { type Found, findImage } from "./find.ts";
+import { type Found, findImage, noSuchImage } from "./find.ts";
 import type { DigestRow, TagRow } from "./records.ts";
 import { familiar, repositoryName, splitRepository } from "./reference.ts";
 import type { ImageStore } from "./store.ts";
@@ -30,6 +30,7 @@ const short = (id: string) => id.replace(/^sha256:/, "").slice(0, 12);
 export function removeImage(store: ImageStore, text: string, options: RemoveOptions): Removal {
   const { records } = store;
   const found = findImage(records, text);
+  if (!records.get(found.id)) throw noSuchImage(text);
   const removal: Removal = [];
   if (found.reference) {
     if (removeReference(store, found, text, options, removal)) return removal;

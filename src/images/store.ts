@@ -121,6 +121,7 @@ export class ImageStore {
       for (const layer of options.layers) hold.blob(layer.blob.digest);
       const signal = options.signal ?? new AbortController().signal;
       const row = await this.prepare(options.config, options.layers, hold, { signal });
+      await this.layers.sync();
       this.records.transaction(() => {
         this.records.add(row);
         for (const target of targets) this.records.setTag(repositoryName(target), target.tag!, row.id);

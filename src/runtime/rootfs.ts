@@ -23,6 +23,9 @@ const [major = 0, minor = 0] = release().split(".").map(Number);
 export const kernelAtLeast = (wantMajor: number, wantMinor: number) =>
   major > wantMajor || (major === wantMajor && minor >= wantMinor);
 
+/** Features that would put names and contents elsewhere than where `diff` and `commit` look for them. */
+const PLAIN = ["redirect_dir", "metacopy", "index"];
+
 /** A string for fsconfig(2) is at most 255 bytes. */
 const FSCONFIG_MAX = 255;
 /** mount(2) takes one page of options. */
@@ -97,6 +100,7 @@ export function classicOverlay(p: Builder, rootfs: Rootfs & { kind: "overlay" },
     `lowerdir=${rootfs.lower.map(escaped).join(":")}`,
     `upperdir=${escaped(rootfs.upper)}`,
     `workdir=${escaped(rootfs.work)}`,
+    ...PLAIN.map((key) => `${key}=off`),
     ...(rootfs.volatile ? ["volatile"] : []),
   ].join(",");
   if (Buffer.byteLength(options) > MOUNT_DATA_MAX) {

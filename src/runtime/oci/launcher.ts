@@ -87,7 +87,7 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
     inChild(p) {
       if (shape.keyring === undefined) return;
       const name = p.text(shape.keyring);
-      p.call("a session keyring of its own", "keyctl", [KEYCTL_JOIN_SESSION_KEYRING, name, 0, 0, 0], {
+      p.call("a session keyring of its own", "keyctl", [KEYCTL_JOIN_SESSION_KEYRING, name], {
         ignore: ["ENOSYS", "EDQUOT"],
       });
     },

@@ -1,0 +1,66 @@
+import { closeSync, openSync, readFileSync } from "node:fs";
+import type { Environment } from "./command.ts";
+
+export interface OverlayMount {
+  target: string;
+  options: string;
+}
+
+export type Request =
+  | ({ kind: "mount" } & OverlayMount)
+  | { kind: "unmount"; target: string }
+  | { kind: "run"; argv: string[]; cwd: string; env: Environment; stderr: number; overlay?: OverlayMount };
+export type Reply = { value: number } | { error: string };
+
+/**
+ * A thread with a mount namespace of its own: what is mounted there the host never sees, and it is gone with the
+ * thread. Processes that it spawns are in that namespace too.
+ */
+export class PrivateMounts {
+  readonly #worker = new Worker(new URL("private-mounts.worker.ts", import.meta.url).href);
+  readonly #log: string;
+  readonly #stderr: number;
+
+  constructor(log: string) {
+    this.#log = log;
+    this.#stderr = openSync(log, "a");
+  }
+
+  async mount(overlay: OverlayMount): Promise<void> {
+    await this.#ask({ kind: "mount", ...overlay });
+  }
+
+  async unmount(target: string): Promise<void> {
+    await this.#ask({ kind: "unmount", target });
+  }
+
+  /**
+   * Runs a command to its end and tells the milliseconds it took, those of mounting and unmounting `overlay` around it
+   * included. A status other than 0 is an Error with the last line that it said.
+   */
+  async run(argv: readonly string[], cwd: string, env: Environment, overlay?: OverlayMount): Promise<number> {
+    try {
+      const request: Request = { kind: "run", argv: [...argv], cwd, env, stderr: this.#stderr };
+      return await this.#ask(overlay ? { ...request, overlay } : request);
+    } catch (error) {
+      const line = readFileSync(this.#log, "utf8").trimEnd().split("\n").at(-1);
+      throw new Error(`${error instanceof Error ? error.message : error}: ${line}`);
+    }
+  }
+
+  #ask(request: Request): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#worker.onerror = (event) => reject(new Error(event.message));
+      this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+        if ("error" in data) reject(new Error(data.error));
+        else resolve(data.value);
+      };
+      this.#worker.postMessage(request);
+    });
+  }
+
+  close(): void {
+    this.#worker.terminate();
+    closeSync(this.#stderr);
+  }
+}

@@ -1,0 +1,49 @@
+import { spawnSync } from "node:child_process";
+import { sys } from "../src/linux/call.ts";
+import * as k from "../src/linux/constants.ts";
+import { scratch, str } from "../src/linux/ffi.ts";
+import type { Reply, Request } from "./private-mounts.ts";
+
+/** The thread of private-mounts.ts: its own mount namespace, in which it mounts, unmounts and spawns. */
+
+const CLONE_FS = 0x200;
+const mount = (source: string | 0, target: string, type: string | 0, flags: number, data: string | 0) =>
+  scratch(() => {
+    const text = (value: string | 0) => (value === 0 ? 0 : str(value));
+    sys("mount", target, text(source), str(target), text(type), flags, text(data));
+  });
+const unmount = (target: string) => scratch(() => sys("umount2", target, str(target), k.MNT_DETACH));
+
+sys("unshare", "a mount namespace for this thread", CLONE_FS | k.CLONE_NEWNS);
+mount(0, "/", 0, k.MS_REC | k.MS_PRIVATE, 0);
+
+function serve(request: Request): number {
+  switch (request.kind) {
+    case "mount":
+      mount("overlay", request.target, "overlay", 0, request.options);
+      return 0;
+    case "unmount":
+      unmount(request.target);
+      return 0;
+    case "run": {
+      const { argv, overlay, cwd, stderr, env } = request;
+      const start = performance.now();
+      if (overlay) mount("overlay", overlay.target, "overlay", 0, overlay.options);
+      const { status, signal } = spawnSync(argv[0]!, argv.slice(1), { cwd, env, stdio: ["ignore", "ignore", stderr] });
+      if (overlay) unmount(overlay.target);
+      const time = performance.now() - start;
+      if (status !== 0) throw new Error(`${argv.join(" ")}: ${signal ?? `status ${status}`}`);
+      return time;
+    }
+  }
+}
+
+self.onmessage = ({ data }: MessageEvent<Request>) => {
+  let reply: Reply;
+  try {
+    reply = { value: serve(data) };
+  } catch (error) {
+    reply = { error: error instanceof Error ? error.message : String(error) };
+  }
+  postMessage(reply);
+};

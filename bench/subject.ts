@@ -1,0 +1,55 @@
+/** One of those that are compared. */
+export interface Subject {
+  /** As the table names it. */
+  readonly name: string;
+  /** What exactly one run of it does. */
+  readonly does: string;
+  /** One container from nothing to nothing: the milliseconds of the part that counts. */
+  run(): number | Promise<number>;
+}
+
+/** One that cannot be measured on this machine, with the reason. */
+export interface Absent {
+  readonly name: string;
+  readonly absent: string;
+}
+
+export function isAbsent(subject: Subject | Absent): subject is Absent {
+  return "absent" in subject;
+}
+
+/** The subject that `open` makes, or its failure as the reason why it is absent. */
+export async function attempt<T extends Subject>(name: string, open: () => T | Promise<T>): Promise<T | Absent> {
+  try {
+    return await open();
+  } catch (error) {
+    return { name, absent: (error instanceof Error ? error.message : String(error)).trim().split("\n").at(-1)! };
+  }
+}
+
+export interface Measured {
+  readonly subject: Subject;
+  readonly times: number[];
+}
+
+/**
+ * Round-robin: each round runs every subject once, in an order that rotates, so that noise, caches and neighbours hit
+ * all alike. The warm-up rounds are not counted.
+ */
+export async function measure(
+  subjects: readonly Subject[],
+  rounds: number,
+  warmUp: number,
+  onRound: (round: number) => void,
+): Promise<Measured[]> {
+  const measured = subjects.map((subject): Measured => ({ subject, times: [] }));
+  for (let round = -warmUp; round < rounds; round++) {
+    onRound(round);
+    const first = (round + warmUp) % measured.length;
+    for (const { subject, times } of [...measured.slice(first), ...measured.slice(0, first)]) {
+      const time = await subject.run();
+      if (round >= 0) times.push(time);
+    }
+  }
+  return measured;
+}

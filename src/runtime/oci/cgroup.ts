@@ -1,0 +1,67 @@
+import { readFileSync } from "node:fs";
+import { posix } from "node:path";
+import { notImplemented } from "../../base/errors.ts";
+import { Cgroup } from "../../cgroups/cgroup.ts";
+import { cgroupOf, detectHierarchy } from "../../cgroups/hierarchy.ts";
+import type { DeviceRule, Resources, Spec } from "../../spec/oci-runtime.ts";
+
+/** Every container may use these, whatever its rules say (config-linux.md, "Default Devices"; runc adds tun and mknod). */
+const ALWAYS: readonly DeviceRule[] = [
+  { allow: true, type: "c", access: "m" },
+  { allow: true, type: "b", access: "m" },
+  ...(
+    [
+      [1, 3],
+      [1, 5],
+      [1, 7],
+      [1, 8],
+      [1, 9],
+      [5, 0],
+      [5, 2],
+      [10, 200],
+    ] as const
+  ).map(([major, minor]): DeviceRule => ({ allow: true, type: "c", major, minor, access: "rwm" })),
+  { allow: true, type: "c", major: 136, access: "rwm" },
+];
+
+/** Absolute: below the mount. Relative: below the parent of our own. Absent: a place of ours. */
+export function cgroupPath(spec: Spec, id: string): string {
+  const path = spec.linux?.cgroupsPath;
+  if (!path) return `/inro-runtime/${id}`;
+  if (/^[^/]*:[^/]*:[^/]*$/.test(path)) {
+    throw notImplemented(`config.json: linux.cgroupsPath: ${path} is systemd's form, which is not supported`);
+  }
+  if (path.startsWith("/")) return posix.normalize(path);
+  return posix.join(posix.dirname(cgroupOf(readFileSync("/proc/self/cgroup", "utf8"))), path);
+}
+
+export function createCgroup(spec: Spec, path: string, warn: (message: string) => void): Cgroup {
+  const resources: Resources = { ...spec.linux?.resources };
+  resources.devices = [...(resources.devices ?? [{ allow: false, access: "rwm" }]), ...ALWAYS];
+  return Cgroup.create(detectHierarchy(), path, resources, { warn });
+}
+
+/** What exists of it; undefined when it is gone. */
+export function openCgroup(path: string): Cgroup | undefined {
+  try {
+    return Cgroup.open(detectHierarchy(), path);
+  } catch {
+    return undefined;
+  }
+}
+
+export function isPaused(cgroup: Cgroup | undefined): boolean {
+  for (const directory of cgroup?.paths() ?? []) {
+    for (const [file, value] of [
+      ["cgroup.freeze", "1"],
+      ["freezer.state", "FROZEN"],
+    ] as const) {
+      try {
+        if (readFileSync(`${directory}/${file}`, "latin1").trim() === value) return true;
+      } catch {
+        // The other kind.
+      }
+    }
+  }
+  return false;
+}

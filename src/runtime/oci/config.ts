@@ -1,0 +1,203 @@
+import { lstatSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
+import { codeOf, invalid, messageOf, notImplemented } from "../../base/errors.ts";
+import type { Hooks, NamespaceType, Process, Spec } from "../../spec/oci-runtime.ts";
+import { processSchema, specSchema } from "./schema.ts";
+
+export interface Config {
+  spec: Spec;
+  /** The text it was read from. */
+  source: string;
+  rootfs: string;
+}
+
+/** The newest version of the specification that this runtime knows. */
+export const OCI_VERSION = "1.3.0";
+
+const MAX_CONFIG = 16 << 20;
+
+/** `config.json` of a bundle, checked, with relative paths made absolute. `warn` takes what the spec lets pass. */
+export function loadConfig(bundle: string, warn: (message: string) => void): Config {
+  let source: string;
+  try {
+    source = readFileSync(posix.join(bundle, "config.json"), "utf8");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") throw invalid(`JSON specification file config.json not found in ${bundle}`);
+    throw error;
+  }
+  return readConfig(source, bundle, warn);
+}
+
+export function readConfig(source: string, bundle: string, warn: (message: string) => void): Config {
+  if (source.length > MAX_CONFIG) throw invalid(`config.json: over ${MAX_CONFIG} bytes`);
+  let spec: Spec;
+  try {
+    spec = JSON.parse(source) as Spec;
+  } catch (error) {
+    throw invalid(`config.json: not valid JSON: ${messageOf(error)}`);
+  }
+  specSchema(spec, "");
+  checkVersion(spec.ociVersion);
+  if (!spec.process) throw invalid("config.json: process: required");
+  checkProcess(spec.process, "process");
+  checkNamespaces(spec);
+  checkSysctl(spec);
+  refuseUnsupported(spec);
+  normalizePropagation(spec);
+  for (const mount of spec.mounts ?? []) {
+    if (!mount.destination.startsWith("/")) {
+      warn(`mounts: destination ${mount.destination} is relative, taken as below /`);
+      mount.destination = `/${mount.destination}`;
+    }
+    const bind = mount.type === "bind" || mount.options?.some((option) => option === "bind" || option === "rbind");
+    if (bind && mount.source && !mount.source.startsWith("/")) mount.source = posix.join(bundle, mount.source);
+  }
+  return { spec, source, rootfs: checkRoot(spec, bundle) };
+}
+
+function checkVersion(version: string): void {
+  const major = /^(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/.exec(version)?.[1];
+  if (major === undefined) throw invalid(`config.json: ociVersion: ${JSON.stringify(version)} is no SemVer version`);
+  if (major !== "1") throw invalid(`config.json: ociVersion: ${version} is not supported, 1.0.0 to ${OCI_VERSION} is`);
+}
+
+/** For a container's process, and for `exec --process`. */
+export function readProcess(value: unknown): Process {
+  processSchema(value, "process");
+  const process = value as Process;
+  checkProcess(process, "process");
+  return process;
+}
+
+function checkProcess(process: Process, at: string): void {
+  process.user ??= { uid: 0, gid: 0 };
+  process.user.uid ??= 0;
+  process.user.gid ??= 0;
+  if (!process.args || process.args.length === 0) throw invalid(`config.json: ${at}.args: must not be empty`);
+  if (process.args[0] === "") throw invalid(`config.json: ${at}.args[0]: must not be empty`);
+  const env = new Map<string, string>();
+  for (const entry of process.env ?? []) {
+    const equals = entry.indexOf("=");
+    if (equals <= 0) throw invalid(`config.json: ${at}.env: ${JSON.stringify(entry)} is not NAME=VALUE`);
+    env.set(entry.slice(0, equals), entry);
+  }
+  // The last of a name wins.
+  process.env = [...env.values()];
+  const types = (process.rlimits ?? []).map(({ type }) => type);
+  const twice = types.find((type, i) => types.indexOf(type) !== i);
+  if (twice) throw invalid(`config.json: ${at}.rlimits: ${twice} twice`);
+  for (const { type, soft, hard } of process.rlimits ?? []) {
+    if (soft > hard) throw invalid(`config.json: ${at}.rlimits: ${type}: soft ${soft} is over hard ${hard}`);
+  }
+  const unsupported = (["scheduler", "ioPriority", "execCPUAffinity"] as const).find((name) => process[name]);
+  if (unsupported) throw notImplemented(`config.json: ${at}.${unsupported}: not supported`);
+  if (process.apparmorProfile && process.apparmorProfile !== "unconfined") {
+    throw notImplemented(`config.json: ${at}.apparmorProfile: not supported`);
+  }
+  if (process.selinuxLabel) throw notImplemented(`config.json: ${at}.selinuxLabel: SELinux is not supported`);
+}
+
+function checkNamespaces(spec: Spec): void {
+  const linux = spec.linux ?? {};
+  const paths = new Map<NamespaceType, string | undefined>();
+  for (const { type, path } of linux.namespaces ?? []) {
+    if (paths.has(type)) throw invalid(`config.json: linux.namespaces: ${type} twice`);
+    if (path && !path.startsWith("/")) {
+      throw invalid(`config.json: linux.namespaces: the path of ${type} must be absolute, is ${path}`);
+    }
+    paths.set(type, path || undefined);
+  }
+  const own = (type: NamespaceType) => paths.has(type) && paths.get(type) === undefined;
+  if (spec.hostname && !paths.has("uts")) throw invalid("config.json: hostname: needs a uts namespace");
+  if (spec.domainname && !paths.has("uts")) throw invalid("config.json: domainname: needs a uts namespace");
+  const mapped = Boolean(linux.uidMappings?.length) || Boolean(linux.gidMappings?.length);
+  if (mapped && !paths.has("user")) throw invalid("config.json: linux.uidMappings: need a user namespace");
+  if (own("user") && !(linux.uidMappings?.length && linux.gidMappings?.length)) {
+    throw invalid("config.json: linux.namespaces: a new user namespace needs uidMappings and gidMappings");
+  }
+  if (Object.keys(linux.timeOffsets ?? {}).length > 0 && !own("time")) {
+    throw invalid("config.json: linux.timeOffsets: need a new time namespace");
+  }
+  for (const clock in linux.timeOffsets) {
+    if (clock !== "monotonic" && clock !== "boottime") {
+      throw invalid(`config.json: linux.timeOffsets: unknown clock ${JSON.stringify(clock)}`);
+    }
+  }
+}
+
+const IPC = new Set(
+  "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax kernel.shmmni kernel.shm_rmid_forced".split(
+    " ",
+  ),
+);
+
+/** Only what belongs to a namespace of the container's own; everything else would be the host's. */
+function checkSysctl(spec: Spec): void {
+  const namespaces = spec.linux?.namespaces ?? [];
+  const has = (type: NamespaceType) => namespaces.some((n) => n.type === type);
+  for (const key in spec.linux?.sysctl) {
+    const name = key.replaceAll("/", ".");
+    const need: NamespaceType | undefined =
+      IPC.has(name) || name.startsWith("fs.mqueue.")
+        ? "ipc"
+        : name.startsWith("net.")
+          ? "network"
+          : name === "kernel.domainname"
+            ? "uts"
+            : name.startsWith("user.")
+              ? "user"
+              : undefined;
+    if (!need) throw invalid(`config.json: linux.sysctl: ${key} is not in a separate kernel namespace`);
+    if (!has(need)) throw invalid(`config.json: linux.sysctl: ${key} is not allowed in the hosts ${need} namespace`);
+  }
+}
+
+function refuseUnsupported(spec: Spec): void {
+  const linux: Record<string, unknown> = { ...spec.linux };
+  for (const name of ["intelRdt", "memoryPolicy", "personality"]) {
+    if (linux[name]) throw notImplemented(`config.json: linux.${name}: not supported`);
+  }
+  if (Object.keys((linux["netDevices"] as object | undefined) ?? {}).length > 0) {
+    throw notImplemented("config.json: linux.netDevices: not supported");
+  }
+  for (const [i, mount] of (spec.mounts ?? []).entries()) {
+    if (mount.uidMappings?.length || mount.gidMappings?.length) {
+      throw notImplemented(`config.json: mounts[${i}].uidMappings: not supported`);
+    }
+    if (mount.options?.includes("tmpcopyup")) {
+      throw notImplemented(`config.json: mounts[${i}]: tmpcopyup is not supported`);
+    }
+  }
+  if (!spec.linux?.namespaces?.some((n) => n.type === "mount" && !n.path)) {
+    throw notImplemented("config.json: linux.namespaces: a new mount namespace is needed");
+  }
+}
+
+function normalizePropagation(spec: Spec): void {
+  const value = spec.linux?.rootfsPropagation;
+  if (!value || !spec.linux) return;
+  const plain = value.replace(/^r(?=shared$|slave$|private$|unbindable$)/, "");
+  if (!["shared", "slave", "private", "unbindable"].includes(plain)) {
+    throw invalid(`config.json: linux.rootfsPropagation: unknown ${JSON.stringify(value)}`);
+  }
+  spec.linux.rootfsPropagation = plain as "shared";
+}
+
+function checkRoot(spec: Spec, bundle: string): string {
+  const path = posix.resolve(bundle, spec.root!.path);
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat) throw invalid(`config.json: root.path: ${path} does not exist`);
+  // A link could be turned between this check and the launch.
+  if (stat.isSymbolicLink()) throw invalid(`config.json: root.path: ${path} is a symbolic link`);
+  if (!stat.isDirectory()) throw invalid(`config.json: root.path: ${path} is not a directory`);
+  return path;
+}
+
+export const HOOK_KINDS = [
+  "prestart",
+  "createRuntime",
+  "createContainer",
+  "startContainer",
+  "poststart",
+  "poststop",
+] as const satisfies readonly (keyof Hooks)[];

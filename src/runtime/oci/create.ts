@@ -1,0 +1,214 @@
+import { renameSync, writeFileSync } from "node:fs";
+import { posix } from "node:path";
+import type { Cgroup } from "../../cgroups/cgroup.ts";
+import { NATIVE_ABI } from "../../linux/call.ts";
+import * as k from "../../linux/constants.ts";
+import { close, mknodat, openat } from "../../linux/file.ts";
+import { raise } from "../../linux/process.ts";
+import { lastCapability } from "../../security/capabilities.ts";
+import { readRootFile } from "../../security/root-file.ts";
+import { compileFilter } from "../../security/seccomp/compile.ts";
+import type { Filter } from "../../security/seccomp/compile.ts";
+import type { Seccomp, Spec } from "../../spec/oci-runtime.ts";
+import { invalid, notImplemented } from "../../base/errors.ts";
+import { cgroupMounts } from "../cgroup-mounts.ts";
+import { setUp } from "../setup.ts";
+import { cgroupPath, createCgroup } from "./cgroup.ts";
+import { type Config, loadConfig } from "./config.ts";
+import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
+import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
+import { CONFIG_FILE, EXEC_FIFO, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
+
+export interface CreateOptions {
+  root: string;
+  id: string;
+  bundle: string;
+  consoleSocket: string | undefined;
+  pidFile: string | undefined;
+  noNewKeyring: boolean;
+  preserve: number;
+  warn(message: string): void;
+}
+
+export interface Created extends Launched {
+  directory: StateDirectory;
+  state: State;
+  spec: Spec;
+}
+
+/**
+ * Makes the container. `how` says whether it waits for `start`, and whether the process that started it stays to wait
+ * for its end. An error leaves nothing behind.
+ */
+export async function createContainer(
+  options: CreateOptions,
+  how: { fifo: boolean; wait: boolean },
+): Promise<Created> {
+  const bundle = posix.resolve(options.bundle);
+  const directory = new StateDirectory(options.root, options.id);
+  const config = loadConfig(bundle, options.warn);
+  const { spec } = config;
+  const command = spec.process!.args![0]!;
+  if (options.consoleSocket !== undefined && !spec.process!.terminal) {
+    throw invalid("--console-socket: the container's process has no terminal");
+  }
+  const state: State = {
+    ociVersion: spec.ociVersion,
+    id: options.id,
+    pid: 0,
+    startTime: "",
+    bundle,
+    rootfs: config.rootfs,
+    created: new Date().toISOString(),
+    annotations: spec.annotations ?? {},
+    cgroup: cgroupPath(spec, options.id),
+    go: goNumber({ preserve: options.preserve }),
+    command,
+  };
+  directory.make();
+  let cgroup: Cgroup | undefined;
+  let hooked = false;
+  let fds: number[] = [];
+  try {
+    directory.write(state);
+    writeFileSync(directory.file(CONFIG_FILE), config.source, { mode: 0o600 });
+    cgroup = createCgroup(spec, state.cgroup, options.warn);
+    const shape = {
+      wait: how.wait,
+      fifo: how.fifo || Boolean(spec.hooks?.startContainer?.length),
+      hooks: Boolean(
+        spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length || spec.hooks?.createContainer?.length,
+      ),
+      preserve: options.preserve,
+      keyring: options.noNewKeyring ? undefined : `_ses.${options.id}`,
+    };
+    const extra: [number, number][] = [];
+    const give = (fd: number, as: number) => {
+      const high = raise(fd);
+      fds.push(high);
+      extra.push([high, as]);
+      return high;
+    };
+    const userns = await userNamespace(spec);
+    if (userns !== undefined) give(userns, OCI_FD.userns);
+    if (shape.fifo) {
+      for (const name of [EXEC_FIFO, REPORT_FIFO]) mknodat(k.AT_FDCWD, directory.file(name), k.S_IFIFO | 0o600, 0);
+      give(openat(k.AT_FDCWD, directory.file(EXEC_FIFO), k.O_RDWR), OCI_FD.fifo);
+      // Open for both, so that opening the write end, which waits for a reader, does not.
+      const both = openat(k.AT_FDCWD, directory.file(REPORT_FIFO), k.O_RDWR);
+      give(openat(k.AT_FDCWD, directory.file(REPORT_FIFO), k.O_WRONLY), OCI_FD.startReport);
+      close(both);
+    }
+    const program = setUp({
+      spec: withHome(config),
+      rootfs: { kind: "directory", path: config.rootfs },
+      target: config.rootfs,
+      cgroup: {
+        unified: cgroup.unifiedDir,
+        joinFiles: cgroup.joinFiles,
+        mounts: cgroupMounts(cgroup.paths()),
+      },
+      filter: await seccompFilter(spec),
+      lastCapability: lastCapability(),
+      ownStdio: spec.process!.terminal ? [] : ownStdio(),
+      init: undefined,
+      ...(userns !== undefined && { userns: OCI_FD.userns }),
+      launcher: ociLauncher(shape, spec.process!),
+    });
+    const { runHooks, runHooksInside, hookState } = shape.hooks
+      ? await import("./hooks.ts")
+      : ({} as typeof import("./hooks.ts"));
+    let launched: Launched;
+    try {
+      launched = spawnProgram({
+        program,
+        wait: shape.wait,
+        preserve: shape.preserve,
+        terminal: spec.process!.terminal === true,
+        consoleSocket: options.consoleSocket,
+        extra,
+        onPid(pid) {
+          state.pid = pid;
+          state.startTime = processStat(pid)?.startTime ?? "";
+          directory.write(state);
+        },
+        ...(shape.hooks && {
+          onHooks() {
+            hooked = true;
+            const stdin = hookState(state, "creating");
+            runHooks("prestart", spec.hooks?.prestart, bundle, stdin);
+            runHooks("createRuntime", spec.hooks?.createRuntime, bundle, stdin);
+            runHooksInside("createContainer", spec.hooks?.createContainer, state, stdin, undefined);
+          },
+        }),
+      });
+    } catch (error) {
+      if (!(error instanceof RowFailure)) throw error;
+      const { programError } = await import("./failure.ts");
+      throw programError(program, error, command);
+    } finally {
+      for (const fd of fds) close(fd);
+      fds = [];
+    }
+    if (options.pidFile !== undefined) writePidFile(options.pidFile, launched.pid);
+    return { ...launched, directory, state, spec };
+  } catch (error) {
+    for (const fd of fds) close(fd);
+    const { destroy } = await import("./delete.ts");
+    await destroy(directory, state, cgroup, hooked ? spec : undefined, options.warn);
+    throw error;
+  }
+}
+
+/** Whole or not at all: its reader may poll for it. */
+export function writePidFile(path: string, pid: number): void {
+  const temporary = posix.join(posix.dirname(path), `.${posix.basename(path)}`);
+  writeFileSync(temporary, String(pid), { mode: 0o644 });
+  renameSync(temporary, path);
+}
+
+async function userNamespace(spec: Spec): Promise<number | undefined> {
+  if (!spec.linux?.namespaces?.some((n) => n.type === "user" && !n.path)) return undefined;
+  const { createUserNamespace } = await import("../userns.ts");
+  return createUserNamespace(spec.linux.uidMappings ?? [], spec.linux.gidMappings ?? []);
+}
+
+/** The filter of `linux.seccomp`, which comes from outside and is checked in full. */
+export async function seccompFilter(spec: Spec): Promise<Filter | undefined> {
+  const section: unknown = spec.linux?.seccomp;
+  if (!section) return undefined;
+  const { kernelVersion, resolveProfile } = await import("../../security/seccomp/profile.ts");
+  const { release } = await import("node:os");
+  const profile: Seccomp | undefined = resolveProfile(section, {
+    caps: spec.process?.capabilities?.bounding ?? [],
+    abi: NATIVE_ABI,
+    kernel: kernelVersion(release()),
+  });
+  if (!profile) return undefined;
+  const filter = compileFilter(profile, NATIVE_ABI);
+  if (filter.listener) throw notImplemented("config.json: linux.seccomp: SCMP_ACT_NOTIFY is not supported");
+  return filter;
+}
+
+/** HOME, when the config does not say: that of the user in the root file system's passwd, else `/`. */
+export function withHome(config: Pick<Config, "spec" | "rootfs">): Spec {
+  const { spec, rootfs } = config;
+  const process = spec.process!;
+  if (process.env?.some((entry) => entry.startsWith("HOME=") && entry !== "HOME=")) return spec;
+  const home = homeOf(process.user.uid, rootfs);
+  const env = [...(process.env ?? []).filter((entry) => entry !== "HOME="), `HOME=${home}`];
+  return { ...spec, process: { ...process, env } };
+}
+
+export function homeOf(uid: number, rootfs: string): string {
+  const root = openat(k.AT_FDCWD, rootfs, k.O_PATH | k.O_DIRECTORY);
+  try {
+    for (const line of readRootFile(root, "/etc/passwd")?.split("\n") ?? []) {
+      const [, , id, , , home] = line.split(":");
+      if (id === String(uid) && home?.startsWith("/")) return home;
+    }
+    return "/";
+  } finally {
+    close(root);
+  }
+}

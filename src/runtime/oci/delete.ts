@@ -1,0 +1,101 @@
+import { conflict, messageOf } from "../../base/errors.ts";
+import type { Cgroup } from "../../cgroups/cgroup.ts";
+import { trySys } from "../../linux/call.ts";
+import { room, scratch } from "../../linux/ffi.ts";
+import { close } from "../../linux/file.ts";
+import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
+import type { Spec } from "../../spec/oci-runtime.ts";
+import { openCgroup } from "./cgroup.ts";
+import { isAlive, type State, StateDirectory } from "./state.ts";
+
+const SIGKILL = 9;
+const WAIT_MS = 10_000;
+
+/** Opens the container's own process, never another that has its number by now; undefined when it has ended. */
+export function openProcess(state: State): number | undefined {
+  if (state.pid === 0) return undefined;
+  let fd: number;
+  try {
+    fd = pidfdOpen(state.pid);
+  } catch {
+    return undefined;
+  }
+  // Once it is open the number cannot come to mean another process.
+  if (isAlive(state)) return fd;
+  close(fd);
+  return undefined;
+}
+
+/** Waits until the process of a pidfd has ended; false after `timeout` ms. Blocks. */
+export function waitEnd(pidfd: number, timeout: number): boolean {
+  return scratch(() => {
+    const poll = room(8);
+    poll.view.writeInt32LE(pidfd, 0);
+    poll.view.writeInt16LE(1 /* POLLIN */, 4);
+    const time = room(16);
+    time.view.writeBigInt64LE(BigInt(Math.floor(timeout / 1000)), 0);
+    time.view.writeBigInt64LE(BigInt(timeout % 1000) * 1_000_000n, 8);
+    return trySys("ppoll", poll.address, 1, time.address, 0, 8) > 0;
+  });
+}
+
+/** Ends what runs, removes the cgroup and the state directory, runs the poststop hooks of `hooks`. */
+export async function destroy(
+  directory: StateDirectory,
+  state: State,
+  cgroup: Cgroup | undefined,
+  hooks: Spec | undefined,
+  warn: (message: string) => void,
+): Promise<void> {
+  const pidfd = openProcess(state);
+  if (pidfd !== undefined) {
+    pidfdSendSignal(pidfd, SIGKILL);
+    // The frozen do not die.
+    await cgroup?.thaw().catch(() => {});
+    const ended = waitEnd(pidfd, WAIT_MS);
+    close(pidfd);
+    if (!ended) throw conflict(`container ${state.id}: process ${state.pid} does not end`);
+  }
+  await cgroup?.remove();
+  directory.remove();
+  if (!hooks?.hooks?.poststop?.length) return;
+  const { hookState, runHooks } = await import("./hooks.ts");
+  for (const hook of hooks.hooks.poststop) {
+    try {
+      runHooks("poststop", [hook], state.bundle, hookState(state, "stopped", 0));
+    } catch (error) {
+      // runtime.md, "Lifecycle" 13: the container is gone either way.
+      warn(messageOf(error));
+    }
+  }
+}
+
+export async function deleteContainer(
+  root: string,
+  id: string,
+  force: boolean,
+  warn: (message: string) => void,
+): Promise<void> {
+  const directory = new StateDirectory(root, id);
+  if (force && !directory.exists) return;
+  let state: State;
+  try {
+    state = directory.read();
+  } catch (error) {
+    // What a create that was killed left behind has no state, or none that can be read.
+    if (!force) throw error;
+    directory.remove();
+    return;
+  }
+  const status = directory.status(state);
+  if (!force && status !== "stopped" && status !== "created") {
+    throw conflict(`cannot delete container ${id} that is not stopped: ${status}`);
+  }
+  let spec: Spec | undefined;
+  try {
+    spec = directory.readConfig();
+  } catch (error) {
+    if (!force) throw error;
+  }
+  await destroy(directory, state, openCgroup(state.cgroup), spec, warn);
+}

@@ -1,0 +1,171 @@
+import { fstatSync } from "node:fs";
+import { SysError } from "../../base/errors.ts";
+import { NATIVE_ABI, sys } from "../../linux/call.ts";
+import * as k from "../../linux/constants.ts";
+import { close, read, writeAll } from "../../linux/file.ts";
+import { FIRST_FREE_FD, pipe, raise, reap, sealedExecutable, socketpair, spawn } from "../../linux/process.ts";
+import { encode } from "../../program/elf.ts";
+import type { Program } from "../../program/ir.ts";
+import { PID_RECORD } from "../keeper.ts";
+import { connectConsole, receiveDescriptor } from "./console.ts";
+import { HOOKS_RECORD, OCI_FD, READY_RECORD } from "./launcher.ts";
+
+/** A launch that failed in a row of its program. */
+export class RowFailure extends Error {
+  constructor(
+    readonly row: number,
+    readonly errno: number,
+  ) {
+    super(`row ${row}: errno ${errno}`);
+  }
+}
+
+export interface Launched {
+  pid: number;
+  /** With `wait`: delivers the wait status, 4 bytes. */
+  exit: number | undefined;
+  /** With a terminal and no console socket. */
+  master: number | undefined;
+}
+
+export interface SpawnRequest {
+  program: Program;
+  wait: boolean;
+  preserve: number;
+  terminal: boolean;
+  consoleSocket: string | undefined;
+  /** FIFOs, open for reading and writing, and for writing; and the user namespace. Not closed here. */
+  extra: readonly (readonly [ours: number, theirs: number])[];
+  onPid(pid: number): void;
+  /** The container waits before pivot_root. What it throws ends the container. */
+  onHooks?(): void;
+}
+
+/**
+ * Runs a program that {@link ociLauncher} shaped, until its execve, or until it is ready for `start`. An error leaves
+ * no process behind: RowFailure for a row that failed, else what `onPid` or `onHooks` threw. Blocks.
+ */
+export function spawnProgram(request: SpawnRequest): Launched {
+  const theirs: number[] = [];
+  const ours: number[] = [];
+  const fds: [number, number][] = [];
+  const give = (fd: number, as: number) => {
+    const high = raise(fd);
+    theirs.push(high);
+    fds.push([high, as]);
+  };
+  const keep = (fd: number) => {
+    ours.push(fd);
+    return fd;
+  };
+  let pid = 0;
+  let parent: number | undefined;
+  try {
+    // Preserved ones first: their numbers are the caller's, and nothing of ours may be taken for one.
+    for (let i = 0; i < request.preserve; i++) preserve(3 + i, OCI_FD.preserved + i, fds, theirs);
+    const executable = raise(sealedExecutable("inro-runtime", encode(request.program, machine)));
+    theirs.push(executable);
+    const [report, reportFar] = pipe();
+    keep(report);
+    give(reportFar, OCI_FD.report);
+    let exit: number | undefined;
+    if (request.wait) {
+      const [near, far] = pipe();
+      exit = keep(near);
+      give(far, OCI_FD.exit);
+    }
+    let sync: number | undefined;
+    if (request.onHooks) {
+      const [near, far] = pipe();
+      give(near, OCI_FD.sync);
+      sync = keep(far);
+    }
+    let console_: number | undefined;
+    if (request.terminal) {
+      if (request.consoleSocket === undefined) {
+        const [near, far] = socketpair(k.SOCK_STREAM);
+        console_ = keep(near);
+        give(far, OCI_FD.console);
+      } else give(connectConsole(request.consoleSocket), OCI_FD.console);
+    }
+    for (const [fd, as] of request.extra) fds.push([fd, as]);
+    parent = spawn({ path: `/proc/self/fd/${executable}`, argv: ["inro-runtime", "init"], fds });
+    for (const fd of theirs.splice(0)) close(fd);
+
+    const record = Buffer.alloc(8);
+    let ready = false;
+    while (!ready && read(report, record) === 8) {
+      const value = record.readUInt32LE(4);
+      switch (record.readUInt32LE(0)) {
+        case PID_RECORD:
+          pid = value;
+          request.onPid(pid);
+          break;
+        case HOOKS_RECORD:
+          request.onHooks!();
+          writeByte(sync!);
+          break;
+        case READY_RECORD:
+          ready = true;
+          break;
+        default:
+          throw new RowFailure(record.readUInt32LE(0), value);
+      }
+    }
+    if (pid === 0) throw new RowFailure(-1, 0);
+    const master = console_ === undefined ? undefined : receiveDescriptor(console_);
+    for (const fd of ours) if (fd !== exit) close(fd);
+    if (!request.wait) reap(parent, 0);
+    return { pid, exit, master };
+  } catch (error) {
+    for (const fd of [...theirs, ...ours]) close(fd);
+    if (pid > 0) kill(pid);
+    if (parent !== undefined) reap(parent, 0);
+    if (pid > 0) reap(pid, 0);
+    throw error;
+  }
+}
+
+const machine = NATIVE_ABI as "x86_64" | "aarch64";
+
+function preserve(fd: number, as: number, fds: [number, number][], theirs: number[]): void {
+  try {
+    fstatSync(fd);
+  } catch {
+    throw new SysError("--preserve-fds", `descriptor ${fd}`, 9, "it is not open");
+  }
+  const copy = duplicate(fd);
+  theirs.push(copy);
+  fds.push([copy, as]);
+}
+
+function duplicate(fd: number): number {
+  return sys("fcntl", `fd ${fd}`, fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+}
+
+function writeByte(fd: number): void {
+  writeAll(fd, Buffer.from([1]));
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+/** Our stdio that becomes the container's user's, as with runc: not the host's own /dev/null. */
+export function ownStdio(): number[] {
+  return [0, 1, 2].filter((fd) => {
+    try {
+      const stat = fstatSync(fd);
+      return !(stat.isCharacterDevice() && stat.rdev === NULL_DEVICE);
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** 1:3. */
+const NULL_DEVICE = 0x103;

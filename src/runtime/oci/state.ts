@@ -1,0 +1,130 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { codeOf, conflict, invalid, notFound } from "../../base/errors.ts";
+import type { Spec } from "../../spec/oci-runtime.ts";
+
+/** `<root>/<id>/`: what create leaves for the commands after it. */
+export const STATE_FILE = "state.json";
+/** Its own copy: what happens to the bundle after create has no effect (runtime.md, "Lifecycle"). */
+export const CONFIG_FILE = "config.json";
+/** Here the container waits for `start`; gone once it was started. */
+export const EXEC_FIFO = "exec.fifo";
+/** On which `start` learns whether the execve worked. */
+export const REPORT_FIFO = "exec.report";
+
+export type Status = "creating" | "created" | "running" | "paused" | "stopped";
+
+export interface State {
+  ociVersion: string;
+  id: string;
+  /** Host number of the container's first process; 0 until it exists. */
+  pid: number;
+  /** Clock ticks since boot: with the pid, this names the process for good. */
+  startTime: string;
+  bundle: string;
+  rootfs: string;
+  /** RFC 3339. */
+  created: string;
+  annotations: Record<string, string>;
+  cgroup: string;
+  /** Bytes that `start` writes into the FIFO. */
+  go: number;
+  /** `process.args[0]`, for the error of its execve. */
+  command: string;
+}
+
+export function checkId(id: string): void {
+  if (!/^[\w+.-]{1,255}$/.test(id) || id === "." || id === "..") throw invalid(`invalid container ID format: ${id}`);
+}
+
+/** One container's directory. Its methods throw notFound when the container does not exist. */
+export class StateDirectory {
+  readonly path: string;
+
+  constructor(
+    readonly root: string,
+    readonly id: string,
+  ) {
+    checkId(id);
+    this.path = join(root, id);
+  }
+
+  /** Takes the id: of two creates, one fails. */
+  make(): void {
+    mkdirSync(this.root, { recursive: true, mode: 0o700 });
+    try {
+      mkdirSync(this.path, { mode: 0o711 });
+    } catch (error) {
+      if (codeOf(error) === "EEXIST") throw conflict("container with given ID already exists");
+      throw error;
+    }
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  read(): State {
+    try {
+      return JSON.parse(readFileSync(this.file(STATE_FILE), "utf8")) as State;
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") throw notFound("container does not exist");
+      throw invalid(`container ${this.id}: read ${this.file(STATE_FILE)}: ${error}`);
+    }
+  }
+
+  /** Whole or not at all. */
+  write(state: State): void {
+    const temporary = this.file(`${STATE_FILE}.new`);
+    writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
+    renameSync(temporary, this.file(STATE_FILE));
+  }
+
+  readConfig(): Spec {
+    return JSON.parse(readFileSync(this.file(CONFIG_FILE), "utf8")) as Spec;
+  }
+
+  get exists(): boolean {
+    return existsSync(this.path);
+  }
+
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+
+  /** Of one that is neither paused nor without state. */
+  status(state: State): Exclude<Status, "paused"> {
+    if (state.pid === 0) return "creating";
+    if (!isAlive(state)) return "stopped";
+    return existsSync(this.file(EXEC_FIFO)) ? "created" : "running";
+  }
+}
+
+/** Fields 3 and 22 of proc_pid_stat(5). */
+export function processStat(pid: number): { state: string; startTime: string } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { state: fields[0] ?? "", startTime: fields[19] ?? "" };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The very process that create started, and no zombie. */
+export function isAlive(state: Pick<State, "pid" | "startTime">): boolean {
+  const found = processStat(state.pid);
+  return found !== undefined && found.startTime === state.startTime && found.state !== "Z" && found.state !== "X";
+}
+
+/** Ids below `root`; none where there is no such directory, which is an error only if the user named it. */
+export function listIds(root: string, named: boolean): string[] {
+  try {
+    return readdirSync(root)
+      .filter((id) => statSync(join(root, id, STATE_FILE), { throwIfNoEntry: false }))
+      .sort();
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" && !named) return [];
+    throw error;
+  }
+}
