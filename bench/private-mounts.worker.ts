@@ -38,7 +38,7 @@ function serve(request: Request): number {
   }
 }
 
-self.onmessage = ({ data }: MessageEvent<Request>) => {
+addEventListener("message", ({ data }: MessageEvent<Request>) => {
   let reply: Reply;
   try {
     reply = { value: serve(data) };
@@ -46,4 +46,4 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
     reply = { error: error instanceof Error ? error.message : String(error) };
   }
   postMessage(reply);
-};
+});

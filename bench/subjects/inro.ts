@@ -8,11 +8,9 @@ import type { Subject } from "../subject.ts";
 import type { Workspace } from "../workspace.ts";
 import { cliSubject } from "./cli.ts";
 
-export const BINARY = join(import.meta.dir, "../../dist/inro");
-
 /** The built binary's engine, with directories of its own. */
-export async function inroEngine(workspace: Workspace, tar: Uint8Array): Promise<Engine> {
-  if (!existsSync(BINARY)) throw new Error("dist/inro is not built: npm run build");
+export async function inroEngine(workspace: Workspace, tar: Uint8Array, binary: string): Promise<Engine> {
+  if (!existsSync(binary)) throw new Error(`${binary} is not built: npm run build`);
   const dir = workspace.directory("inro");
   const socket = join(dir, "inro.sock");
   const log = join(dir, "engine.log");
@@ -22,7 +20,7 @@ export async function inroEngine(workspace: Workspace, tar: Uint8Array): Promise
   workspace.undo("inro's cgroup", () => {
     for (const path of cgroups) if (!before.includes(path) && existsSync(path)) rmdirSync(path);
   });
-  const argv = [BINARY, "serve", "--host", host, "--data-root", join(dir, "data"), "--exec-root", join(dir, "run")];
+  const argv = [binary, "serve", "--host", host, "--data-root", join(dir, "data"), "--exec-root", join(dir, "run")];
   const child = daemon(argv, environment(), log);
   workspace.undo("inro's engine", () => end(child));
   const client = new ApiClient(socket);
@@ -36,7 +34,7 @@ export async function inroEngine(workspace: Workspace, tar: Uint8Array): Promise
   });
   await importImage(client, tar);
   const env = environment({ INRO_HOST: host });
-  return { name: "inro", command: [BINARY], env, client, crowd, pids: () => [child.pid], keeper: "inro-keeper" };
+  return { name: "inro", command: [binary], env, client, crowd, pids: () => [child.pid], keeper: "inro-keeper" };
 }
 
 /** `inro run --rm --network none IMAGE true` against the resident engine. */
@@ -50,15 +48,15 @@ export function inroRun(workspace: Workspace, engine: Engine): Subject {
 }
 
 /** How long the command alone takes to start, without any request. */
-export function inroStart(workspace: Workspace): Subject {
+export function inroStart(workspace: Workspace, binary: string): Subject {
   return cliSubject(workspace, {
     name: "inro --help",
     does: "the start of the binary alone, for the part of it in inro run",
-    argv: [BINARY, "--help"],
+    argv: [binary, "--help"],
     env: environment(),
   });
 }
 
-export function inroVersion(): string {
-  return output([BINARY, "--version"]);
+export function inroVersion(binary: string): string {
+  return output([binary, "--version"]);
 }

@@ -1,70 +1,74 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { IMAGE } from "../busybox.ts";
 import { environment, installed, output } from "../command.ts";
+import { PrivateMounts } from "../private-mounts.ts";
 import type { Subject } from "../subject.ts";
 import { removeCgroup, type Workspace } from "../workspace.ts";
-import { cliSubject } from "./cli.ts";
 import { crunRefusesCgroups } from "./oci.ts";
 
+/** Podman with all its state in the workspace, and its mounts in a namespace of their own. */
 export interface Podman {
-  readonly command: readonly string[];
-  readonly runOptions: readonly string[];
+  readonly version: string;
   readonly runtime: string;
-  readonly env: Record<string, string>;
+  /** A podman command to its end, in ms. */
+  run(...argv: string[]): Promise<number>;
+  /** Arguments of `run` for a container like the others. */
+  readonly runOptions: readonly string[];
 }
 
-/** Podman with all its state in the workspace. */
-export function openPodman(workspace: Workspace, tar: Uint8Array): Podman {
+export async function openPodman(workspace: Workspace, tar: Uint8Array): Promise<Podman> {
   const podman = installed("podman");
   installed("conmon");
   const dir = workspace.directory("podman");
-  const runtime = crunRefusesCgroups() || !Bun.which("crun") ? "runc" : "crun";
+  const runtime = Bun.which("crun") ? "crun" : "runc";
   const command = [
     ...[podman, "--root", join(dir, "root"), "--runroot", join(dir, "run"), "--tmpdir", join(dir, "tmp")],
     ...["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", installed(runtime)],
     ...["--network-config-dir", join(dir, "net"), "--storage-driver", "overlay"],
   ];
-  const env = environment();
-  const parents = ["/sys/fs/cgroup", ...hierarchies()].map((path) => join(path, "libpod_parent"));
+  const mounts = new PrivateMounts(join(dir, "stderr"));
+  const run = (...argv: string[]) => mounts.run([...command, ...argv], dir, environment());
+  if (runtime === "crun" && crunRefusesCgroups()) await mounts.unmount("/sys/fs/cgroup/unified");
+  const parents = hierarchies().map((path) => join(path, "libpod_parent"));
   const before = parents.filter((path) => existsSync(path));
   workspace.undo("podman's cgroups", () => {
     for (const path of parents) if (!before.includes(path)) removeCgroup(path);
   });
-  workspace.undo("podman's containers and storage", () => output([...command, "system", "reset", "--force"], env));
-  workspace.undo("podman's containers", () => output([...command, "rm", "--all", "--force", "--time", "0"], env));
-  output([...command, "import", "-", IMAGE], env, tar);
-  return { command, env, runtime, runOptions: ["--network", "none", ...limits()] };
+  workspace.undo("podman's namespace", () => mounts.close());
+  workspace.undo("podman's containers", () => run("rm", "--all", "--force", "--time", "0"));
+  const file = join(dir, "root.tar");
+  writeFileSync(file, tar);
+  await run("import", file, IMAGE);
+  const runOptions = ["--network", "none", "--cgroup-parent", `/${workspace.cgroup}`, ...limits()];
+  return { version: output([podman, "--version"]), runtime, run, runOptions };
 }
 
 function hierarchies(): string[] {
-  return readdirSync("/sys/fs/cgroup", { withFileTypes: true }).flatMap((entry) =>
-    entry.isDirectory() ? [join("/sys/fs/cgroup", entry.name)] : [],
-  );
+  const root = "/sys/fs/cgroup";
+  return readdirSync(root, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? [join(root, e.name)] : []));
 }
 
 /** Podman asks for more than this machine's hard limits, which fails where root may not raise them. */
 function limits(): string[] {
   const text = readFileSync("/proc/self/limits", "utf8");
-  return [
+  const names: [string, RegExp][] = [
     ["nofile", /^Max open files +(\d+) +(\d+)/m],
     ["nproc", /^Max processes +(\d+) +(\d+)/m],
-  ].flatMap(([name, pattern]) => {
-    const found = (pattern as RegExp).exec(text);
-    return found ? ["--ulimit", `${name as string}=${found[1]}:${found[2]}`] : [];
+  ];
+  return names.flatMap(([name, pattern]) => {
+    const found = pattern.exec(text);
+    return found ? ["--ulimit", `${name}=${found[1]}:${found[2]}`] : [];
   });
 }
 
 /** `podman run --rm --network none IMAGE true`. */
-export function podmanRun(workspace: Workspace, podman: Podman): Subject {
-  return cliSubject(workspace, {
+export async function podmanRun(podman: Podman): Promise<Subject> {
+  const subject: Subject = {
     name: "podman run",
     does: `no daemon: podman, conmon and ${podman.runtime} spawned for each`,
-    argv: [...podman.command, "run", "--rm", ...podman.runOptions, IMAGE, "true"],
-    env: podman.env,
-  });
-}
-
-export function podmanVersion(podman: Podman): string {
-  return output([podman.command[0]!, "--version"]);
+    run: () => podman.run("run", "--rm", ...podman.runOptions, IMAGE, "true"),
+  };
+  await subject.run();
+  return subject;
 }

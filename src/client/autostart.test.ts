@@ -88,7 +88,7 @@ test("commands that race share the one engine that wins", async () => {
 test("an engine that fails is named with the last line of its log", async () => {
   const answer = await command("ENOENT", { INRO_TEST_MODE: "crash" });
   expect(answer).toStartWith("unavailable: start engine: it ended with status 3: disk full (log: ");
-}, 20_000);
+});
 
 test("another failure than a missing engine is not its business", async () => {
   expect(await command("EACCES")).toBe("false");

@@ -4,6 +4,7 @@ import { connect } from "./connection.ts";
 import { type Endpoint, runDirectory } from "./endpoint.ts";
 
 const LIMIT_MS = 10_000;
+const GLANCE_MS = 300;
 
 /**
  * Starts an engine for `endpoint` when nobody answers there. True once one accepts connections; false when the failure
@@ -42,9 +43,11 @@ export async function startEngine(endpoint: Endpoint, error: unknown, extraArgum
   ]);
   child.unref();
   if (outcome === "ready") return true;
-  // It may have lost the race against another engine, which then is about to listen.
-  if (await winnerListens(endpoint, directory, outcome === "exited" ? LIMIT_MS / 2 : 0)) return true;
   const line = lastLine(log);
+  // It may have lost the race against another engine, which then is about to listen. The engine's lock says so in its
+  // last words; after any other ones a short look is enough.
+  const lost = outcome === "exited" && /another engine|already|lock/i.test(line);
+  if (await winnerListens(endpoint, directory, lost ? LIMIT_MS / 2 : GLANCE_MS)) return true;
   const what =
     outcome === "exited" ? `ended with status ${child.exitCode ?? child.signalCode}` : "is not ready after 10 s";
   throw unavailable(`start engine: it ${what}${line ? `: ${line}` : ""} (log: ${log})`);

@@ -103,7 +103,7 @@ describe.skipIf(!root)("an engine that is killed (needs root)", () => {
       await child.exited;
       const engine = await Engine.open(options());
       for (const { State } of await engine.containers.list({ all: true })) {
-        expect(["created", "running", "exited"]).toContain(State);
+        expect(["created", "running", "exited", "removing"]).toContain(State);
       }
       await close(engine);
     }

@@ -81,13 +81,12 @@ describe("on disk", () => {
     expect(again.db.query("PRAGMA synchronous").get()).toEqual({ synchronous: 2 });
   });
 
-  test("one lock on a directory at a time, the second names the holder", () => {
-    const lock = DirectoryLock.take(directory);
-    expect(() => DirectoryLock.take(directory)).toThrow(
-      `${directory} is in use by another engine (pid ${process.pid})`,
-    );
+  test("one lock on a directory at a time, the second names the holder", async () => {
+    const lock = await DirectoryLock.take(directory);
+    const message = `${directory} is in use by another engine (pid ${process.pid})`;
+    await expect(DirectoryLock.take(directory)).rejects.toThrow(message);
     lock.release();
-    DirectoryLock.take(directory).release();
+    (await DirectoryLock.take(directory)).release();
   });
 });
 

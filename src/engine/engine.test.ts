@@ -215,6 +215,16 @@ describe.skipIf(!root)("the engine on the host image (needs root)", () => {
     await engine.volumes.remove("data");
   });
 
+  test("an empty volume has the owner and mode of what it covers", async () => {
+    const id = await create("stat -c %a /tmp; stat -c %a /covered-by-nothing", {
+      HostConfig: { Binds: ["sticky:/tmp", "plain:/covered-by-nothing"] },
+    });
+    expect((await run(id)).out).toBe("1777\n755\n");
+    await engine.containers.remove(id);
+    await engine.volumes.prune(new Map([["all", ["true"]]]));
+    expect(engine.volumes.list()).toEqual([]);
+  });
+
   test("exec: output, input, exit code; its user and directory", async () => {
     const id = await create(forever);
     await engine.containers.start(id);

@@ -14,7 +14,7 @@ import { watchExit } from "./exit.ts";
 import { writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
 import { cgroupPath } from "./paths.ts";
-import { lookupIn, prepareRootfs } from "./rootfs.ts";
+import { layersOf, lookupIn, prepareRootfs } from "./rootfs.ts";
 import type { Volumes } from "./volumes.ts";
 
 /** In the run directory: the spec, for execs after a restart of the engine. */
@@ -102,7 +102,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       }
     }
   };
-  const sources = mountSources(volumes, container);
+  const sources = mountSources(volumes, container, layersOf(ctx, container).lower);
   try {
     const rootfs = prepareRootfs(ctx, container);
     if (rootfs.kind !== "overlay") throw unavailable("an image has a layer");

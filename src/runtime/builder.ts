@@ -19,6 +19,7 @@ export const FD = {
   target: 12,
   free: 13,
   trace: 14,
+  userns: 15,
 } as const;
 
 /** Rows that many parts of a launch share. */

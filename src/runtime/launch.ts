@@ -31,6 +31,7 @@ import type { Rootfs } from "./rootfs.ts";
 import { KEEPER_ARGV0, Running, STATUS_FILE } from "./running.ts";
 import { type Plan, setUp } from "./setup.ts";
 import { INIT_RECORD, superviseProgram } from "./supervise.ts";
+import { createUserNamespace } from "./userns.ts";
 
 export { LaunchError } from "./diagnose.ts";
 export type { Rootfs } from "./rootfs.ts";
@@ -66,8 +67,13 @@ export function launchProgram(request: LaunchRequest): Program {
     lastCapability: lastCapability(),
     ownStdio: ownStdio(spec.process?.terminal === true, request.stdin),
     init: request.init ? FD.free : undefined,
+    ...(hasOwnUserns(spec) ? { userns: FD.userns } : {}),
   };
   return setUp(plan);
+}
+
+function hasOwnUserns(spec: Spec): boolean {
+  return spec.linux?.namespaces?.some(({ type, path }) => type === "user" && !path) ?? false;
 }
 
 /** Which of 0, 1 and 2 are pipes of ours. */
@@ -137,7 +143,8 @@ export async function exec(request: ExecRequest): Promise<Running> {
     cgroup: { unified: cgroup.unifiedDir, joinFiles: cgroup.joinFiles },
     ownStdio: ownStdio(tty, request.stdin),
   });
-  return await start(program, { ...request, tty, init: undefined });
+  const { runDir, stdin } = request;
+  return await start(program, { runDir, stdin, tty, init: undefined });
 }
 
 const machine = NATIVE_ABI === "aarch64" ? "aarch64" : "x86_64";
@@ -146,6 +153,8 @@ const machine = NATIVE_ABI === "aarch64" ? "aarch64" : "x86_64";
 const PIPE_SIZE = 1 << 20;
 
 interface StartOptions {
+  /** Of a container; an exec makes no namespaces. */
+  spec?: Spec;
   runDir: string;
   tty: boolean;
   stdin: boolean;
@@ -212,6 +221,10 @@ async function start(program: Program, options: StartOptions): Promise<Running> 
     fds.push([exitOurs, FD.exitFar]);
     give(exitFar, FD.exit);
     give(openSync(join(runDir, STATUS_FILE), "w", 0o600), FD.status);
+    if (options.spec && hasOwnUserns(options.spec)) {
+      const { uidMappings = [], gidMappings = [] } = options.spec.linux!;
+      give(createUserNamespace(uidMappings, gidMappings), FD.userns);
+    }
     if (options.trace) give(options.trace.fd, FD.trace);
     if (options.init) give(sealedExecutable("docker-init", encode(options.init, machine)), FD.free);
 

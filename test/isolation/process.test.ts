@@ -45,7 +45,7 @@ describe.skipIf(missing !== "")(`process${missing}`, async () => {
     // 3 is the directory that ls reads.
     expect(await box.sh("ls /proc/self/fd")).toBe("0\n1\n2\n3");
     for (const flag of ["-t", "--init", "--privileged"])
-      expect((await shell(engine, "ls -1 /proc/1/fd | cat", flag)).split(/\s+/), flag).toEqual(["0", "1", "2"]);
+      expect((await shell(engine, "echo $(ls /proc/1/fd)", flag)).trim(), flag).toBe("0 1 2");
   });
 
   test("signals and masks are as a fresh process has them", async () => {

@@ -1,5 +1,6 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { posix } from "node:path";
+import { invalid, notImplemented } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
 import { NATIVE_ABI } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
@@ -7,10 +8,9 @@ import { close, mknodat, openat } from "../../linux/file.ts";
 import { raise } from "../../linux/process.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { readRootFile } from "../../security/root-file.ts";
-import { compileFilter } from "../../security/seccomp/compile.ts";
 import type { Filter } from "../../security/seccomp/compile.ts";
+import { compileFilter } from "../../security/seccomp/compile.ts";
 import type { Seccomp, Spec } from "../../spec/oci-runtime.ts";
-import { invalid, notImplemented } from "../../base/errors.ts";
 import { cgroupMounts } from "../cgroup-mounts.ts";
 import { setUp } from "../setup.ts";
 import { cgroupPath, createCgroup } from "./cgroup.ts";
@@ -40,10 +40,7 @@ export interface Created extends Launched {
  * Makes the container. `how` says whether it waits for `start`, and whether the process that started it stays to wait
  * for its end. An error leaves nothing behind.
  */
-export async function createContainer(
-  options: CreateOptions,
-  how: { fifo: boolean; wait: boolean },
-): Promise<Created> {
+export async function createContainer(options: CreateOptions, how: { fifo: boolean; wait: boolean }): Promise<Created> {
   const bundle = posix.resolve(options.bundle);
   const directory = new StateDirectory(options.root, options.id);
   const config = loadConfig(bundle, options.warn);

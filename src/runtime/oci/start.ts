@@ -4,7 +4,7 @@ import * as k from "../../linux/constants.ts";
 import { close, openat, read, writeAll } from "../../linux/file.ts";
 import { setNonblock } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
-import { EXEC_FIFO, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
+import { EXEC_FIFO, REPORT_FIFO, type State, type StateDirectory } from "./state.ts";
 
 /** Lets a created container run. Returns when its command has been executed and its poststart hooks have run. */
 export async function startContainer(directory: StateDirectory, state: State, spec: Spec): Promise<void> {
@@ -67,11 +67,17 @@ async function startHooks(state: State, spec: Spec): Promise<void> {
   // The container's own view: it is pid 1 there, if it has a pid namespace of its own.
   const own = spec.linux?.namespaces?.some((n) => n.type === "pid" && !n.path);
   try {
-    runHooksInside("startContainer", spec.hooks?.startContainer, state, hookState(state, "created", own ? 1 : state.pid), {
-      process: spec.process!,
-      filter: await seccompFilter(spec),
-      lastCapability: lastCapability(),
-    });
+    runHooksInside(
+      "startContainer",
+      spec.hooks?.startContainer,
+      state,
+      hookState(state, "created", own ? 1 : state.pid),
+      {
+        process: spec.process!,
+        filter: await seccompFilter(spec),
+        lastCapability: lastCapability(),
+      },
+    );
   } catch (error) {
     killProcess(state.pid);
     throw error;

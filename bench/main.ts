@@ -1,0 +1,167 @@
+/** `npm run bench`: inro side by side with what is installed of its peers, on this machine, now. */
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { Cgroup } from "../src/cgroups/cgroup.ts";
+import { detectHierarchy } from "../src/cgroups/hierarchy.ts";
+import { rootDirectory, rootTar } from "./busybox.ts";
+import { containerSpec } from "./container-spec.ts";
+import { type Crowd, crowd } from "./crowd.ts";
+import { type Engine, lifeCycle } from "./engine.ts";
+import { bareFloor, OverlayDirectories, rowsFloor } from "./floor.ts";
+import { engineKeepers, type Keepers, podmanKeepers } from "./keepers.ts";
+import { machine } from "./machine.ts";
+import { ociPeers } from "./peers.ts";
+import { crowdTable, keeperTable, type Table, timeTable } from "./report.ts";
+import { type Absent, isAbsent, measure, type Subject } from "./subject.ts";
+import { dockerEngine, dockerRun, dockerVersion } from "./subjects/docker.ts";
+import { inroEngine, inroRun, inroStart, inroVersion } from "./subjects/inro.ts";
+import { versionOf } from "./subjects/oci.ts";
+import { openPodman, podmanRun } from "./subjects/podman.ts";
+import { markdownTable, plainTable } from "./table.ts";
+import { Workspace } from "./workspace.ts";
+
+const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N] [--warm-up N] [--containers N] [--no-peers]
+                            [--binary PATH]
+
+  --quick          few rounds, 50 containers at once: less than a minute
+  --markdown       tables for the README
+  --rounds N       counted rounds (30)
+  --warm-up N      rounds before them (5)
+  --containers N   how many at once (200)
+  --no-peers       only the floor and inro
+  --binary PATH    the inro to measure (dist/inro)
+`;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    markdown: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    "warm-up": { type: "string" },
+    containers: { type: "string" },
+    "no-peers": { type: "boolean", default: false },
+    binary: { type: "string", default: join(import.meta.dir, "../dist/inro") },
+    help: { type: "boolean", default: false },
+  },
+});
+
+function count(text: string | undefined, otherwise: number): number {
+  const value = Number(text ?? otherwise);
+  if (!Number.isInteger(value) || value < 1) throw new RangeError(`not a number of times: ${text}`);
+  return value;
+}
+
+const IDLE_CONTAINERS = 20;
+
+async function bench(workspace: Workspace): Promise<void> {
+  const rounds = count(values.rounds, values.quick ? 8 : 30);
+  const warmUp = count(values["warm-up"], values.quick ? 2 : 5);
+  const binary = resolve(values.binary);
+  const many = count(values.containers, values.quick ? 50 : 200);
+  const say = (text: string) => process.stderr.write(`bench: ${text}\n`);
+  const absent: Absent[] = [];
+  /** What `open` gives; a failure is the reason why `name` is absent. */
+  const open = async <T>(name: string, make: () => T | Promise<T>): Promise<T | undefined> => {
+    try {
+      return await make();
+    } catch (error) {
+      absent.push({ name, absent: error instanceof Error ? error.message : String(error) });
+      return undefined;
+    }
+  };
+
+  say("preparing");
+  const tar = await rootTar();
+  const lower = workspace.directory("lower");
+  rootDirectory(lower);
+  const spec = containerSpec("0".repeat(64), workspace.directory("etc"));
+  const cgroup = Cgroup.create(detectHierarchy(), `/${workspace.cgroup}/floor`, spec.linux?.resources ?? {});
+  workspace.undo("the floor's cgroup", () => cgroup.remove());
+  const bare = bareFloor(new OverlayDirectories(lower, workspace.directory("bare")));
+  const rows = rowsFloor(spec, new OverlayDirectories(lower, workspace.directory("rows")), cgroup);
+
+  const inro = await open("inro", () => inroEngine(workspace, tar, binary));
+  const peer = async <T>(name: string, make: () => T | Promise<T>) =>
+    values["no-peers"] ? undefined : await open(name, make);
+  const docker = await peer("docker", () => dockerEngine(workspace, tar));
+  const podman = await peer("podman", () => openPodman(workspace, tar));
+  const oci = values["no-peers"] ? [] : await ociPeers(workspace, spec, lower, binary);
+  absent.push(...oci.filter(isAbsent));
+
+  const versions = await Promise.all([
+    inro && inroVersion(binary),
+    docker && dockerVersion(docker),
+    podman && `${podman.version} with ${podman.runtime}`,
+    ...["crun", "runc"].map((name) =>
+      oci.some((s) => s.name === `${name} run` && !isAbsent(s)) ? versionOf(name) : undefined,
+    ),
+  ]);
+
+  const progress = (what: string) => (round: number) => {
+    if (round % 10 === 0 || round === -warmUp) say(`${what}, round ${round} of ${rounds}`);
+  };
+  const tables: Table[] = [];
+  const runs = [
+    bare,
+    rows,
+    inro && inroRun(workspace, inro),
+    inro && inroStart(workspace, binary),
+    ...oci.filter((subject): subject is Subject => !isAbsent(subject)),
+    podman && (await peer("podman run", () => podmanRun(podman))),
+    docker && dockerRun(workspace, docker),
+  ].filter((subject) => subject !== undefined);
+  tables.push(
+    timeTable(
+      "One container: `run --rm --network none IMAGE true`",
+      await measure(runs, rounds, warmUp, progress("run")),
+    ),
+  );
+
+  const engines = [inro, docker].filter((engine): engine is Engine => engine !== undefined);
+  const cycles = [bare, rows, ...engines.map(lifeCycle)];
+  tables.push(
+    timeTable("The same over the API of a resident engine", await measure(cycles, rounds, warmUp, progress("API"))),
+  );
+
+  const keepers: Keepers[] = [];
+  for (const engine of engines) {
+    say(`${IDLE_CONTAINERS} idle containers of ${engine.name}`);
+    keepers.push(await engineKeepers(engine, IDLE_CONTAINERS, workspace));
+  }
+  if (podman) keepers.push(await podmanKeepers(podman, values.quick ? 5 : IDLE_CONTAINERS, workspace));
+  tables.push(keeperTable(keepers));
+
+  const crowds: Crowd[] = [];
+  for (const engine of engines) {
+    say(`${many} containers of ${engine.name} at once`);
+    const done = await open(`${engine.name}, ${many} at once`, () => crowd(engine, many));
+    if (done) crowds.push(done);
+  }
+  tables.push(crowdTable(crowds));
+
+  const table = values.markdown ? markdownTable : plainTable;
+  for (const { title, head, rows } of tables)
+    console.log(`${values.markdown ? "### " : ""}${title}\n\n${table(head, rows)}\n`);
+  console.log(`Median of ${rounds} interleaved rounds after ${warmUp}. ${machine()}.`);
+  console.log(`${versions.filter(Boolean).join("; ")}.`);
+  for (const { name, absent: why } of absent) console.log(`Absent: ${name}: ${why}`);
+}
+
+if (values.help) {
+  process.stdout.write(HELP);
+  process.exit(0);
+}
+if (process.getuid?.() !== 0) {
+  process.stderr.write("bench: needs root, as the containers do\n");
+  process.exit(1);
+}
+const workspace = new Workspace();
+try {
+  await bench(workspace);
+} catch (error) {
+  if (!workspace.closing) process.stderr.write(`bench: ${error instanceof Error ? error.stack : error}\n`);
+  process.exitCode = 1;
+} finally {
+  await workspace.close();
+}
+process.exit();

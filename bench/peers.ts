@@ -1,0 +1,47 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Spec } from "../src/spec/oci-runtime.ts";
+import { installed } from "./command.ts";
+import { type Absent, attempt, type Subject } from "./subject.ts";
+import { crunRefusesCgroups, type OciOptions, ociSubject } from "./subjects/oci.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** The OCI runtimes: each with and without seccomp, on an overlay that is there and on one of its own. */
+export async function ociPeers(
+  workspace: Workspace,
+  spec: Spec,
+  lower: string,
+  inro: string,
+): Promise<(Subject | Absent)[]> {
+  const plain = structuredClone(spec);
+  delete plain.linux!.seccomp;
+  const runtimes = [
+    // Both are older than the time namespace in the runtime specification.
+    { runtime: "crun", binary: () => installed("crun"), without: ["time"], hideCgroup2: crunRefusesCgroups() },
+    { runtime: "runc", binary: () => installed("runc"), without: ["time"] },
+    { runtime: "inro-runtime", binary: () => inroRuntime(inro), without: [] },
+  ];
+  const subjects: (Subject | Absent)[] = [];
+  for (const { runtime, binary, ...options } of runtimes) {
+    const add = async (name: string, more: Partial<OciOptions>) => {
+      const open = () =>
+        ociSubject(workspace, {
+          ...options,
+          ...{ name, binary: binary(), options: [], spec, lower, overlay: false },
+          note: `same config${options.without.length > 0 ? ` but for the ${options.without.join(", ")} namespace` : ""}`,
+          ...more,
+        });
+      subjects.push(await attempt(name, open));
+    };
+    await add(`${runtime} run`, {});
+    await add(`${runtime} run, no seccomp`, { spec: plain });
+    await add(`${runtime} run, own overlay`, { overlay: true });
+  }
+  return subjects;
+}
+
+function inroRuntime(inro: string): string {
+  const path = join(inro, "../inro-runtime");
+  if (!existsSync(path)) throw new Error(`${path} is not built`);
+  return path;
+}

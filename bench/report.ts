@@ -1,0 +1,58 @@
+import type { Crowd } from "./crowd.ts";
+import type { Keepers } from "./keepers.ts";
+import { median, quantile } from "./statistics.ts";
+import type { Measured } from "./subject.ts";
+import { bytes, milliseconds, ratio } from "./table.ts";
+
+export interface Table {
+  title: string;
+  head: string[];
+  rows: string[][];
+}
+
+/** Times by subject, fastest first; the ratio is to the row that starts with "inro". */
+export function timeTable(title: string, measured: readonly Measured[]): Table {
+  const base = measured.find(({ subject }) => /^inro( run|, API)$/.test(subject.name));
+  const inro = base ? median(base.times) : Number.NaN;
+  const rows = measured
+    .toSorted((a, b) => median(a.times) - median(b.times))
+    .map(({ subject, times }) => [
+      subject.name,
+      milliseconds(median(times)),
+      milliseconds(quantile(times, 0.1)),
+      milliseconds(quantile(times, 0.9)),
+      ratio(median(times), inro),
+      subject.does,
+    ]);
+  return { title, head: ["", "ms", "p10", "p90", "of inro", "what it does"], rows };
+}
+
+export function keeperTable(keepers: readonly Keepers[]): Table {
+  const inro = keepers.find(({ name }) => name === "inro")?.pss ?? Number.NaN;
+  return {
+    title: "What stays beside each idle container",
+    head: ["", "PSS each", "of inro", "process"],
+    rows: keepers.map(({ name, process, count, pss }) => [
+      name,
+      bytes(pss),
+      ratio(pss, inro),
+      `${process}, ${count} of them`,
+    ]),
+  };
+}
+
+export function crowdTable(crowds: readonly Crowd[]): Table {
+  return {
+    title: "Many containers at once, over the API",
+    head: ["", "start, ms each", "remove, ms each", "engine before", "with all", "after", "how many"],
+    rows: crowds.map(({ name, count, started, removed, memory }) => [
+      name,
+      milliseconds(started / count),
+      milliseconds(removed / count),
+      bytes(memory.before),
+      bytes(memory.running),
+      bytes(memory.after),
+      `${count} sleeping containers, 32 requests at a time`,
+    ]),
+  };
+}
