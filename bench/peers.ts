@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Spec } from "../src/spec/oci-runtime.ts";
-import { installed } from "./command.ts";
+import { installed, output } from "./command.ts";
 import { type Absent, attempt, type Subject } from "./subject.ts";
 import { crunRefusesCgroups, type OciOptions, ociSubject } from "./subjects/oci.ts";
 import type { Workspace } from "./workspace.ts";
@@ -16,10 +16,14 @@ export async function ociPeers(
   const plain = structuredClone(spec);
   delete plain.linux!.seccomp;
   const runtimes = [
-    // Both are older than the time namespace in the runtime specification.
-    { runtime: "crun", binary: () => installed("crun"), without: ["time"], hideCgroup2: crunRefusesCgroups() },
-    { runtime: "runc", binary: () => installed("runc"), without: ["time"] },
-    { runtime: "inro-runtime", binary: () => inroRuntime(inro), without: [] },
+    {
+      runtime: "crun",
+      binary: () => installed("crun"),
+      old: !knows("crun", "time"),
+      hideCgroup2: crunRefusesCgroups(),
+    },
+    { runtime: "runc", binary: () => installed("runc"), old: !knows("runc", "time") },
+    { runtime: "inro-runtime", binary: () => inroRuntime(inro), old: false },
   ];
   const subjects: (Subject | Absent)[] = [];
   for (const { runtime, binary, ...options } of runtimes) {
@@ -28,7 +32,6 @@ export async function ociPeers(
         ociSubject(workspace, {
           ...options,
           ...{ name, binary: binary(), options: [], spec, lower, overlay: false },
-          note: `same config${options.without.length > 0 ? ` but for the ${options.without.join(", ")} namespace` : ""}`,
           ...more,
         });
       subjects.push(await attempt(name, open));
@@ -38,6 +41,15 @@ export async function ociPeers(
     await add(`${runtime} run, own overlay`, { overlay: true });
   }
   return subjects;
+}
+
+/** Whether a runtime's features (features.md of the specification) have this namespace; one without the command is old. */
+function knows(runtime: string, namespace: string): boolean {
+  try {
+    return JSON.parse(output([installed(runtime), "features"])).linux.namespaces.includes(namespace);
+  } catch {
+    return false;
+  }
 }
 
 function inroRuntime(inro: string): string {

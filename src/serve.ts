@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, mkdirSync, unlinkSync, writeSync } from "node:fs";
+import { chmodSync, mkdirSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { dirname } from "node:path";
 import { createApi } from "./api/server.ts";
@@ -100,16 +100,4 @@ function idleTimer(
   };
   arm();
   return { touch: arm, stop: () => clearTimeout(timer) };
-}
-
-/** Tells the command that started this engine, on the descriptor it left open for that. */
-export function tellReady(): void {
-  const fd = Number(process.env["INRO_READY_FD"]);
-  if (!Number.isInteger(fd) || fd < 3) return;
-  try {
-    writeSync(fd, "ready\n");
-    closeSync(fd);
-  } catch {
-    // It does not wait any more.
-  }
 }

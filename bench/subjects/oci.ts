@@ -16,9 +16,8 @@ export interface OciOptions {
   lower: string;
   /** Mount a new overlay for each run, and unmount it: what an engine does around its runtime. */
   overlay: boolean;
-  /** Namespaces that it does not know. */
-  without: readonly string[];
-  note?: string;
+  /** It is older than version 1.1 of the specification: its config is a 1.0 one, without the time namespace. */
+  old: boolean;
   /** crun refuses a machine whose cgroup2 tree beside v1 has controllers: it gets a view without that tree. */
   hideCgroup2?: boolean;
 }
@@ -40,7 +39,10 @@ export async function ociSubject(workspace: Workspace, options: OciOptions): Pro
   const spec = structuredClone(options.spec);
   spec.root = { ...spec.root, path: rootfs };
   const linux = spec.linux!;
-  linux.namespaces = (linux.namespaces ?? []).filter(({ type }) => !options.without.includes(type));
+  if (options.old) {
+    spec.ociVersion = "1.0.2";
+    linux.namespaces = (linux.namespaces ?? []).filter(({ type }) => type !== "time");
+  }
   linux.cgroupsPath = `/${workspace.cgroup}/oci`;
   writeFileSync(join(bundle, "config.json"), JSON.stringify(spec));
   const mounted: OverlayMount = {
@@ -56,7 +58,7 @@ export async function ociSubject(workspace: Workspace, options: OciOptions): Pro
   let runs = 0;
   const subject: Subject = {
     name,
-    does: `${overlay ? "a new overlay mounted and unmounted around it" : "on an overlay mounted beforehand"}, ${options.note ?? "same config"}`,
+    does: `${overlay ? "a new overlay mounted and unmounted around it" : "on an overlay mounted beforehand"}, the same config${options.old ? " but for the time namespace" : ""}`,
     async run() {
       if (overlay) renew();
       return await mounts.run([...argv, `bench-${runs++}`], bundle, environment(), overlay ? mounted : undefined);

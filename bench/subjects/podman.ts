@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { IMAGE } from "../busybox.ts";
 import { environment, installed, output } from "../command.ts";
@@ -40,7 +40,7 @@ export async function openPodman(workspace: Workspace, tar: Uint8Array): Promise
   const file = join(dir, "root.tar");
   writeFileSync(file, tar);
   await run("import", file, IMAGE);
-  const runOptions = ["--network", "none", "--cgroup-parent", `/${workspace.cgroup}`, ...limits()];
+  const runOptions = ["--network", "none", "--cgroup-parent", `/${workspace.cgroup}`, ...LIMITS];
   return { version: output([podman, "--version"]), runtime, run, runOptions };
 }
 
@@ -49,18 +49,8 @@ function hierarchies(): string[] {
   return readdirSync(root, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? [join(root, e.name)] : []));
 }
 
-/** Podman asks for more than this machine's hard limits, which fails where root may not raise them. */
-function limits(): string[] {
-  const text = readFileSync("/proc/self/limits", "utf8");
-  const names: [string, RegExp][] = [
-    ["nofile", /^Max open files +(\d+) +(\d+)/m],
-    ["nproc", /^Max processes +(\d+) +(\d+)/m],
-  ];
-  return names.flatMap(([name, pattern]) => {
-    const found = pattern.exec(text);
-    return found ? ["--ulimit", `${name}=${found[1]}:${found[2]}`] : [];
-  });
-}
+/** Podman asks for more than the hard limits, which fails where root may not raise them: small ones always do. */
+const LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
 
 /** `podman run --rm --network none IMAGE true`. */
 export async function podmanRun(podman: Podman): Promise<Subject> {

@@ -1,5 +1,3 @@
-import { constants } from "node:os";
-
 /** What kind of failure an error is; mapped once to HTTP (api/), once to exit codes (cli/). */
 export type ErrorKind =
   | "notFound"
@@ -30,25 +28,28 @@ export const invalid = (message: string, cause?: unknown) => new InroError("inva
 export const unavailable = (message: string, cause?: unknown) => new InroError("unavailable", message, { cause });
 export const notImplemented = (message: string) => new InroError("notImplemented", message);
 
-const errnoNames = new Map<number, string>();
-for (const [name, value] of Object.entries(constants.errno)) {
-  // EAGAIN and EOPNOTSUPP are the names the man pages use first.
-  if (!errnoNames.has(value) || name === "EAGAIN" || name === "EOPNOTSUPP") errnoNames.set(value, name);
-}
+/** Names of 1, 2, 3 … as on every architecture inro runs on (asm-generic/errno.h); `-` where there is none. */
+const ERRNO_NAMES = `
+  EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY EEXIST
+  EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM
+  ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY ELOOP - ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG
+  EUNATCH ENOCSI EL2HLT EBADE EBADR EXFULL ENOANO EBADRQC EBADSLT - EBFONT ENOSTR ENODATA ETIME ENOSR ENONET
+  ENOPKG EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ EBADFD EREMCHG
+  ELIBACC ELIBBAD ELIBSCN ELIBMAX ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK EDESTADDRREQ EMSGSIZE
+  EPROTOTYPE ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE
+  EADDRNOTAVAIL ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ESHUTDOWN
+  ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM ENAVAIL
+  EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD
+  ENOTRECOVERABLE ERFKILL EHWPOISON
+`
+  .trim()
+  .split(/\s+/);
 
 /** `ENOENT` for 2; `errno 999` for what has no name. */
 export function errnoName(errno: number): string {
-  return errnoNames.get(errno) ?? extraErrno[errno] ?? `errno ${errno}`;
+  const name = ERRNO_NAMES[errno - 1];
+  return name === undefined || name === "-" ? `errno ${errno}` : name;
 }
-
-// What node:os does not list (errno(3), asm-generic/errno.h).
-const extraErrno: Record<number, string> = {
-  64: "ENONET",
-  117: "EUCLEAN",
-  126: "ENOKEY",
-  127: "EKEYEXPIRED",
-  129: "EKEYREJECTED",
-};
 
 /** A system call that failed. `errno` is positive. The message reads `operation object: ERRNO`. */
 export class SysError extends Error {

@@ -36,11 +36,12 @@ describe("HTTP responses, cut anywhere", () => {
     const plain = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello";
     expect(await body(plain, size)).toMatchObject({ status: 200, out: "hello", reusable: true });
     const chunked =
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\nA\r\n 0123\r\n56\r\n\r\n0\r\nTrailer: x\r\n\r\n";
-    expect(await body(chunked, size)).toMatchObject({ out: "hello 0123\r\n56\r\n".slice(0, 15), reusable: true });
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\nA\r\n 0123\r\n567\r\n0\r\nTrailer: x\r\n\r\n";
+    expect(await body(chunked, size)).toMatchObject({ out: "hello 0123\r\n567", reusable: true });
     expect(await body("HTTP/1.1 200 OK\r\n\r\nto the end", size)).toMatchObject({ out: "to the end", reusable: false });
     expect(await body("HTTP/1.1 204 No Content\r\n\r\n", size)).toMatchObject({ out: "", reusable: true });
-    const early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
+    const early =
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
     expect(await body(early, size)).toMatchObject({ status: 404, out: "x", reusable: false });
   });
 
@@ -50,7 +51,7 @@ describe("HTTP responses, cut anywhere", () => {
     ["HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "invalid content-length"],
     ["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "before the end of the body"],
     ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "invalid chunk size"],
-    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n", "header too long"],
+    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n", "chunk longer than its size"],
     ["HTTP/1.1 200 OK\r\n", "ended inside a message"],
     [`HTTP/1.1 200 OK\r\nA: ${"x".repeat(300_000)}\r\n\r\n`, "header too long"],
   ])("%p is an error", async (text, message) => {

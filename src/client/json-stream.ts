@@ -23,9 +23,11 @@ export async function* jsonStream<T>(body: AsyncIterable<Uint8Array>): AsyncGene
         else if (char === 0x22) inString = false;
         continue;
       }
-      if (char === 0x22) inString = true;
-      else if (char === 0x7b || char === 0x5b) depth++;
-      else if (char === 0x7d || char === 0x5d) {
+      if (char === 0x22 && depth > 0) inString = true;
+      else if (char === 0x7b || char === 0x5b) {
+        if (depth === 0) start = at;
+        depth++;
+      } else if (char === 0x7d || char === 0x5d) {
         depth--;
         if (depth < 0) throw new Error("invalid JSON stream");
         if (depth === 0) {
@@ -34,9 +36,11 @@ export async function* jsonStream<T>(body: AsyncIterable<Uint8Array>): AsyncGene
         }
       } else if (depth === 0 && char > 0x20 && char !== 0x1e) throw new Error("invalid JSON stream");
     }
+    // Outside an object nothing is kept: what was there has been checked.
+    if (depth === 0) start = at;
     text = text.slice(start);
     at -= start;
     if (text.length > MAX_OBJECT) throw new Error("JSON stream object too large");
   }
-  if (text.replace(/\x1e/g, "").trim() !== "") throw new Error("the stream ended inside a JSON object");
+  if (text !== "") throw new Error("the stream ended inside a JSON object");
 }

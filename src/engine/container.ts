@@ -38,6 +38,7 @@ export class Container {
     public state: StateRecord,
     logPath: string,
     onDetach: () => void,
+    onLogError: (error: unknown) => void = () => undefined,
   ) {
     const { config, host } = record;
     // Without a log there is nothing for `logs` to read, as with docker's driver "none".
@@ -49,6 +50,7 @@ export class Container {
       stdinOnce: config.StdinOnce ?? false,
       log: this.log,
       onDetach,
+      onLogError,
     });
   }
 

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { detectHierarchy } from "../cgroups/hierarchy.ts";
 import { Engine } from "./engine.ts";
 
 const root = process.getuid?.() === 0;
@@ -74,6 +75,10 @@ describe.skipIf(!root)("an engine that is killed (needs root)", () => {
     expect(await logOf(engine, ending)).toBe("bye\n");
     expect((await engine.containers.inspect(never)).State.Status).toBe("created");
     expect((await engine.containers.inspect(counting)).State.Running).toBe(true);
+    const { Id } = await engine.execs.create(counting, { AttachStdout: true, Cmd: ["sh", "-c", "echo again"] });
+    const exec = (await engine.execs.start(Id, {}))!;
+    for await (const { data } of exec.output) expect(Buffer.from(data).toString()).toBe("again\n");
+    expect(engine.execs.inspect(Id).ExitCode).toBe(0);
     writeFileSync(join(directory, "go/end"), "");
     expect(await engine.containers.wait(counting).result).toEqual({ StatusCode: 4 });
     const numbers = (await logOf(engine, counting)).trim().split("\n").map(Number);
@@ -83,13 +88,20 @@ describe.skipIf(!root)("an engine that is killed (needs root)", () => {
   });
 
   test("at any moment of create, start, exit and remove leaves nothing that cannot be mended", async () => {
+    // A parent of their own shows cgroups that no record knows any more.
+    const cgroups = `/inro/${basename(directory)}`;
+    const { unified, controllers } = detectHierarchy();
+    const parents = [...new Set([...(unified ? [unified] : []), ...controllers.values()])].map((at) => at + cgroups);
+    const made = () => parents.filter((path) => existsSync(path));
+    const left = () =>
+      made().flatMap((path) => readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory()));
     for (let round = 0; round < 6; round++) {
       const { child, line } = spawn(`
         console.log("ready");
         await Promise.all([0, 1, 2].map(async (n) => {
           for (;;) {
             const AutoRemove = n === 0;
-            const id = await create(n === 1 ? "sleep 100" : "echo x", { HostConfig: { AutoRemove }, Volumes: { "/v": {} } });
+            const id = await create(n === 1 ? "sleep 100" : "echo x", { HostConfig: { AutoRemove, CgroupParent: "${cgroups}" }, Volumes: { "/v": {} } });
             const removed = engine.containers.wait(id, "removed");
             await engine.containers.start(id);
             if (!AutoRemove) await engine.containers.remove(id, { force: true, volumes: true });
@@ -106,6 +118,9 @@ describe.skipIf(!root)("an engine that is killed (needs root)", () => {
         expect(["created", "running", "exited", "removing"]).toContain(State);
       }
       await close(engine);
+      expect(left().map(({ name }) => name)).toEqual([]);
     }
+    expect(made().length).toBeGreaterThan(0);
+    for (const path of made()) rmdirSync(path);
   }, 30_000);
 });

@@ -1,5 +1,5 @@
 import { newId } from "../base/digest.ts";
-import { conflict, notFound, unavailable } from "../base/errors.ts";
+import { conflict, messageOf, notFound, unavailable } from "../base/errors.ts";
 import { formatPlatform, parsePlatform, satisfies } from "../images/platform.ts";
 import type { CreateResponse } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
@@ -58,8 +58,12 @@ export function createContainer(
 
 /** Puts a recorded container into the table. */
 export function register(ctx: Context, record: ContainerRecord, state: StateRecord): Container {
-  const container: Container = new Container(record, state, ctx.paths.log(record.id), () =>
-    emit(ctx, container, "detach"),
+  const container: Container = new Container(
+    record,
+    state,
+    ctx.paths.log(record.id),
+    () => emit(ctx, container, "detach"),
+    (error) => ctx.log(`container ${record.id.slice(0, 12)}: its log cannot be written: ${messageOf(error)}`),
   );
   ctx.table.add(container);
   return container;

@@ -172,6 +172,14 @@ describe.skipIf(!root)("the engine on the host image (needs root)", () => {
     expect((await engine.containers.inspect(id)).State).toMatchObject({ Status: "exited", ExitCode: 42 });
   });
 
+  test("a log that cannot be written is told once, and holds nothing up", async () => {
+    const id = await create("echo one; sleep 0.01; echo two; exit 2");
+    const { LogPath } = await engine.containers.inspect(id);
+    mkdirSync(LogPath, { recursive: true });
+    expect(await run(id)).toEqual({ out: "one\ntwo\n", err: "", code: 2 });
+    expect(lines.splice(0)).toEqual([expect.stringContaining("its log cannot be written: EISDIR")]);
+  });
+
   test("AutoRemove leaves nothing; waiting for the removal has the exit code", async () => {
     const id = await create("exit 3", { HostConfig: { AutoRemove: true }, Volumes: { "/v": {} } });
     const { result } = engine.containers.wait(id, "removed");

@@ -145,8 +145,9 @@ export class Engine {
     for (const container of this.#ctx.table.all()) {
       await container.mutex.run(async () => {
         if (container.ending) await container.finished;
-        container.running = undefined;
         await container.stdio.disconnect();
+        container.running?.abandon();
+        container.running = undefined;
       });
     }
     this.#ctx.store.close();

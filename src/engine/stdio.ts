@@ -21,6 +21,8 @@ export interface StdioOptions {
   /** The first client that ends its input closes the process's stdin. */
   stdinOnce: boolean;
   log?: LogFile | undefined;
+  /** The log could not be written (a full disk); told once a run. The process and its clients go on without it. */
+  onLogError?: (error: unknown) => void;
   /** A client detached by its keys. */
   onDetach?: () => void;
 }
@@ -36,6 +38,7 @@ export class Stdio {
   #stdin: StdinWriter | undefined;
   #stdinWaiters = new Set<() => void>();
   #ending = false;
+  #logFailed = false;
 
   constructor(private readonly options: StdioOptions) {}
 
@@ -48,6 +51,7 @@ export class Stdio {
   connect(ends: StdioEnds): void {
     this.options.log?.begin();
     this.#ending = false;
+    this.#logFailed = false;
     const read = (fd: number | undefined, stream: StreamId) => {
       if (fd !== undefined) this.#readers.push(new OutputReader(fd, (data) => this.#deliver({ stream, data })));
     };
@@ -72,7 +76,7 @@ export class Stdio {
     await Promise.all(this.#readers.map((reader) => reader.drain()));
     this.#readers = [];
     this.#stdin = undefined;
-    this.options.log?.end();
+    this.#logged((log) => log.end());
     this.endClients();
   }
 
@@ -93,7 +97,7 @@ export class Stdio {
   }
 
   #deliver(chunk: OutputChunk): Promise<void> | undefined {
-    this.options.log?.write(chunk.stream, chunk.data);
+    this.#logged((log) => log.write(chunk.stream, chunk.data));
     let wait: Promise<unknown> | undefined;
     for (const { subscriber, streams } of this.#subscribers) {
       if (!streams.has(chunk.stream)) continue;
@@ -101,6 +105,16 @@ export class Stdio {
       if (room && !this.#ending) wait = wait ? Promise.all([wait, room]) : room;
     }
     return wait as Promise<void> | undefined;
+  }
+
+  #logged(step: (log: LogFile) => void): void {
+    if (!this.options.log) return;
+    try {
+      step(this.options.log);
+    } catch (error) {
+      if (!this.#logFailed) this.options.onLogError?.(error);
+      this.#logFailed = true;
+    }
   }
 
   attach(options: AttachOptions): Attachment {

@@ -135,16 +135,6 @@ export function sealedExecutable(name: string, content: Uint8Array): number {
   });
 }
 
-/** Start time of a process in clock ticks since boot, which with the pid names it for good; undefined if it is gone. */
-export function startTime(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return undefined;
-  }
-}
-
 /** Pids of a process's children. */
 export function children(pid: number): number[] {
   try {

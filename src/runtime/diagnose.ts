@@ -1,6 +1,9 @@
+import { posix } from "node:path";
 import { errnoName, InroError } from "../base/errors.ts";
-import type { Program, Row } from "../program/ir.ts";
+import { Data, type Program, type Row } from "../program/ir.ts";
 import { nameStep } from "../program/print.ts";
+import { whyNotExecuted } from "./command.ts";
+import type { Tree } from "./tree.ts";
 
 /** The record of a row that failed: its index, and a positive errno. */
 export interface Failure {
@@ -24,8 +27,15 @@ export class LaunchError extends InroError {
   }
 }
 
-/** `operation object: ERRNO (step n of m)`, and the likely cause beside it. */
-export function launchError(program: Program, failure: Failure | undefined): LaunchError {
+/**
+ * `operation object: ERRNO (step n of m)`, and the likely cause beside it. For that of an execve `tree` is looked at,
+ * with a relative command below `cwd`.
+ */
+export function launchError(
+  program: Program,
+  failure: Failure | undefined,
+  files?: { tree: Tree; cwd: string },
+): LaunchError {
   const row = failure && program.rows[failure.row];
   if (!failure || !row) {
     return new LaunchError("launch: the keeper ended before the container ran; was it killed?", 128);
@@ -33,9 +43,16 @@ export function launchError(program: Program, failure: Failure | undefined): Lau
   const code = errnoName(failure.errno);
   const call = row.kind === "call" || row.kind === "fail" ? row.call : row.kind;
   const step = `${nameStep(program, failure.row)}: ${code} (step ${failure.row + 1} of ${program.rows.length})`;
-  const hint = likelyCause(row, call, code);
+  const hint =
+    (files && call === "execve" ? executeCause(row, code, files) : undefined) ?? likelyCause(row, call, code);
   const exitCode = call !== "execve" ? 128 : code === "ENOENT" || code === "ENOTDIR" ? 127 : 126;
   return new LaunchError(hint ? `${step}: ${hint}` : step, exitCode, code, call);
+}
+
+function executeCause(row: Row, code: string, { tree, cwd }: { tree: Tree; cwd: string }): string | undefined {
+  if (row.kind === "fail") return "executable file not found in $PATH";
+  const path = row.kind === "call" ? row.args[0] : undefined;
+  return path instanceof Data ? whyNotExecuted(tree, posix.resolve("/", cwd, path.shown), code) : undefined;
 }
 
 function likelyCause(row: Row, call: string, code: string): string | undefined {

@@ -60,6 +60,16 @@ export function execProgram(plan: ExecPlan): Builder {
     const flags = k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC;
     cgroup = p.result("exec: cgroup", "cgroup", "openat", [k.AT_FDCWD, p.text(plan.cgroup.unified), flags, 0]);
   }
+  // The host's own: the container may have put anything on its /proc.
+  const proc =
+    process.oomScoreAdj === undefined
+      ? undefined
+      : p.result("process.oomScoreAdj", "proc", "openat", [
+          k.AT_FDCWD,
+          p.text("/proc"),
+          k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC,
+          0,
+        ]);
   const joins = plan.cgroup.joinFiles.map((file, i) => {
     const fd = p.temporary("cgroup.procs");
     p.call("exec: cgroup v1", "openat", [k.AT_FDCWD, p.text(file), k.O_WRONLY | k.O_CLOEXEC, 0], { into: fd });
@@ -76,6 +86,7 @@ export function execProgram(plan: ExecPlan): Builder {
   plan.launcher?.inChild?.(p);
   for (const fd of joins) p.call("exec: cgroup v1", "write", [fd, p.text("0"), 1], { expect: 1 });
   p.call("process: a session of its own", "setsid", []);
+  if (proc) p.writeFile("process.oomScoreAdj", proc, "self/oom_score_adj", String(process.oomScoreAdj));
   if (flags & k.CLONE_NEWUSER) {
     p.call("root of the user namespace", "setresgid", [0, 0, 0]);
     p.call("root of the user namespace", "setresuid", [0, 0, 0]);

@@ -29,7 +29,10 @@ export function execProcess(p: Builder, process: Process): void {
     const path = posix.join(directory || ".", command);
     if (seen.has(path)) continue;
     seen.add(path);
-    p.call(`${why}, in PATH`, "execve", [p.text(path), argv, envp], { ignore: ["ENOENT", "ENOTDIR"] });
+    p.call(`${why}, in PATH`, "execve", [p.text(path), argv, envp], {
+      // What may not be executed is passed over, as in docker's search: a directory, one that the user may not enter.
+      ignore: ["ENOENT", "EACCES"],
+    });
   }
   p.fail(`${why}: nowhere in PATH`, "execve", command, "ENOENT");
 }

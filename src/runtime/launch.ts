@@ -31,6 +31,7 @@ import type { Rootfs } from "./rootfs.ts";
 import { KEEPER_ARGV0, Running, STATUS_FILE } from "./running.ts";
 import { type Plan, setUp } from "./setup.ts";
 import { INIT_RECORD, superviseProgram } from "./supervise.ts";
+import { type Tree, treeOf } from "./tree.ts";
 import { createUserNamespace } from "./userns.ts";
 
 export { LaunchError } from "./diagnose.ts";
@@ -106,12 +107,13 @@ export async function launchTraced(
   const tty = request.spec.process?.terminal === true;
   const program = launchProgram(request);
   const init = request.init ? superviseProgram(request.spec.process!) : undefined;
-  if (!trace) return { running: await start(program, { ...request, tty, init }), trace: undefined };
+  const files = { tree: treeOf(request.rootfs, request.spec), cwd: request.spec.process?.cwd ?? "/" };
+  if (!trace) return { running: await start(program, { ...request, tty, init, files }), trace: undefined };
   const timed = traced(program, FD.trace);
   const [records, far] = pipe();
   const bytes = readAll(records).finally(() => close(records));
   const original = { fd: far, original: program, rowOf: (row: number) => timed.originOf(row) };
-  const running = await start(timed, { ...request, tty, init, trace: original });
+  const running = await start(timed, { ...request, tty, init, files, trace: original });
   return { running, trace: { program, steps: bytes.then(readTrace) } };
 }
 
@@ -144,7 +146,8 @@ export async function exec(request: ExecRequest): Promise<Running> {
     ownStdio: ownStdio(tty, request.stdin),
   });
   const { runDir, stdin } = request;
-  return await start(program, { runDir, stdin, tty, init: undefined });
+  const files = { tree: { layers: [`/proc/${request.running.pid}/root`], binds: [] }, cwd: process.cwd };
+  return await start(program, { runDir, stdin, tty, init: undefined, files });
 }
 
 const machine = NATIVE_ABI === "aarch64" ? "aarch64" : "x86_64";
@@ -160,6 +163,8 @@ interface StartOptions {
   stdin: boolean;
   keepStdin?: boolean;
   init: Program | undefined;
+  /** To say why the command could not be executed. */
+  files: { tree: Tree; cwd: string };
   /** With a traced program: its pipe, which is closed here, and the program that failures are told of. */
   trace?: { fd: number; original: Program; rowOf(row: number): number };
 }
@@ -240,10 +245,11 @@ async function start(program: Program, options: StartOptions): Promise<Running> 
     ours.splice(ours.indexOf(report), 1);
     if (failure || pid === undefined) {
       killAndReap(keeper, keeperFd);
-      if (failure?.inInit && options.init) throw launchError(options.init, failure);
+      if (failure?.inInit && options.init) throw launchError(options.init, failure, options.files);
       const { trace } = options;
-      if (trace && failure) throw launchError(trace.original, { ...failure, row: trace.rowOf(failure.row) });
-      throw launchError(program, failure);
+      if (trace && failure)
+        throw launchError(trace.original, { ...failure, row: trace.rowOf(failure.row) }, options.files);
+      throw launchError(program, failure, options.files);
     }
     const pty = tty ? keep(pidfdGetfd(keeperFd, KEPT_PTY)) : undefined;
     ours.length = 0;

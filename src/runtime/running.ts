@@ -68,6 +68,9 @@ export class Running {
   }
 
   async #wait(): Promise<ExitStatus> {
+    // The pipe tells it once, and an engine that is gone may have taken it; the file came first.
+    const known = this.#parts.child ? undefined : readStatus(this.#parts.runDir);
+    if (known) return known;
     try {
       const reader = Bun.file(this.#parts.exit).stream().getReader();
       const { value } = await reader.read();
@@ -97,15 +100,28 @@ export class Running {
     this.#stdinOpen = false;
   }
 
+  /** Closes everything and leaves keeper and container as they are, for another engine to adopt. */
+  abandon(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#closeAll();
+  }
+
+  #closeAll(): void {
+    const { keeperFd, stdout, stderr, pty, exit } = this.#parts;
+    this.closeStdin();
+    for (const fd of [keeperFd, stdout, stderr, pty, exit, this.#pidfd]) if (fd !== undefined) close(fd);
+    this.#pidfd = undefined;
+  }
+
   /** Ends the keeper (and with it a container that still runs), closes everything, removes the status file. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
-    const { keeper, keeperFd, stdout, stderr, pty, exit, runDir, child } = this.#parts;
+    const { keeper, keeperFd, runDir, child } = this.#parts;
     pidfdSendSignal(keeperFd, 9);
     if (child) reap(keeper, 0);
-    this.closeStdin();
-    for (const fd of [keeperFd, stdout, stderr, pty, exit, this.#pidfd]) if (fd !== undefined) close(fd);
+    this.#closeAll();
     rmSync(join(runDir, STATUS_FILE), { force: true });
   }
 }

@@ -10,8 +10,11 @@ const list = (...path: string[]) => {
   }
 };
 
-/** What an engine stores of images: blobs, layers (half-made ones too), temporary files. */
-export function contents({ dataRoot }: TestEngine) {
+/** What an engine stores of images: blobs, layers, temporary files. Waits for removals that go on in the background. */
+export async function contents({ dataRoot }: TestEngine) {
+  const isRemoved = () => list(dataRoot, "layers").every((name) => !name.startsWith("tmp-"));
+  // What is half-made stays, and is then seen.
+  for (const end = Date.now() + 5000; !isRemoved() && Date.now() < end; ) await Bun.sleep(5);
   return {
     blobs: list(dataRoot, "content/blobs/sha256"),
     layers: list(dataRoot, "layers"),
@@ -19,3 +22,5 @@ export function contents({ dataRoot }: TestEngine) {
     containers: list(dataRoot, "containers"),
   };
 }
+
+export const NOTHING = { blobs: [], layers: [], temporary: [], containers: [] };

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { sha256 } from "../../src/base/digest.ts";
@@ -46,7 +46,7 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
     const index = { schemaVersion: 2 as const, mediaType: MEDIA.ociIndex, manifests: [s390x, here] };
     const many = await pusher.manifest(index, "latest");
     Object.assign(digests, { gzip: here.digest, zstd: packed.digest, index: many.digest, s390x: s390x.digest });
-    (await import("node:fs")).rmSync(dir, { recursive: true });
+    rmSync(dir, { recursive: true });
   });
   afterAll(async () => {
     await registry?.stop();
@@ -69,9 +69,8 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
     const again = await engine.ok("pull", name);
     expect(again.split("\n").slice(-2)).toEqual([`Status: Image is up to date for ${name}`, name]);
     expect(await engine.ok("run", "--rm", name)).toBe("two");
-    expect(await engine.ok("run", "--rm", name, "sh", "-c", "echo $FROM; pwd; ls /etc")).toBe(
-      `${form}\n/tmp\npasswd\nversion`,
-    );
+    const script = "echo $FROM; pwd; ls /etc/group /etc/version 2>/dev/null";
+    expect((await engine.inro(["run", "--rm", name, "sh", "-c", script])).stdout).toBe(`${form}\n/tmp\n/etc/version\n`);
   });
 
   test("an index: this machine's platform, another by --platform, by digest", async () => {
@@ -103,7 +102,7 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
   });
 
   test("what is not there: the message names it, status 1, nothing is left", async () => {
-    const before = contents(engine);
+    const before = await contents(engine);
     for (const [name, text] of [
       [`${registry.host}/team/app:nope`, /manifest for .*\/team\/app:nope not found: manifest unknown/],
       [`${registry.host}/team/nope`, /not found|does not exist/],
@@ -116,38 +115,31 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
       expect((await engine.inro(["run", "--rm", name])).code).toBe(125);
     }
     expect((await engine.inro(["pull", "Upper/CASE"])).stderr).toContain("invalid reference format");
-    expect(contents(engine)).toEqual(before);
+    expect(await contents(engine)).toEqual(before);
   });
 
-  test("a registry that gives other bytes than the digest says, less of them, or an error in the middle", async () => {
-    const answers: Record<string, (body: Buffer) => Buffer> = {
-      other: (body) => Buffer.from(body).fill(1, 100, 110),
-      // The connection breaks off: the length was announced.
-      less: (body) => body.subarray(0, body.length - 10),
-    };
-    const big = new TestPusher(registry.host, "team/broken");
+  test("a registry that gives other bytes than the digest says, or none: an error, no blob, no layer, no image", async () => {
+    const broken = new TestPusher(registry.host, "team/broken");
     const layer = await tarOf({ file: Buffer.alloc(50_000, "random-not-so ") });
-    const config = {
-      architecture: arch,
-      os: "linux",
-      config: {},
-      rootfs: { type: "layers", diff_ids: [sha256(layer)] },
-    };
-    await big.image(config, [{ data: layer, mediaType: MEDIA.ociLayer }], "latest");
-    const before = contents(engine);
-    for (const [what, change] of Object.entries(answers)) {
-      const middle = await interpose(registry.host, (request, _, pass) => {
+    const config = { architecture: arch, os: "linux", config: {}, rootfs: { type: "layers", diff_ids: [sha256(layer)] } };
+    await broken.image(config, [{ data: layer, mediaType: MEDIA.ociLayer }], "latest");
+    const before = await contents(engine);
+    for (const [meddle, text] of [
+      [(body: Buffer) => Buffer.from(body).fill(1, 100, 110), /verification failed for digest/],
+      [(body: Buffer) => Buffer.concat([body, Buffer.from("more")]), /larger than|verification failed/],
+    ] as const) {
+      const middle = await interpose(registry.host, (request, response) => {
         if (!request.url?.includes(`/blobs/${sha256(layer)}`)) return false;
-        pass(change);
+        response.end(meddle(layer));
         return true;
       });
       const { code, stderr } = await engine.inro(["pull", `${middle.host}/team/broken`]);
       await middle.stop();
-      expect([what, code]).toEqual([what, 1]);
-      expect(stderr).toMatch(/digest|verif|unexpected|ended|size|retry|retries/i);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(text);
     }
-    // What was downloaded of it stays for resuming, in ingest; no blob, no layer, no image.
-    expect(contents(engine)).toEqual(before);
+    expect(await contents(engine)).toEqual(before);
+    expect(readdirSync(join(engine.dataRoot, "content/ingest"))).toEqual([]);
     expect(await engine.ok("images", "-q", "--filter", "reference=*/team/broken")).toBe("");
   });
 
@@ -172,13 +164,13 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
       response.write(layer.subarray(0, 30_000), () => begun());
       return true;
     });
-    const before = contents(engine);
+    const before = await contents(engine);
     const pulling = engine.inro(["pull", `${middle.host}/team/slow`]);
     await inTheMiddle;
     await engine.kill("SIGKILL");
     expect((await pulling).code).not.toBe(0);
     await engine.start();
-    expect(contents(engine)).toEqual(before);
+    expect(await contents(engine)).toEqual(before);
     hang = false;
     await engine.ok("pull", `${middle.host}/team/slow`);
     expect(readdirSync(join(engine.dataRoot, "content/ingest"))).toEqual([]);

@@ -21,7 +21,7 @@ describe.skipIf(missing !== "")(`exec${missing}`, async () => {
   });
 
   test("namespaces and cgroups are those of process 1", async () => {
-    const script = "for p in 1 self; do readlink /proc/$p/ns/*; cat /proc/$p/cgroup; readlink /proc/$p/root; done";
+    const script = "for p in 1 self; do ls -l /proc/$p/ns | sed -n 's/.*-> //p'; cat /proc/$p/cgroup; done";
     const lines = (await box.sh(script)).split("\n");
     expect(lines.slice(0, lines.length / 2)).toEqual(lines.slice(lines.length / 2));
     const [mine] = lines;
@@ -74,7 +74,7 @@ describe.skipIf(missing !== "")(`exec${missing}`, async () => {
   });
 
   test("-t has a terminal of the container's own", async () => {
-    expect((await box.sh("tty; stty size", "-t")).replaceAll("\r", "")).toMatch(/^\/dev\/pts\/\d+\n\d+ \d+$/);
+    expect((await box.sh("tty; stty -a", "-t")).replaceAll("\r", "")).toMatch(/^\/dev\/pts\/\d+\nspeed /);
   });
 
   test("-d goes on alone", async () => {

@@ -86,7 +86,7 @@ describe.skipIf(missing !== "")(`user and environment${missing}`, async () => {
 
   test("PATH of -e is where the command is looked for", async () => {
     expect((await engine.sh("true", "-e", "PATH=/nowhere")).code).toBe(127);
-    expect(await engine.ok("run", "--rm", "-e", "PATH=/nowhere:/bin", "busybox", "printenv", "PATH")).toBe("/nowhere:/bin");
+    expect(await engine.ok("run", "--rm", "-e", "PATH=/nowhere:/bin", "busybox", "env")).toContain("PATH=/nowhere:/bin\n");
   });
 
   test("-w is where the command starts, and is made", async () => {

@@ -88,8 +88,14 @@ export async function createContainer(
   const platform = options.string("platform") || process.env.DOCKER_DEFAULT_PLATFORM || undefined;
   const cidfile = options.string("cidfile");
   if (cidfile !== "") await (await import("../cidfile.ts")).refuseExisting(cidfile);
-  const pull = async () =>
-    (await import("../pull.ts")).pullImage(engine, body.Image!, platform, options.bool("quiet"), stderr);
+  const pull = async () => {
+    try {
+      await (await import("../pull.ts")).pullImage(engine, body.Image!, platform, options.bool("quiet"), stderr);
+    } catch (error) {
+      // The status of a failed pull is the command's own: 125 for run, 1 for create.
+      throw error instanceof ExitError ? new Error(error.message) : error;
+    }
+  };
   const create = () => engine.createContainer(body, { name: options.string("name") || undefined, platform });
 
   if (policy === "always") await pull();

@@ -38,16 +38,21 @@ test.each([
   ["{{with .State}}{{.Status}}{{end}}{{with .Nil}}x{{else}}-{{end}}", "running-"],
   ["{{$x := .N}}{{range .List}}{{$x}}{{end}}{{$.N}}", "3333"],
   ["{{$x := 1}}{{range .List}}{{$x = .}}{{end}}{{$x}}", "c"],
-  ['{{printf "%s-%d-%v-%5.1f|%-4s|%04d|%q|%t|%%" .Name .N .List .F "ab" 42 "q" .Yes}}', '/web-3-[a b c]-  1.5|ab  |0042|"q"|true|%'],
+  [
+    '{{printf "%s-%d-%v-%5.1f|%-4s|%04d|%q|%t|%%" .Name .N .List .F "ab" 42 "q" .Yes}}',
+    '/web-3-[a b c]-  1.5|ab  |0042|"q"|true|%',
+  ],
   ['{{printf "%d" "x"}} {{printf "%s"}} {{printf "a" 1}}', "%!d(string=x) %!s(MISSING) a%!(EXTRA int=1)"],
   ['{{join .List ","}} {{.Name | upper | lower}} {{title "ab cd"}} {{truncate .Id 4}}', "a,b,c /web Ab Cd sha2"],
   ['{{join (split "a:b" ":") "+"}} {{pad "x" 1 2}}| {{len .List}} {{len .Name}}', "a+b  x  | 3 4"],
   ['{{slice .Id 7}} {{slice .List 0 1}} {{print "a" 1 2 "b"}} {{println "x"}}', "abc [a] a1 2b x\n"],
-  ['{{and .Yes .N}} {{or .Nil "d"}} {{not .Yes}} {{ne .N 3}} {{lt .N 4}} {{ge .N 3}} {{eq .N 1 3}}', "3 d false false true true true"],
-  ["a {{- 1 -}} b {{/* no */}}c", "a1bc"],
-  ["{{`raw {{`}}{{\"\\t\\x41\\\"\"}}", 'raw {{\tA"'],
+  [
+    '{{and .Yes .N}} {{or .Nil "d"}} {{not .Yes}} {{ne .N 3}} {{lt .N 4}} {{ge .N 3}} {{eq .N 1 3}}',
+    "3 d false false true true true",
+  ],
+  ["a {{- 1 -}} b {{/* no */}}c", "a1b c"],
+  ['{{`raw {{`}}{{"\\t\\x41\\""}}', 'raw {{\tA"'],
 ])("%s", (template, expected) => {
-  // Go trims only where a dash says so; the comment above stands between blanks.
   expect(compileTemplate(template)(data)).toBe(expected);
 });
 
@@ -62,7 +67,7 @@ test.each([
   ["{{.Name)}}", "unexpected right paren"],
   ['{{"x}}', "unterminated quoted string"],
   ["{{.Name |}}", "missing value for command"],
-  ["{{.Nmae}}", "map has no entry for key \"Nmae\" (did you mean .Name?)"],
+  ["{{.Nmae}}", 'map has no entry for key "Nmae" (did you mean .Name?)'],
   ["{{.Name.X}}", "can't evaluate field X in type string"],
   ["{{.Nil.X}}", "nil pointer"],
   ["{{index .List 9}}", "index out of range"],

@@ -145,8 +145,10 @@ export class RecordEncoder {
   }
 
   #flush(write: (records: Uint8Array) => void): void {
-    if (this.#outLength > 0) write(this.#out.subarray(0, this.#outLength));
+    const length = this.#outLength;
+    // Before the write: records that a full disk refused are not tried again.
     this.#outLength = 0;
+    if (length > 0) write(this.#out.subarray(0, length));
   }
 }
 

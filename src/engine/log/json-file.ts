@@ -56,11 +56,14 @@ export class LogFile {
 
   /** Output of a run ended: unfinished lines are written, the file is closed; {@link write} opens it again. */
   end(): void {
-    for (const stream of [1, 2] as const) this.#encoders[stream].end(nowNanoseconds(), this.#append);
-    if (this.#fd !== undefined) fs.closeSync(this.#fd);
-    this.#fd = undefined;
-    this.#ended = true;
-    this.#notify();
+    try {
+      for (const stream of [1, 2] as const) this.#encoders[stream].end(nowNanoseconds(), this.#append);
+    } finally {
+      if (this.#fd !== undefined) fs.closeSync(this.#fd);
+      this.#fd = undefined;
+      this.#ended = true;
+      this.#notify();
+    }
   }
 
   /** Between {@link end} and the next run's start nothing more will come. */

@@ -6,8 +6,6 @@ import { processSchema, specSchema } from "./schema.ts";
 
 export interface Config {
   spec: Spec;
-  /** The text it was read from. */
-  source: string;
   rootfs: string;
 }
 
@@ -52,7 +50,7 @@ export function readConfig(source: string, bundle: string, warn: (message: strin
     const bind = mount.type === "bind" || mount.options?.some((option) => option === "bind" || option === "rbind");
     if (bind && mount.source && !mount.source.startsWith("/")) mount.source = posix.join(bundle, mount.source);
   }
-  return { spec, source, rootfs: checkRoot(spec, bundle) };
+  return { spec, rootfs: checkRoot(spec, bundle) };
 }
 
 function checkVersion(version: string): void {

@@ -44,7 +44,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   const bundle = posix.resolve(options.bundle);
   const directory = new StateDirectory(options.root, options.id);
   const config = loadConfig(bundle, options.warn);
-  const { spec } = config;
+  const spec = withHome(config);
   const command = spec.process!.args![0]!;
   if (options.consoleSocket !== undefined && !spec.process!.terminal) {
     throw invalid("--console-socket: the container's process has no terminal");
@@ -68,7 +68,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   let fds: number[] = [];
   try {
     directory.write(state);
-    writeFileSync(directory.file(CONFIG_FILE), config.source, { mode: 0o600 });
+    writeFileSync(directory.file(CONFIG_FILE), JSON.stringify(spec), { mode: 0o600 });
     cgroup = createCgroup(spec, state.cgroup, options.warn);
     const shape = {
       wait: how.wait,
@@ -97,7 +97,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       close(both);
     }
     const program = setUp({
-      spec: withHome(config),
+      spec,
       rootfs: { kind: "directory", path: config.rootfs },
       target: config.rootfs,
       cgroup: {

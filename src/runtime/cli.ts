@@ -1,0 +1,101 @@
+import { invalid, messageOf, notImplemented } from "../base/errors.ts";
+import { didYouMean } from "../base/nearest.ts";
+import { COMMANDS, type Globals, MISSING } from "./oci/commands.ts";
+import { type Log, writeLog } from "./oci/log.ts";
+import { type Flags, parseFlags } from "./oci/options.ts";
+import { VERSION } from "./oci/version.ts";
+
+const GLOBAL_FLAGS: Flags = {
+  debug: "bool",
+  log: "text",
+  "log-format": "text",
+  root: "text",
+  "systemd-cgroup": "bool",
+  rootless: "text",
+  "help,h": "bool",
+  "version,v": "bool",
+};
+
+/** `exec` keeps 1 for the command it runs. */
+const EXEC_FAILED = 255;
+
+/**
+ * The OCI runtime's command line, runc's (runc(8)). Exit status: 0; 1 for an error; that of the container or the
+ * process for `run` and `exec` in the foreground; 255 for an `exec` that could not be done. An error goes to stderr,
+ * and as one line to `--log`.
+ */
+export async function main(argv: string[]): Promise<number> {
+  const log: Log = { path: undefined, format: "text", debug: false };
+  let name: string | undefined;
+  try {
+    const parsed = parseFlags(argv, GLOBAL_FLAGS, true);
+    log.path = parsed.texts.get("log");
+    log.debug = parsed.bools.has("debug");
+    const format = parsed.texts.get("log-format") ?? "text";
+    if (format !== "text" && format !== "json") throw invalid(`unknown log-format ${JSON.stringify(format)}`);
+    log.format = format;
+    name = parsed.rest[0];
+    if (parsed.bools.has("version")) {
+      process.stdout.write(VERSION);
+      return 0;
+    }
+    if (name === undefined || name === "help" || name === "h" || parsed.bools.has("help")) {
+      process.stdout.write(help());
+      return 0;
+    }
+    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+    if (!command) {
+      if (MISSING.includes(name)) throw notImplemented(`${name}: not supported`);
+      throw invalid(`no such command: ${name}${didYouMean(name, Object.keys(COMMANDS))}`);
+    }
+    const args = parseFlags(parsed.rest.slice(1), { ...command.flags, "help,h": "bool" }, command.stopEarly === true);
+    if (args.bools.has("help")) {
+      process.stdout.write(`usage: inro-runtime ${command.usage}\n`);
+      return 0;
+    }
+    const [min, max] = command.args;
+    if (args.rest.length < min || args.rest.length > max) {
+      const wanted =
+        min === max ? `exactly ${min}` : max === Number.POSITIVE_INFINITY ? `at least ${min}` : `${min} to ${max}`;
+      throw invalid(
+        `${name}: wants ${wanted} argument${min === 1 && max === 1 ? "" : "s"}, has ${args.rest.length}; usage: ${command.usage}`,
+      );
+    }
+    if (parsed.bools.has("systemd-cgroup")) {
+      throw notImplemented("--systemd-cgroup: not supported; use the cgroupfs driver");
+    }
+    const rootless = parsed.texts.get("rootless") ?? "auto";
+    if (!["true", "false", "auto"].includes(rootless))
+      throw invalid(`--rootless: ${JSON.stringify(rootless)} is not true, false or auto`);
+    const globals: Globals = {
+      root: rootOf(parsed.texts.get("root")),
+      rootGiven: parsed.texts.has("root"),
+      log,
+      warn: (message) => writeLog(log, "warning", message),
+    };
+    return await command.run(globals, args);
+  } catch (error) {
+    writeLog(log, "error", messageOf(error));
+    if (log.debug && error instanceof Error) writeLog(log, "debug", error.stack ?? "");
+    return name === "exec" ? EXEC_FAILED : 1;
+  }
+}
+
+function rootOf(given: string | undefined): string {
+  if (given !== undefined) {
+    if (given === "" || given === "/") throw invalid(`--root: ${JSON.stringify(given)} is no directory for state`);
+    return given.startsWith("/") ? given : `${process.cwd()}/${given}`;
+  }
+  const run = process.env["XDG_RUNTIME_DIR"];
+  return process.getuid?.() !== 0 && run ? `${run}/inro-runtime` : "/run/inro-runtime";
+}
+
+function help(): string {
+  const lines = Object.values(COMMANDS).map(({ usage }) => `  ${usage}`);
+  return `inro-runtime: OCI runtime with runc's command line
+
+usage: inro-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] COMMAND [ARG...]
+
+${lines.join("\n")}
+`;
+}

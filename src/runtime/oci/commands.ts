@@ -1,0 +1,225 @@
+import { invalid, notImplemented } from "../../base/errors.ts";
+import type { Log } from "./log.ts";
+import type { Flags, Parsed } from "./options.ts";
+
+/** What the global flags come to. */
+export interface Globals {
+  root: string;
+  /** `--root` was given, so it must exist. */
+  rootGiven: boolean;
+  log: Log;
+  warn(message: string): void;
+}
+
+export interface Command {
+  usage: string;
+  flags: Flags;
+  /** How many arguments, from and to. */
+  args: readonly [min: number, max: number];
+  /** Flags end at the first argument: what follows is another program's. */
+  stopEarly?: boolean;
+  run(globals: Globals, parsed: Parsed): Promise<number>;
+}
+
+const CREATE: Flags = {
+  "bundle,b": "text",
+  "console-socket": "text",
+  "pidfd-socket": "text",
+  "pid-file": "text",
+  "no-pivot": "bool",
+  "no-new-keyring": "bool",
+  "preserve-fds": "count",
+};
+
+async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wait: boolean }) {
+  if (parsed.bools.has("no-pivot")) {
+    throw notImplemented("--no-pivot: not supported; without pivot_root a container could reach the host's root");
+  }
+  if (parsed.texts.has("pidfd-socket")) throw notImplemented("--pidfd-socket: not supported");
+  const { createContainer } = await import("./create.ts");
+  return await createContainer(
+    {
+      root: globals.root,
+      id: parsed.rest[0]!,
+      bundle: parsed.texts.get("bundle") ?? process.cwd(),
+      consoleSocket: parsed.texts.get("console-socket"),
+      pidFile: parsed.texts.get("pid-file"),
+      noNewKeyring: parsed.bools.has("no-new-keyring"),
+      preserve: preserved(parsed),
+      warn: globals.warn,
+    },
+    how,
+  );
+}
+
+/** Those of socket activation (sd_listen_fds(3)) come first, then the asked ones. */
+function preserved(parsed: Parsed): number {
+  const listen = /^\d{1,4}$/.test(process.env["LISTEN_FDS"] ?? "") ? Number(process.env["LISTEN_FDS"]) : 0;
+  return listen + Number(parsed.texts.get("preserve-fds") ?? 0);
+}
+
+/** runc's commands, each loaded when it is called. */
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  create: {
+    usage: "create [--bundle DIR] [--console-socket PATH] [--pid-file PATH] ID",
+    flags: CREATE,
+    args: [1, 1],
+    async run(globals, parsed) {
+      await create(globals, parsed, { fifo: true, wait: false });
+      return 0;
+    },
+  },
+  start: {
+    usage: "start ID",
+    flags: {},
+    args: [1, 1],
+    async run(globals, parsed) {
+      const { startContainer } = await import("./start.ts");
+      const { StateDirectory } = await import("./state.ts");
+      const directory = new StateDirectory(globals.root, parsed.rest[0]!);
+      await startContainer(directory, directory.read(), directory.readConfig());
+      return 0;
+    },
+  },
+  run: {
+    usage: "run [--bundle DIR] [--detach] [--console-socket PATH] [--pid-file PATH] ID",
+    flags: { ...CREATE, "detach,d": "bool", "no-subreaper": "bool", keep: "bool" },
+    args: [1, 1],
+    async run(globals, parsed) {
+      const detach = parsed.bools.has("detach");
+      const created = await create(globals, parsed, { fifo: false, wait: !detach });
+      const { runContainer } = await import("./run.ts");
+      return await runContainer(created, { detach, keep: parsed.bools.has("keep"), warn: globals.warn });
+    },
+  },
+  exec: {
+    usage: "exec [--process FILE] [--detach] [--tty] [--user UID[:GID]] ID COMMAND [ARG...]",
+    flags: {
+      "console-socket": "text",
+      "pidfd-socket": "text",
+      cwd: "text",
+      "env,e": "list",
+      "tty,t": "bool",
+      "user,u": "text",
+      "additional-gids,g": "list",
+      "process,p": "text",
+      "detach,d": "bool",
+      "pid-file": "text",
+      "process-label": "text",
+      apparmor: "text",
+      "no-new-privs": "bool",
+      "cap,c": "list",
+      "preserve-fds": "count",
+      cgroup: "list",
+      "ignore-paused": "bool",
+    },
+    args: [1, Number.POSITIVE_INFINITY],
+    stopEarly: true,
+    async run(globals, parsed) {
+      const { execContainer } = await import("./exec.ts");
+      return await execContainer(globals, parsed, Number(parsed.texts.get("preserve-fds") ?? 0));
+    },
+  },
+  kill: {
+    usage: "kill [--all] ID [SIGNAL]",
+    flags: { "all,a": "bool" },
+    args: [1, 2],
+    async run(globals, parsed) {
+      const { killContainer } = await import("./kill.ts");
+      killContainer(globals.root, parsed.rest[0]!, parsed.rest[1] ?? "SIGTERM", parsed.bools.has("all"));
+      return 0;
+    },
+  },
+  delete: {
+    usage: "delete [--force] ID",
+    flags: { "force,f": "bool" },
+    args: [1, 1],
+    async run(globals, parsed) {
+      const { deleteContainer } = await import("./delete.ts");
+      await deleteContainer(globals.root, parsed.rest[0]!, parsed.bools.has("force"), globals.warn);
+      return 0;
+    },
+  },
+  state: {
+    usage: "state ID",
+    flags: {},
+    args: [1, 1],
+    async run(globals, parsed) {
+      const { describe } = await import("./list.ts");
+      print(`${JSON.stringify(describe(globals.root, parsed.rest[0]!), undefined, 2)}\n`);
+      return 0;
+    },
+  },
+  list: {
+    usage: "list [--format table|json] [--quiet]",
+    flags: { "format,f": "text", "quiet,q": "bool" },
+    args: [0, 0],
+    async run(globals, parsed) {
+      const { list } = await import("./list.ts");
+      print(list(globals, formatOf(parsed), parsed.bools.has("quiet")));
+      return 0;
+    },
+  },
+  ps: {
+    usage: "ps [--format table|json] ID [PS-OPTION...]",
+    flags: { "format,f": "text" },
+    args: [1, Number.POSITIVE_INFINITY],
+    stopEarly: true,
+    async run(globals, parsed) {
+      const { ps } = await import("./ps.ts");
+      print(ps(globals.root, parsed.rest[0]!, formatOf(parsed), parsed.rest.slice(1)));
+      return 0;
+    },
+  },
+  pause: {
+    usage: "pause ID",
+    flags: {},
+    args: [1, 1],
+    run: (globals, parsed) => freeze(globals, parsed, true),
+  },
+  resume: {
+    usage: "resume ID",
+    flags: {},
+    args: [1, 1],
+    run: (globals, parsed) => freeze(globals, parsed, false),
+  },
+  spec: {
+    usage: "spec [--bundle DIR] [--rootless]",
+    flags: { "bundle,b": "text", rootless: "bool" },
+    args: [0, 0],
+    async run(_globals, parsed) {
+      const { writeSpec } = await import("./spec.ts");
+      writeSpec(parsed.texts.get("bundle") ?? process.cwd(), parsed.bools.has("rootless"));
+      return 0;
+    },
+  },
+  features: {
+    usage: "features",
+    flags: {},
+    args: [0, 0],
+    async run() {
+      const { features } = await import("./features.ts");
+      print(`${JSON.stringify(features(), undefined, 2)}\n`);
+      return 0;
+    },
+  },
+};
+
+/** Of runc, and not here yet: said, rather than called unknown. */
+export const MISSING = ["update", "events", "checkpoint", "restore"];
+
+function formatOf(parsed: Parsed): "table" | "json" {
+  const format = parsed.texts.get("format") ?? "table";
+  if (format !== "table" && format !== "json") throw invalid(`invalid format option: ${format}`);
+  return format;
+}
+
+async function freeze(globals: Globals, parsed: Parsed, frozen: boolean): Promise<number> {
+  const { setFrozen } = await import("./pause.ts");
+  await setFrozen(globals.root, parsed.rest[0]!, frozen);
+  return 0;
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}

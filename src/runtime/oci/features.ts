@@ -1,0 +1,45 @@
+import { CAPABILITIES } from "../../security/capabilities.ts";
+import { HOOK_KINDS, OCI_VERSION } from "./config.ts";
+
+const ATTRIBUTES =
+  "ro rw nosuid suid nodev dev noexec exec nodiratime diratime nosymfollow symfollow relatime norelatime noatime atime strictatime nostrictatime".split(
+    " ",
+  );
+const PROPAGATION = "private slave shared unbindable".split(" ");
+const OTHER =
+  "bind rbind async sync dirsync lazytime nolazytime mand nomand iversion noiversion silent loud defaults remount idmap ridmap".split(
+    " ",
+  );
+
+/** What this program knows, whatever the machine offers (features.md, features-linux.md). */
+export function features(): object {
+  return {
+    ociVersionMin: "1.0.0",
+    ociVersionMax: OCI_VERSION,
+    hooks: HOOK_KINDS,
+    mountOptions: [...ATTRIBUTES, ...PROPAGATION]
+      .flatMap((name) => [name, `r${name}`])
+      .concat(OTHER)
+      .sort(),
+    linux: {
+      namespaces: ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
+      capabilities: CAPABILITIES,
+      cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
+      seccomp: {
+        enabled: true,
+        actions: "ALLOW ERRNO KILL KILL_PROCESS KILL_THREAD LOG TRACE TRAP".split(" ").map((a) => `SCMP_ACT_${a}`),
+        operators: "EQ GE GT LE LT MASKED_EQ NE".split(" ").map((o) => `SCMP_CMP_${o}`),
+        archs: "AARCH64 ARM X32 X86 X86_64".split(" ").map((a) => `SCMP_ARCH_${a}`),
+        knownFlags: FLAGS,
+        supportedFlags: FLAGS,
+      },
+      apparmor: { enabled: false },
+      selinux: { enabled: false },
+      intelRdt: { enabled: false },
+      mountExtensions: { idmap: { enabled: true } },
+      netDevices: { enabled: false },
+    },
+  };
+}
+
+const FLAGS = ["LOG", "SPEC_ALLOW", "TSYNC"].map((name) => `SECCOMP_FILTER_FLAG_${name}`);

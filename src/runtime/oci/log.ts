@@ -1,0 +1,28 @@
+import { appendFileSync } from "node:fs";
+
+export interface Log {
+  /** Where the callers of a runtime look for its error; undefined: stderr alone. */
+  path: string | undefined;
+  format: "text" | "json";
+  debug: boolean;
+}
+
+/** Writes one line as runc's logger does. An error goes to stderr too, for whoever called by hand. */
+export function writeLog(log: Log, level: "error" | "warning" | "debug", message: string): void {
+  if (level === "debug" && !log.debug) return;
+  const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  const line =
+    log.format === "json"
+      ? JSON.stringify({ level, msg: message, time })
+      : `time="${time}" level=${level} msg=${JSON.stringify(message)}`;
+  if (log.path !== undefined) {
+    try {
+      appendFileSync(log.path, `${line}\n`);
+    } catch (error) {
+      process.stderr.write(`inro-runtime: --log ${log.path}: ${error instanceof Error ? error.message : error}\n`);
+    }
+    if (level === "error") process.stderr.write(`inro-runtime: ${message}\n`);
+    return;
+  }
+  process.stderr.write(`${log.format === "json" ? line : level === "error" ? `inro-runtime: ${message}` : line}\n`);
+}

@@ -1,0 +1,78 @@
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { defaultSpec } from "../../src/runtime/oci/spec.ts";
+import type { Spec } from "../../src/spec/oci-runtime.ts";
+
+const main = join(import.meta.dir, "../../src/main.ts");
+const BUSYBOX = "/bin/busybox";
+
+/** Why the tests of real containers cannot run here; undefined where they can. */
+export const cannotRun =
+  process.getuid?.() !== 0 ? "not root" : existsSync(BUSYBOX) ? undefined : "no static busybox at /bin/busybox";
+
+export interface Result {
+  code: number;
+  out: string;
+  err: string;
+}
+
+/** A root directory for state, and bundles with busybox in them. */
+export class Runtime {
+  readonly dir = mkdtempSync(join(tmpdir(), "inro-oci-"));
+  readonly root = join(this.dir, "state");
+  #bundles = 0;
+
+  /** Runs the runtime. `stdin` "ignore" is /dev/null; output comes by files, so that a container may hold it open. */
+  async run(args: readonly string[], options: { stdin?: string; env?: Record<string, string> } = {}): Promise<Result> {
+    const [out, err] = [join(this.dir, "out"), join(this.dir, "err")];
+    const child = Bun.spawn([process.execPath, main, "--root", this.root, ...args], {
+      stdio: [options.stdin === undefined ? "ignore" : Buffer.from(options.stdin), Bun.file(out), Bun.file(err)],
+      env: { ...process.env, INRO_DOOR: "inro-runtime", ...options.env },
+    });
+    const code = await child.exited;
+    return { code, out: await Bun.file(out).text(), err: await Bun.file(err).text() };
+  }
+
+  /** As {@link run}, and a failure is an error. */
+  async ok(...args: string[]): Promise<string> {
+    const result = await this.run(args);
+    if (result.code !== 0) throw new Error(`${args.join(" ")}: ${result.code}: ${result.err}`);
+    return result.out;
+  }
+
+  /** A bundle that runs `script` in a shell; `change` edits its config first. */
+  bundle(script: string, change: (spec: Spec & { process: object; linux: object }) => void = () => {}): string {
+    const path = join(this.dir, `bundle${this.#bundles++}`);
+    const bin = join(path, "rootfs/bin");
+    mkdirSync(bin, { recursive: true });
+    copyFileSync(BUSYBOX, join(bin, "busybox"));
+    for (const name of "sh cat echo sleep id ls stat hostname touch stty readlink test kill mount".split(" ")) {
+      symlinkSync("busybox", join(bin, name));
+    }
+    const spec = defaultSpec(false);
+    spec.process = { ...spec.process!, terminal: false, args: ["sh", "-c", script] };
+    change(spec as never);
+    writeFileSync(join(path, "config.json"), JSON.stringify(spec));
+    return path;
+  }
+
+  async status(id: string): Promise<{ status: string; pid: number }> {
+    return JSON.parse(await this.ok("state", id));
+  }
+
+  /** Ends and removes everything of it. */
+  async close(): Promise<void> {
+    for (const id of existsSync(this.root) ? readdirSync(this.root) : []) await this.run(["delete", "--force", id]);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Waits until `test` holds. */
+export async function eventually(what: string, test: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
+    if (await test()) return;
+    await Bun.sleep(10);
+  }
+  throw new Error(`not within 5 s: ${what}`);
+}
