@@ -1,5 +1,4 @@
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, rmSync } from "node:fs";
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { exec, LaunchError } from "../runtime/launch.ts";
 import type { Running } from "../runtime/running.ts";
@@ -9,7 +8,7 @@ import { execProcess } from "./config/exec-process.ts";
 import type { Container } from "./container.ts";
 import { type Context, openCgroup } from "./context.ts";
 import { layersOf, lookupIn } from "./rootfs.ts";
-import { SPEC_FILE } from "./start.ts";
+import { specOfRunning } from "./start.ts";
 
 /** What an exec's start failed with: docker's exit code goes into inspect. */
 export function execExitCode(error: unknown): number {
@@ -41,8 +40,7 @@ export async function launchExec(
   }
 }
 
-/** The spec that a container was started with; an adopted one's is in its run directory. */
 function specOf(ctx: Context, container: Container): Spec {
-  container.spec ??= JSON.parse(readFileSync(join(ctx.paths.runDir(container.id), SPEC_FILE), "utf8")) as Spec;
+  container.spec ??= specOfRunning(ctx, container);
   return container.spec;
 }

@@ -55,7 +55,6 @@ export function recordExit(
   options: { oomKilled?: boolean; error?: string } = {},
 ): void {
   const finishedAt = formatNanoseconds(BigInt(status.at.getTime()) * 1_000_000n);
-  const { startedAt } = container.state;
   container.state = {
     ...container.state,
     status: "exited",
@@ -65,7 +64,15 @@ export function recordExit(
     oomKilled: options.oomKilled ?? false,
     finishedAt,
   };
-  ctx.store.updateState(container.id, container.state, container.durable);
+  try {
+    ctx.store.updateState(container.id, container.state, container.durable);
+  } finally {
+    tellExit(ctx, container, status, options);
+  }
+}
+
+function tellExit(ctx: Context, container: Container, status: ExitStatus, options: { oomKilled?: boolean }): void {
+  const { startedAt, finishedAt } = container.state;
   if (options.oomKilled) emit(ctx, container, "oom");
   const lived = (parseRfc3339(finishedAt) ?? 0n) - (parseRfc3339(startedAt) ?? 0n);
   emit(ctx, container, "die", {

@@ -31,7 +31,8 @@ export async function removeContainer(
       if (volumes.usersOf(name).length === 0) await volumes.discard(name);
     }
   }
-  ctx.store.deleteContainer(id, container.durable);
+  // A power failure may bring the row back, without anything behind it: removing it again is all it takes.
+  ctx.store.deleteContainer(id, false);
   ctx.images.collect((imageId) => ctx.table.usersOf(imageId));
   emit(ctx, container, "destroy");
   container.stdio.endClients();

@@ -1,24 +1,20 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
+import { mkdirSync, rmSync } from "node:fs";
+import { codeOf, conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
 import type { Running } from "../runtime/running.ts";
-import type { NamespaceType } from "../spec/oci-runtime.ts";
+import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
 import { namespaceModes } from "./config/modes.ts";
 import { toSpec } from "./config/to-spec.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { watchExit } from "./exit.ts";
-import { writeManagedFiles } from "./managed-files.ts";
+import { managedFiles, writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
 import { cgroupPath } from "./paths.ts";
 import { layersOf, lookupIn, prepareRootfs } from "./rootfs.ts";
 import type { Volumes } from "./volumes.ts";
-
-/** In the run directory: the spec, for execs after a restart of the engine. */
-export const SPEC_FILE = "config.json";
 
 /**
  * Starts a container that does not run; the caller holds its mutex. A failure leaves nothing behind but State.Error and
@@ -75,7 +71,8 @@ export async function startContainer(
     finishedAt: ZERO_TIME,
   };
   container.stdio.connect(running);
-  ctx.store.updateState(container.id, container.state, container.durable);
+  // After a power failure it does not run, whatever the row says.
+  ctx.store.updateState(container.id, container.state, false);
   emit(ctx, container, "start");
   watchExit(ctx, volumes, container, running);
 }
@@ -118,11 +115,8 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       namespaceOf: (ref, type) => namespacePath(ctx, ref, type),
     });
     const runDir = ctx.paths.runDir(id);
-    // Whatever an earlier run left (a crash between its end and its clean-up) is out of date.
-    rmSync(runDir, { recursive: true, force: true });
-    mkdirSync(runDir, { mode: 0o700 });
+    makeRunDirectory(runDir);
     steps.push(() => rmSync(runDir, { recursive: true, force: true }));
-    writeFileSync(join(runDir, SPEC_FILE), JSON.stringify(spec, bigintAsText), { mode: 0o600 });
     const cgroup = Cgroup.create(ctx.hierarchy, cgroupPath(id, host.CgroupParent), spec.linux?.resources ?? {}, {
       warn: (message) => ctx.log(`container ${id.slice(0, 12)}: ${message}`),
     });
@@ -148,9 +142,34 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
   }
 }
 
-/** Seccomp arguments may be beyond 2^53; readers take the text for the number it is. */
-function bigintAsText(_key: string, value: unknown): unknown {
-  return typeof value === "bigint" ? value.toString() : value;
+/** Whatever an earlier run left (a crash between its end and its clean-up) is out of date. */
+function makeRunDirectory(runDir: string): void {
+  try {
+    mkdirSync(runDir, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
+    rmSync(runDir, { recursive: true, force: true });
+    mkdirSync(runDir, { mode: 0o700 });
+  }
+}
+
+/**
+ * The spec that an adopted container was started with, as far as an exec needs it: a record says all, and only its
+ * limits can change. Where its shared namespaces were found does not matter any more.
+ */
+export function specOfRunning(ctx: Context, container: Container): Spec {
+  const { id, config, host, userns } = container.record;
+  const { upper, lower } = layersOf(ctx, container);
+  return toSpec({
+    id,
+    config,
+    host,
+    rootfs: { lookup: lookupIn([upper, ...lower]) },
+    files: managedFiles(ctx, id),
+    volumes: [],
+    ...(userns ? { userns } : {}),
+    namespaceOf: (_, type) => `/proc/self/ns/${NAMESPACE_FILES[type]}`,
+  });
 }
 
 const NAMESPACE_FILES: Record<NamespaceType, string> = {

@@ -1,4 +1,4 @@
-import { Database } from "bun:sqlite";
+import { Database, SQLiteError, type Statement } from "bun:sqlite";
 import { randomUUID } from "node:crypto";
 import { chmodSync } from "node:fs";
 import type { ContainerConfig, HostConfig } from "../spec/docker-api.ts";
@@ -53,6 +53,9 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS volumes (name TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
 `;
 const VERSION = 1;
+/** Bytes that the database keeps free in its file, so that a full disk does not keep it from recording what happens. */
+const RESERVE = 512 * 1024;
+const RESERVE_PAGES = RESERVE / 4096;
 
 /**
  * The engine's records in SQLite. A row is there before anything of the container is, and until nothing is left of it.
@@ -62,18 +65,42 @@ const VERSION = 1;
 export class Store {
   readonly db: Database;
   readonly engineId: string;
+  readonly #relaxed: Statement;
+  readonly #strict: Statement;
 
   constructor(path: string) {
     this.db = new Database(path, { create: true, strict: true });
     chmodSync(path, 0o600);
     this.db.run("PRAGMA journal_mode = WAL");
     this.db.run("PRAGMA synchronous = FULL");
+    this.#relaxed = this.db.prepare("PRAGMA synchronous = NORMAL");
+    this.#strict = this.db.prepare("PRAGMA synchronous = FULL");
     this.db.run(SCHEMA);
     const version = this.#get("version") ?? String(VERSION);
     if (Number(version) > VERSION) throw new Error(`${path} is of a newer inro (schema ${version})`);
     this.#set("version", String(VERSION));
     this.engineId = this.#get("id") ?? randomUUID();
     this.#set("id", this.engineId);
+    this.#reserve();
+  }
+
+  /** Pages of a dropped table stay in the file, free. */
+  #reserve(): void {
+    const free = this.db.query<{ freelist_count: number }, []>("PRAGMA freelist_count").get()?.freelist_count ?? 0;
+    if (free >= RESERVE_PAGES / 2) return;
+    try {
+      this.db.run("CREATE TABLE reserve (room BLOB)");
+      this.db.run(`INSERT INTO reserve VALUES (zeroblob(${RESERVE}))`);
+    } catch (error) {
+      // Then there is none, and the engine can still be of use: for removing things, say.
+      if (!isFull(error)) throw error;
+    }
+    this.db.run("DROP TABLE IF EXISTS reserve");
+    this.#checkpoint();
+  }
+
+  #checkpoint(): void {
+    this.db.run("PRAGMA wal_checkpoint(RESTART)");
   }
 
   containers(): { record: ContainerRecord; state: StateRecord }[] {
@@ -142,15 +169,26 @@ export class Store {
 
   #write(durable: boolean, statement: () => void): void {
     if (durable) {
-      statement();
+      this.#evenIfFull(statement);
       return;
     }
     // WAL without the fsync: after a power failure the row is older, but never torn.
     this.db.run("PRAGMA synchronous = NORMAL");
     try {
-      statement();
+      this.#evenIfFull(statement);
     } finally {
       this.db.run("PRAGMA synchronous = FULL");
+    }
+  }
+
+  /** On a full disk the log cannot grow: its entries move into the reserve, and it starts anew in the space it has. */
+  #evenIfFull(statement: () => void): void {
+    try {
+      statement();
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      this.#checkpoint();
+      statement();
     }
   }
 
@@ -161,4 +199,8 @@ export class Store {
   #set(key: string, value: string): void {
     this.db.query("INSERT OR IGNORE INTO engine (key, value) VALUES (?, ?)").run(key, value);
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof SQLiteError && error.code === "SQLITE_FULL";
 }

@@ -60,6 +60,9 @@ type Row = Record<string, string & number>;
 
 /** The tables of images. Names of repositories are whole (`docker.io/library/busybox`). Every method is one transaction. */
 export class Records {
+  /** The id is the config's digest, so an image never changes; only whether it is there does. */
+  readonly #rows = new Map<string, ImageRow>();
+
   constructor(private readonly db: Database) {
     db.run(SCHEMA);
   }
@@ -87,10 +90,15 @@ export class Records {
 
   /** The image, unless unknown. Those that were removed while containers use them are found only with `removed`. */
   get(id: string, removed = false): ImageRow | undefined {
-    const row = this.db.query<Row, [string]>("SELECT * FROM image WHERE id = ?").get(id);
+    const known = this.#rows.get(id);
+    const row = known
+      ? this.db.query<Row, [string]>("SELECT removed FROM image WHERE id = ?").get(id)
+      : this.db.query<Row, [string]>("SELECT * FROM image WHERE id = ?").get(id);
+    if (!row) this.#rows.delete(id);
     if (!row || (row.removed !== 0 && !removed)) return undefined;
+    if (known) return known;
     const layers = this.db.query<Row, [string]>("SELECT * FROM image_layer WHERE image = ? ORDER BY position").all(id);
-    return {
+    const image = {
       id: row.id!,
       configText: row.config!,
       config: parseImageConfig(row.config!),
@@ -103,6 +111,8 @@ export class Records {
         blob: { mediaType: layer.blob_type!, digest: layer.blob!, size: layer.blob_size! },
       })),
     };
+    this.#rows.set(id, image);
+    return image;
   }
 
   /** Ids, newest image first. `removed`: those removed while in use, instead. */

@@ -51,6 +51,7 @@ export class Layers {
   readonly #dir: string;
   readonly #applying = new Map<string, Promise<unknown>>();
   readonly #boot = bootId();
+  readonly #known = new Map<string, LayerRecord>();
   readonly #unsynced = new Set<string>();
   #syncing: Promise<void> | undefined;
   /** Names of directories that are to go: removing a large layer takes too long for the event loop. */
@@ -134,6 +135,7 @@ export class Layers {
 
   /** Removes a layer; nothing may be using it. It is gone at once, its space a little later. No layer is no error. */
   delete(chain: string): void {
+    this.#known.delete(chain);
     this.#unsynced.delete(chain);
     const trash = temporaryName();
     try {
@@ -203,9 +205,14 @@ export class Layers {
     }
   }
 
+  /** Layers come and go by this object alone, so what was read once stays true until {@link delete}. */
   #record(chain: string): LayerRecord | undefined {
+    const known = this.#known.get(chain);
+    if (known) return known;
     try {
-      return JSON.parse(readFileSync(join(this.#home(chain), "layer.json"), "utf8"));
+      const record: LayerRecord = JSON.parse(readFileSync(join(this.#home(chain), "layer.json"), "utf8"));
+      this.#known.set(chain, record);
+      return record;
     } catch (error) {
       // What a power cut leaves of it may not be JSON.
       if (codeOf(error) === "ENOENT" || error instanceof SyntaxError) return undefined;

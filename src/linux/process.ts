@@ -30,6 +30,25 @@ export function reap(pid: number, options: number = k.WNOHANG): number | undefin
   });
 }
 
+const REAP_MS = 20;
+const dying = new Set<number>();
+let reaping: ReturnType<typeof setInterval> | undefined;
+
+/** Reaps a child that has been killed, without waiting for the kernel to take it apart. */
+export function reapLater(pid: number): void {
+  dying.add(pid);
+  reaping ??= setInterval(() => {
+    for (const child of dying) {
+      const result = trySys("wait4", child, 0, k.WNOHANG, 0);
+      if (result !== 0) dying.delete(child);
+    }
+    if (dying.size > 0) return;
+    clearInterval(reaping);
+    reaping = undefined;
+  }, REAP_MS);
+  reaping.unref();
+}
+
 /** Both ends CLOEXEC; `flags` adds O_NONBLOCK to both. The caller closes them. */
 export function pipe(flags = 0): [read: number, write: number] {
   return scratch(() => {

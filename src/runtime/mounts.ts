@@ -7,6 +7,7 @@ import type { Mount } from "../spec/oci-runtime.ts";
 import type { Builder } from "./builder.ts";
 import { type MountOptions, parseMountOptions } from "./mount-options.ts";
 import { READ_ONLY } from "./rootfs.ts";
+import { resolveInTree, type Tree } from "./tree.ts";
 
 /** Sources that were opened on the host keep these numbers until they are attached in the container. */
 const FIRST_SOURCE = 400;
@@ -31,11 +32,12 @@ const PROC_MAY_COVER = new Set(
   ),
 );
 
-export function planMounts(mounts: readonly Mount[], label: string | undefined): PlannedMount[] {
+/** `tree` is what the mounts come into: a destination that is a symlink there means where that leads, in the root. */
+export function planMounts(mounts: readonly Mount[], label: string | undefined, tree: Tree): PlannedMount[] {
   return mounts.map((mount, i) => {
-    const destination = posix.resolve("/", mount.destination);
     const options = parseMountOptions(mount);
     const type = mount.type ?? "";
+    const destination = destinationOf(mount, options.bind || type === "tmpfs", tree);
     const why = `mounts[${i}] ${destination}`;
     if (destination === "/") throw invalid(`mount ${mount.source ?? type} on /: the root comes from root.path`);
     if (destination.startsWith("/proc/") && !PROC_MAY_COVER.has(destination)) {
@@ -63,6 +65,18 @@ export function planMounts(mounts: readonly Mount[], label: string | undefined):
     }
     return { why, destination, options, kind, type, source: mount.source, number: 0, sourceIsDirectory };
   });
+}
+
+/** Checked after it is resolved: otherwise an image's symlink would lead into /proc (CVE-2019-16884). */
+function destinationOf(mount: Mount, mayBeLink: boolean, tree: Tree): string {
+  const destination = posix.resolve("/", mount.destination);
+  // /dev is not the image's, and where kernel file systems go no symlink is followed at all.
+  const own = destination === "/dev" || destination.startsWith("/dev/") || destination.startsWith("/proc/");
+  if (!mayBeLink || own) return destination;
+  const resolved = resolveInTree(tree, destination);
+  if (resolved !== destination && ["/dev", "/proc", "/sys"].includes(resolved))
+    throw invalid(`mount on ${destination}: the image has a symlink to ${resolved} there`);
+  return resolved;
 }
 
 /** On the host, before the container's namespaces exist: bind sources as detached copies, with what they ask for. */

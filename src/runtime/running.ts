@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { conflict } from "../base/errors.ts";
 import { close } from "../linux/file.ts";
-import { children, pidfdGetfd, pidfdOpen, pidfdSendSignal, reap } from "../linux/process.ts";
+import { children, pidfdGetfd, pidfdOpen, pidfdSendSignal, reapLater } from "../linux/process.ts";
 import { FD } from "./builder.ts";
 import { KEPT_PTY } from "./keeper.ts";
 
@@ -120,7 +120,7 @@ export class Running {
     this.#released = true;
     const { keeper, keeperFd, runDir, child } = this.#parts;
     pidfdSendSignal(keeperFd, 9);
-    if (child) reap(keeper, 0);
+    if (child) reapLater(keeper);
     this.#closeAll();
     rmSync(join(runDir, STATUS_FILE), { force: true });
   }

@@ -13,6 +13,7 @@ import { enterJoined, openJoined, planNamespaces } from "./namespaces.ts";
 import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs } from "./rootfs.ts";
 import { handOver } from "./supervise.ts";
 import { makeTerminal, useTerminal } from "./terminal.ts";
+import { resolveInTree, treeOf } from "./tree.ts";
 
 /** What a launch needs besides the config. All paths are the host's. */
 export interface Plan {
@@ -62,7 +63,8 @@ export function setUp(plan: Plan): Builder {
   const { linux, process } = spec;
   if (!process) throw invalid("process: missing");
   const namespaces = planNamespaces(spec);
-  const mounts = planMounts(spec.mounts ?? [], linux?.mountLabel);
+  const tree = treeOf(plan.rootfs, spec);
+  const mounts = planMounts(spec.mounts ?? [], linux?.mountLabel, tree);
   const devices = planDevices(linux?.devices ?? []);
   const ownDev =
     mounts.some((m) => m.destination === "/dev" && m.kind === "filesystem") ||
@@ -128,7 +130,7 @@ export function setUp(plan: Plan): Builder {
   const proc = attachMounts(p, mounts, cgroupMounts);
   if (ownDev) makeDevices(p, devices, bound);
   const slave = process.terminal ? terminal(p, spec, plan.launcher ? 0 : k.O_NONBLOCK) : undefined;
-  if (process.cwd !== "/") p.makeDirectory("process.cwd", process.cwd);
+  if (process.cwd !== "/") p.makeDirectory("process.cwd", resolveInTree(tree, process.cwd));
 
   if (namespaces.own("network")) loopbackUp(p);
   if (spec.hostname) {

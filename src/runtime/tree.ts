@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { codeOf } from "../base/errors.ts";
+import { codeOf, invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, openat2, readlinkat, statat } from "../linux/file.ts";
 import type { Spec } from "../spec/oci-runtime.ts";
@@ -32,8 +32,21 @@ const MAX_LINKS = 40;
  * and none follows a link of the kernel's.
  */
 export function openInTree(tree: Tree, path: string): number | undefined {
-  const names = (text: string) => text.split("/").filter((name) => name !== "" && name !== ".");
-  let rest = names(path);
+  const resolved = resolveInTree(tree, path);
+  const fd = resolved === "/" ? undefined : openEntry(tree, resolved);
+  if (fd === undefined) return undefined;
+  if ((statat(fd, "").mode & k.S_IFMT) !== k.S_IFLNK) return fd;
+  close(fd);
+  return undefined;
+}
+
+/**
+ * Where `path` leads inside the tree, without symlinks: what is missing on the way is kept as it stands, so that it can
+ * be made. A circle of links is an invalid-argument error.
+ */
+export function resolveInTree(tree: Tree, path: string): string {
+  if (!hasLink(tree, path)) return posix.resolve("/", path);
+  let rest = namesOf(path);
   let at: string[] = [];
   for (let links = 0; rest.length > 0; ) {
     const [name = "", ...after] = rest;
@@ -42,21 +55,46 @@ export function openInTree(tree: Tree, path: string): number | undefined {
       at.pop();
       continue;
     }
-    const fd = openEntry(tree, `/${[...at, name].join("/")}`);
-    if (fd === undefined) return undefined;
-    if ((statat(fd, "").mode & k.S_IFMT) !== k.S_IFLNK) {
-      if (rest.length === 0) return fd;
-      close(fd);
+    const target = linkAt(tree, `/${[...at, name].join("/")}`);
+    if (target === undefined) {
       at.push(name);
       continue;
     }
-    const target = readlinkat(fd, "").toString();
-    close(fd);
-    if (++links > MAX_LINKS) return undefined;
+    if (++links > MAX_LINKS) throw invalid(`${path}: too many levels of symbolic links in the image`);
     if (target.startsWith("/")) at = [];
-    rest = [...names(target), ...rest];
+    rest = [...namesOf(target), ...rest];
   }
-  return undefined;
+  return `/${at.join("/")}`;
+}
+
+const namesOf = (path: string) => path.split("/").filter((name) => name !== "" && name !== ".");
+
+/** Whether a layer has a symlink on the way, or may have one: the common answer is no, and costs one call a layer. */
+function hasLink(tree: Tree, path: string): boolean {
+  if (namesOf(path).includes("..")) return true;
+  for (const layer of tree.layers) {
+    let root: number | undefined;
+    try {
+      root = openat(k.AT_FDCWD, layer, k.O_PATH | k.O_DIRECTORY);
+      close(openat2(root, posix.relative("/", path) || ".", k.O_PATH, 0, k.RESOLVE_BENEATH | k.RESOLVE_NO_SYMLINKS));
+      return false;
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") return true;
+    } finally {
+      if (root !== undefined) close(root);
+    }
+  }
+  return false;
+}
+
+function linkAt(tree: Tree, path: string): string | undefined {
+  const fd = openEntry(tree, path);
+  if (fd === undefined) return undefined;
+  try {
+    return (statat(fd, "").mode & k.S_IFMT) === k.S_IFLNK ? readlinkat(fd, "").toString() : undefined;
+  } finally {
+    close(fd);
+  }
 }
 
 /** `path` has no symlink but perhaps its last name, which is not followed. */

@@ -1,4 +1,16 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defaultSpec } from "../../src/runtime/oci/spec.ts";
@@ -22,16 +34,28 @@ export class Runtime {
   readonly dir = mkdtempSync(join(tmpdir(), "inro-oci-"));
   readonly root = join(this.dir, "state");
   #bundles = 0;
+  #runs = 0;
 
   /** Runs the runtime. `stdin` "ignore" is /dev/null; output comes by files, so that a container may hold it open. */
   async run(args: readonly string[], options: { stdin?: string; env?: Record<string, string> } = {}): Promise<Result> {
-    const [out, err] = [join(this.dir, "out"), join(this.dir, "err")];
-    const child = Bun.spawn([process.execPath, main, "--root", this.root, ...args], {
-      stdio: [options.stdin === undefined ? "ignore" : Buffer.from(options.stdin), Bun.file(out), Bun.file(err)],
-      env: { ...process.env, INRO_DOOR: "inro-runtime", ...options.env },
-    });
+    const [out, err] = [join(this.dir, `out${this.#runs}`), join(this.dir, `err${this.#runs++}`)];
+    const [outFd, errFd] = [openSync(out, "w"), openSync(err, "w")];
+    const child = this.spawn(args, [
+      options.stdin === undefined ? "ignore" : Buffer.from(options.stdin),
+      outFd,
+      errFd,
+    ], options.env);
+    closeSync(outFd);
+    closeSync(errFd);
     const code = await child.exited;
-    return { code, out: await Bun.file(out).text(), err: await Bun.file(err).text() };
+    return { code, out: readFileSync(out, "utf8"), err: readFileSync(err, "utf8") };
+  }
+
+  spawn<const S extends Bun.SpawnOptions.Stdio[]>(args: readonly string[], stdio: S, env: Record<string, string> = {}) {
+    return Bun.spawn([process.execPath, main, "--root", this.root, ...args], {
+      stdio: stdio as never,
+      env: { ...process.env, INRO_DOOR: "inro-runtime", ...env },
+    }) as Bun.Subprocess;
   }
 
   /** As {@link run}, and a failure is an error. */
@@ -47,7 +71,7 @@ export class Runtime {
     const bin = join(path, "rootfs/bin");
     mkdirSync(bin, { recursive: true });
     copyFileSync(BUSYBOX, join(bin, "busybox"));
-    for (const name of "sh cat echo sleep id ls stat hostname touch stty readlink test kill mount".split(" ")) {
+    for (const name of "sh cat echo sleep id ls stat hostname touch mkdir stty readlink test kill mount".split(" ")) {
       symlinkSync("busybox", join(bin, name));
     }
     const spec = defaultSpec(false);

@@ -1,6 +1,6 @@
 import { fstatSync } from "node:fs";
 import { SysError } from "../../base/errors.ts";
-import { NATIVE_ABI, sys } from "../../linux/call.ts";
+import { NATIVE_ABI, sys, trySys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { close, read, writeAll } from "../../linux/file.ts";
 import { FIRST_FREE_FD, pipe, raise, reap, sealedExecutable, socketpair, spawn } from "../../linux/process.ts";
@@ -129,19 +129,16 @@ export function spawnProgram(request: SpawnRequest): Launched {
 const machine = NATIVE_ABI as "x86_64" | "aarch64";
 
 function preserve(fd: number, as: number, fds: [number, number][], theirs: number[]): void {
-  try {
-    fstatSync(fd);
-  } catch {
-    throw new SysError("--preserve-fds", `descriptor ${fd}`, 9, "it is not open");
-  }
-  const copy = duplicate(fd);
+  // What the caller passed on survived an execve; what close-on-exec marks is this process's own.
+  const flags = trySys("fcntl", fd, F_GETFD, 0);
+  if (flags < 0 || flags & FD_CLOEXEC) throw new SysError("--preserve-fds", `descriptor ${fd}`, 9, "it is not open");
+  const copy = sys("fcntl", `fd ${fd}`, fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD);
   theirs.push(copy);
   fds.push([copy, as]);
 }
 
-function duplicate(fd: number): number {
-  return sys("fcntl", `fd ${fd}`, fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-}
+const F_GETFD = 1;
+const FD_CLOEXEC = 1;
 
 function writeByte(fd: number): void {
   writeAll(fd, Buffer.from([1]));

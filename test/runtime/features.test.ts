@@ -1,0 +1,319 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { sys } from "../../src/linux/call.ts";
+import * as k from "../../src/linux/constants.ts";
+import { room, scratch } from "../../src/linux/ffi.ts";
+import { setNonblock } from "../../src/linux/process.ts";
+import { receiveDescriptor } from "../../src/runtime/oci/console.ts";
+import type { Hooks } from "../../src/spec/oci-runtime.ts";
+import { cannotRun, eventually, Runtime } from "./bundle.ts";
+
+/** What conmon or a shim listens on, since Bun's sockets take no descriptors. */
+class ConsoleSocket {
+  readonly #fd = sys("socket", "", k.AF_UNIX, k.SOCK_STREAM | k.SOCK_CLOEXEC, 0);
+  constructor(path: string) {
+    scratch(() => {
+      const address = room(110);
+      address.view.writeUInt16LE(k.AF_UNIX, 0);
+      address.view.write(path, 2);
+      sys("bind", path, this.#fd, address.address, 110);
+    });
+    sys("listen", path, this.#fd, 1);
+  }
+
+  /** The master that the runtime has sent by now. */
+  receive(): number {
+    const connection = sys("accept4", "", this.#fd, 0, 0, k.SOCK_CLOEXEC);
+    const master = receiveDescriptor(connection);
+    closeSync(connection);
+    closeSync(this.#fd);
+    if (master === undefined) throw new Error("nothing was sent");
+    return master;
+  }
+}
+
+/** All that comes out of a terminal until its other side is closed. */
+async function readTerminal(master: number): Promise<string> {
+  setNonblock(master, true);
+  let text = "";
+  try {
+    for await (const chunk of Bun.file(master).stream()) text += Buffer.from(chunk).toString();
+  } catch {
+    // EIO is how a terminal ends.
+  }
+  return text;
+}
+
+describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: ${cannotRun})` : ""}`, () => {
+  let runtime: Runtime;
+  beforeAll(() => {
+    runtime = new Runtime();
+  });
+  afterAll(() => runtime.close());
+  const stopped = (id: string) =>
+    eventually(`${id} stops`, async () => (await runtime.status(id)).status === "stopped");
+
+  test("a terminal, over the console socket", async () => {
+    const bundle = runtime.bundle("stty size; readlink /proc/self/fd/0; test -t 2 && echo tty; echo x > /dev/console", (s) => {
+      s.process.terminal = true;
+      s.process.consoleSize = { height: 33, width: 77 };
+    });
+    const path = join(runtime.dir, "console");
+    const socket = new ConsoleSocket(path);
+    await runtime.ok("create", "-b", bundle, "--console-socket", path, "tty");
+    const master = socket.receive();
+    await runtime.ok("start", "tty");
+    expect(await readTerminal(master)).toBe("33 77\r\n/dev/pts/0\r\ntty\r\nx\r\n");
+    closeSync(master);
+    await stopped("tty");
+    const flag = await runtime.run(["create", "-b", runtime.bundle("true"), "--console-socket", path, "no"]);
+    expect(flag.err).toContain("--console-socket: the container's process has no terminal");
+  });
+
+  test("run carries a terminal itself", async () => {
+    const bundle = runtime.bundle("test -t 0 && echo tty; exit 4", (s) => {
+      s.process.terminal = true;
+    });
+    expect(await runtime.run(["run", "-b", bundle, "relay"])).toEqual({ code: 4, out: "tty\r\n", err: "" });
+  });
+
+  test("a user namespace: root inside, nobody outside", async () => {
+    const bundle = runtime.bundle("id -u; cat /proc/self/uid_map; touch /made; echo hi > /dev/null; sleep 1000", (s) => {
+      s.linux.namespaces?.push({ type: "user" });
+      s.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+      s.linux.gidMappings = [{ containerID: 0, hostID: 200000, size: 65536 }];
+      s.root!.readonly = false;
+    });
+    chmodSync(runtime.dir, 0o755);
+    chownSync(join(bundle, "rootfs"), 100000, 200000);
+    const out = join(runtime.dir, "userns");
+    const fd = openSync(out, "w");
+    const { exited } = runtime.spawn(["run", "-d", "-b", bundle, "userns"], ["ignore", fd, "inherit"]);
+    closeSync(fd);
+    expect(await exited).toBe(0);
+    const made = join(bundle, "rootfs/made");
+    await eventually("the file is made", () => existsSync(made));
+    expect(readFileSync(out, "utf8").split(/\s+/).slice(0, 4)).toEqual(["0", "0", "100000", "65536"]);
+    expect(statSync(made)).toMatchObject({ uid: 100000, gid: 200000 });
+    const { pid } = await runtime.status("userns");
+    expect(statSync(`/proc/${pid}`).uid).toBe(100000);
+    expect((await runtime.run(["exec", "userns", "id", "-u"])).out).toBe("0\n");
+    const escape = await runtime.run(["exec", "userns", "sh", "-c", "echo 1 > /proc/sys/kernel/panic"]);
+    expect(escape.code).not.toBe(0);
+    await runtime.ok("delete", "-f", "userns");
+  });
+
+  test("hooks run in their order, with the state on stdin", async () => {
+    const log = join(runtime.dir, "hooks");
+    const script = join(runtime.dir, "hook.sh");
+    writeFileSync(script, `#!/bin/sh\nread -r state\necho "$1 $(hostname) $X $state" >> ${log}\n`, { mode: 0o755 });
+    const hook = (kind: string) => [{ path: script, args: ["hook", kind], env: [`X=${kind}`, "PATH=/bin:/usr/bin"] }];
+    const bundle = runtime.bundle("sleep 1000", (s) => {
+      s.hostname = "inside";
+      s.annotations = { "org.example": "1" };
+      s.root!.readonly = false;
+      const hooks: Hooks = { startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "cat > /started; hostname >> /started"] }] };
+      for (const kind of ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] as const) {
+        hooks[kind] = hook(kind);
+      }
+      s.hooks = hooks;
+    });
+    await runtime.ok("create", "-b", bundle, "hooks");
+    const { pid } = await runtime.status("hooks");
+    const lines = () =>
+      readFileSync(log, "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => {
+          const [kind, host, x, ...rest] = line.split(" ");
+          expect(x).toBe(kind!);
+          return { kind, host, state: JSON.parse(rest.join(" ")) };
+        });
+    expect(lines().map(({ kind, host, state }) => [kind, host === "inside", state.status])).toEqual([
+      ["prestart", false, "creating"],
+      ["createRuntime", false, "creating"],
+      ["createContainer", true, "creating"],
+    ]);
+    expect(lines()[0]!.state).toEqual({
+      ociVersion: "1.3.0",
+      id: "hooks",
+      status: "creating",
+      pid,
+      bundle,
+      annotations: { "org.example": "1" },
+    });
+    expect(existsSync(join(bundle, "rootfs/started"))).toBe(false);
+    await runtime.ok("start", "hooks");
+    const started = readFileSync(join(bundle, "rootfs/started"), "utf8");
+    expect(started).toContain('"status":"created","pid":1,');
+    expect(started).toEndWith("inside\n");
+    expect(lines().at(-1)).toMatchObject({ kind: "poststart", state: { status: "running", pid } });
+    await runtime.ok("delete", "--force", "hooks");
+    expect(lines().at(-1)).toMatchObject({ kind: "poststop", state: { status: "stopped" } });
+    expect(lines()).toHaveLength(5);
+  });
+
+  test.each(["prestart", "createRuntime", "createContainer"] as const)("a %s hook that fails undoes create", async (kind) => {
+    const bundle = runtime.bundle("true", (s) => {
+      s.hooks = { [kind]: [{ path: "/bin/sh", args: ["sh", "-c", "echo why >&2; exit 3"] }] };
+    });
+    const { code, err } = await runtime.run(["create", "-b", bundle, "failing"]);
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringContaining(`hooks.${kind}[0] /bin/sh: exit status 3: why`),
+    });
+    expect(existsSync(join(runtime.root, "failing"))).toBe(false);
+  });
+
+  test("a hook that takes too long is ended", async () => {
+    const bundle = runtime.bundle("true", (s) => {
+      s.hooks = { createContainer: [{ path: "/bin/sleep", args: ["sleep", "60"], timeout: 1 }] };
+    });
+    const { err } = await runtime.run(["create", "-b", bundle, "slow"]);
+    expect(err).toContain("hooks.createContainer[0] /bin/sleep: not done after 1 s");
+  });
+
+  test("a startContainer hook has no more rights than the container", async () => {
+    const bundle = runtime.bundle("sleep 1000", (s) => {
+      s.root!.readonly = false;
+      s.hooks = {
+        startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "cat /proc/self/status > /rights"] }],
+      };
+    });
+    await runtime.ok("run", "-d", "-b", bundle, "rights");
+    const rights = readFileSync(join(bundle, "rootfs/rights"), "utf8");
+    // AUDIT_WRITE, KILL, NET_BIND_SERVICE.
+    expect(rights).toContain("CapEff:\t0000000020000420");
+    expect(rights).toContain("CapBnd:\t0000000020000420");
+    expect(rights).toContain("NoNewPrivs:\t1");
+    await runtime.ok("delete", "-f", "rights");
+  });
+
+  test("exec: as the container's process, or as the file says", async () => {
+    await runtime.ok("run", "-d", "-b", runtime.bundle("sleep 1000"), "exec");
+    const status = await runtime.run(["exec", "exec", "sh", "-c", "cat /proc/self/status; exit 6"]);
+    expect(status.code).toBe(6);
+    expect(status.out).toContain("CapBnd:\t0000000020000420");
+    const asked = await runtime.run(
+      ["exec", "-u", "12:34", "-g", "56", "-e", "A=b", "--cwd", "/bin", "--cap", "CAP_CHOWN", "exec", "sh", "-c", "id; echo $A $PWD"],
+    );
+    expect(asked.out).toBe("uid=12 gid=34 groups=56\nb /bin\n");
+    const file = join(runtime.dir, "process.json");
+    const process_ = { user: { uid: 7, gid: 8 }, args: ["sh", "-c", "id; echo $HOME"], cwd: "/", env: ["PATH=/bin"] };
+    writeFileSync(file, JSON.stringify(process_));
+    expect((await runtime.run(["exec", "--process", file, "exec"])).out).toBe("uid=7 gid=8\n/\n");
+    writeFileSync(file, JSON.stringify({ ...process_, cwd: "x" }));
+    expect(await runtime.run(["exec", "-p", file, "exec"])).toMatchObject({
+      code: 255,
+      err: expect.stringContaining("process.cwd: must be an absolute path"),
+    });
+    expect(await runtime.run(["exec", "exec", "nope"])).toMatchObject({
+      code: 255,
+      err: expect.stringContaining('exec: "nope": executable file not found in $PATH'),
+    });
+    expect(await runtime.run(["exec", "exec", "sh", "-c", "kill -TERM $$"])).toMatchObject({ code: 143 });
+    const pidFile = join(runtime.dir, "exec-pid");
+    await runtime.ok("exec", "--detach", "--pid-file", pidFile, "exec", "sleep", "1000");
+    expect(JSON.parse(await runtime.ok("ps", "-f", "json", "exec"))).toContain(Number(readFileSync(pidFile, "utf8")));
+    const path = join(runtime.dir, "exec-console");
+    const socket = new ConsoleSocket(path);
+    await runtime.ok("exec", "-d", "-t", "--console-socket", path, "exec", "sh", "-c", "test -t 1 && echo tty");
+    const master = socket.receive();
+    expect(await readTerminal(master)).toBe("tty\r\n");
+    closeSync(master);
+    await runtime.ok("delete", "-f", "exec");
+  });
+
+  test("nothing of ours is open in the container; what is preserved is", async () => {
+    const file = join(runtime.dir, "preserved");
+    writeFileSync(file, "kept");
+    const bundle = runtime.bundle("ls /proc/$$/fd; cat <&3");
+    const fd = openSync(file, "r");
+    const out = join(runtime.dir, "fds");
+    const outFd = openSync(out, "w");
+    await runtime.spawn(["run", "--preserve-fds", "1", "-b", bundle, "fds"], ["ignore", outFd, "inherit", fd]).exited;
+    closeSync(outFd);
+    closeSync(fd);
+    expect(readFileSync(out, "utf8")).toBe("0\n1\n2\n3\nkept");
+    const closed = await runtime.run(["run", "--preserve-fds", "2", "-b", bundle, "fds"]);
+    expect(closed.err).toContain("--preserve-fds descriptor");
+    rmSync(file);
+  });
+
+  test("limits are in the cgroup while it runs", async () => {
+    const bundle = runtime.bundle("sleep 1000", (s) => {
+      s.linux.cgroupsPath = "/inro-runtime-test/limits";
+      s.linux.resources = { ...s.linux.resources, pids: { limit: 17 } };
+    });
+    await runtime.ok("run", "-d", "-b", bundle, "limits");
+    const { pid } = await runtime.status("limits");
+    const own = readFileSync(`/proc/${pid}/cgroup`, "utf8");
+    expect(own).toContain("/inro-runtime-test/limits");
+    const found = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"]
+      .map((top) => `${top}/inro-runtime-test/limits/pids.max`)
+      .find((path) => existsSync(path));
+    expect(readFileSync(found!, "utf8")).toBe("17\n");
+    const denied = await runtime.run(["exec", "limits", "sh", "-c", "cat /dev/null && echo ok"]);
+    expect(denied.out).toBe("ok\n");
+    await runtime.ok("delete", "-f", "limits");
+    expect(existsSync(found!)).toBe(false);
+  });
+
+  test("a relative bind source is the bundle's, and read-only is read-only", async () => {
+    const bundle = runtime.bundle("cat /data/x; echo no > /data/x", (s) => {
+      s.mounts?.push({ destination: "/data", source: "data", options: ["rbind", "ro"] });
+    });
+    mkdirSync(join(bundle, "rootfs/data"));
+    mkdirSync(join(bundle, "data"));
+    writeFileSync(join(bundle, "data/x"), "from the bundle\n");
+    const { out, err } = await runtime.run(["run", "-b", bundle, "bind"]);
+    expect(out).toBe("from the bundle\n");
+    expect(err).toContain("Read-only file system");
+  });
+
+  test("a seccomp filter", async () => {
+    const bundle = runtime.bundle("mkdir /dev/shm/x", (s) => {
+      s.linux.seccomp = {
+        defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [{ names: ["mkdir"], action: "SCMP_ACT_ERRNO", errnoRet: 28 }],
+      };
+    });
+    await runtime.ok("create", "-b", bundle, "filtered");
+    await runtime.ok("delete", "filtered");
+    expect((await runtime.run(["run", "-b", bundle, "filtered"])).err).toContain("/dev/shm/x': No space left on device");
+  });
+
+  test("what is not there is said", async () => {
+    const bundle = runtime.bundle("true");
+    for (const [args, message] of [
+      [["--systemd-cgroup", "create", "-b", bundle, "x"], "--systemd-cgroup: not supported"],
+      [["create", "--no-pivot", "-b", bundle, "x"], "--no-pivot: not supported"],
+      [["update", "x"], "update: not supported"],
+      [["strat", "x"], "no such command: strat (did you mean start?)"],
+      [["list", "--format", "yaml"], "invalid format option: yaml"],
+      [["--root", "/", "list"], "is no directory for state"],
+      [["create", "-b", "/nowhere", "x"], "config.json not found in /nowhere"],
+    ] as const) {
+      expect(await runtime.run(args)).toMatchObject({ code: 1, err: expect.stringContaining(message) });
+    }
+  });
+
+  test("spec, features, version, list", async () => {
+    const bundle = join(runtime.dir, "spec");
+    mkdirSync(bundle);
+    await runtime.ok("spec", "--bundle", bundle);
+    expect(JSON.parse(readFileSync(join(bundle, "config.json"), "utf8"))).toMatchObject({ ociVersion: "1.3.0" });
+    expect((await runtime.run(["spec", "-b", bundle])).err).toContain("exists; remove it first");
+    const features = JSON.parse(await runtime.ok("features"));
+    expect(features).toMatchObject({ ociVersionMin: "1.0.0", linux: { seccomp: { enabled: true } } });
+    expect(features.mountOptions).toContain("rro");
+    expect(await runtime.ok("--version")).toMatch(/^inro-runtime version \S+\ncommit: \S+\nspec: 1\.3\.0\n$/);
+    const empty = new Runtime();
+    mkdirSync(empty.root);
+    expect(await empty.ok("list", "--format", "json")).toBe("null");
+    rmSync(empty.root, { recursive: true });
+    expect((await empty.run(["list"])).code).toBe(1);
+    await empty.close();
+  });
+});
