@@ -1,3 +1,4 @@
+import type { Cgroup } from "../cgroups/cgroup.ts";
 import type { Running } from "../runtime/running.ts";
 import type { Spec } from "../spec/oci-runtime.ts";
 import { ZERO_TIME } from "./clock.ts";
@@ -17,6 +18,8 @@ export class Container {
   readonly stdio: Stdio;
   /** The process while there is one. */
   running: Running | undefined;
+  /** Of the present run, if this engine made it. */
+  cgroup: Cgroup | undefined;
   /** What it was started with. */
   spec: Spec | undefined;
   /** The end of the present or last run: settled when the container has ended and is cleaned up. */

@@ -1,10 +1,10 @@
-import { rmSync } from "node:fs";
 import { messageOf } from "../base/errors.ts";
 import type { ExitStatus, Running } from "../runtime/running.ts";
 import { formatNanoseconds, parseRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
 import { removeContainer } from "./remove.ts";
+import { removeRunDirectory } from "./run-directory.ts";
 import type { Volumes } from "./volumes.ts";
 
 /**
@@ -35,7 +35,7 @@ async function end(
   const status = await exited;
   if (container.running !== running) return;
   container.ending = true;
-  const cgroup = openCgroup(ctx, container);
+  const cgroup = container.cgroup ?? openCgroup(ctx, container);
   // In a pid namespace of its own the kernel has killed the rest; elsewhere a daemon could write for ever.
   if (container.record.host.PidMode) cgroup?.killAll();
   await container.stdio.finish();
@@ -43,7 +43,9 @@ async function end(
   container.running = undefined;
   running.release();
   await cgroup?.remove();
-  rmSync(ctx.paths.runDir(container.id), { recursive: true, force: true });
+  container.cgroup = undefined;
+  // Last: while there is a run directory, there may be a cgroup.
+  removeRunDirectory(ctx.paths.runDir(container.id));
   if (container.record.host.AutoRemove) await removeContainer(ctx, volumes, container, { volumes: true });
 }
 

@@ -1,10 +1,11 @@
-import { rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { removeTree } from "../layers/remove-tree.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat } from "../linux/file.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
+import { removeRunDirectory } from "./run-directory.ts";
 import type { Volumes } from "./volumes.ts";
 
 /**
@@ -21,8 +22,10 @@ export async function removeContainer(
   const { id } = container;
   container.state = { ...container.state, status: "removing", removeVolumes: options.volumes === true };
   ctx.store.updateState(id, container.state, false);
-  await openCgroup(ctx, container)?.remove();
-  rmSync(ctx.paths.runDir(id), { recursive: true, force: true });
+  if (existsSync(ctx.paths.runDir(id))) {
+    await openCgroup(ctx, container)?.remove();
+    removeRunDirectory(ctx.paths.runDir(id));
+  }
   await removeDirectory(ctx.paths.containers, id);
   container.removed = true;
   ctx.table.delete(container);

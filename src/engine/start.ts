@@ -1,5 +1,4 @@
-import { mkdirSync, rmSync } from "node:fs";
-import { codeOf, conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
+import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
 import type { Running } from "../runtime/running.ts";
@@ -14,6 +13,7 @@ import { managedFiles, writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
 import { cgroupPath } from "./paths.ts";
 import { layersOf, lookupIn, prepareRootfs } from "./rootfs.ts";
+import { makeRunDirectory, removeRunDirectory } from "./run-directory.ts";
 import type { Volumes } from "./volumes.ts";
 
 /**
@@ -52,6 +52,7 @@ export async function startContainer(
       prepared.close();
     }
     container.spec = prepared.request.spec;
+    container.cgroup = prepared.cgroup;
   } catch (error) {
     const status = before.startedAt === ZERO_TIME ? "created" : "exited";
     const exitCode = error instanceof LaunchError ? error.exitCode : 128;
@@ -80,6 +81,7 @@ export async function startContainer(
 /** All that a launch needs, made on disk and in the cgroup tree. */
 export interface PreparedLaunch {
   request: LaunchRequest;
+  cgroup: Cgroup;
   /** Removes what was made for this launch. */
   undo(): Promise<void>;
   /** After the launch, in any case: lets go of what kept the mounts' sources valid. */
@@ -116,7 +118,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     });
     const runDir = ctx.paths.runDir(id);
     makeRunDirectory(runDir);
-    steps.push(() => rmSync(runDir, { recursive: true, force: true }));
+    steps.push(() => removeRunDirectory(runDir));
     const cgroup = Cgroup.create(ctx.hierarchy, cgroupPath(id, host.CgroupParent), spec.linux?.resources ?? {}, {
       warn: (message) => ctx.log(`container ${id.slice(0, 12)}: ${message}`),
     });
@@ -134,22 +136,11 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       // An init reaps what pid 1 of a namespace has to; in another's it is not pid 1.
       init: host.Init === true && namespaceModes(host, ctx.hierarchy.mode).pid.kind === "private",
     };
-    return { request, undo, close: () => sources.close() };
+    return { request, cgroup, undo, close: () => sources.close() };
   } catch (error) {
     await undo();
     sources.close();
     throw error;
-  }
-}
-
-/** Whatever an earlier run left (a crash between its end and its clean-up) is out of date. */
-function makeRunDirectory(runDir: string): void {
-  try {
-    mkdirSync(runDir, { mode: 0o700 });
-  } catch (error) {
-    if (codeOf(error) !== "EEXIST") throw error;
-    rmSync(runDir, { recursive: true, force: true });
-    mkdirSync(runDir, { mode: 0o700 });
   }
 }
 

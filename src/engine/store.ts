@@ -173,11 +173,11 @@ export class Store {
       return;
     }
     // WAL without the fsync: after a power failure the row is older, but never torn.
-    this.db.run("PRAGMA synchronous = NORMAL");
+    this.#relaxed.run();
     try {
       this.#evenIfFull(statement);
     } finally {
-      this.db.run("PRAGMA synchronous = FULL");
+      this.#strict.run();
     }
   }
 

@@ -48,12 +48,18 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
     }
     return DATA_ADDRESS + at;
   };
-  const value = (operand: Operand): bigint => {
-    if (typeof operand === "bigint") return operand;
-    if (typeof operand === "number") return BigInt(operand);
-    if (operand instanceof Slot) return BigInt(operand.index);
-    if (operand instanceof Data) return BigInt(addressOf(operand));
-    return BigInt(addressOf(operand.data) + operand.offset);
+  const value = (operand: Operand): number | bigint => {
+    if (typeof operand === "bigint" || typeof operand === "number") return operand;
+    if (operand instanceof Slot) return operand.index;
+    if (operand instanceof Data) return addressOf(operand);
+    return addressOf(operand.data) + operand.offset;
+  };
+  /** Numbers of 32 bits, which most are, go without a bigint between. */
+  const write = (number: number | bigint, at: number): void => {
+    if (typeof number === "number" && (number | 0) === number) {
+      rows.writeInt32LE(number, at);
+      rows.writeInt32LE(number < 0 ? -1 : 0, at + 4);
+    } else rows.writeBigUInt64LE(BigInt.asUintN(64, BigInt(number)), at);
   };
   const target = (label: Label): number => {
     if (label.row < 0) throw new RangeError(`label ${label.name} is not placed`);
@@ -67,9 +73,10 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
     const args = (operands: readonly Operand[]) => {
       if (operands.length > 6) throw new RangeError(`${row.kind} with ${operands.length} arguments`);
       let mask = 0;
-      for (const [n, operand] of operands.entries()) {
+      for (let n = 0; n < operands.length; n++) {
+        const operand = operands[n]!;
         if (operand instanceof Slot) mask |= 1 << n;
-        rows.writeBigUInt64LE(BigInt.asUintN(64, value(operand)), at + 16 + n * 8);
+        write(value(operand), at + 16 + n * 8);
       }
       rows[at + 4] = mask;
     };
@@ -94,8 +101,8 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
       }
       case "store":
         rows[at + 2] = KIND.store;
-        rows.writeBigUInt64LE(BigInt(row.from.index), at + 16);
-        rows.writeBigUInt64LE(value(row.to), at + 24);
+        write(row.from.index, at + 16);
+        write(value(row.to), at + 24);
         break;
       case "branch":
         rows[at + 2] = KIND.branch;
@@ -105,11 +112,11 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
         break;
       case "exit":
         rows[at + 2] = KIND.exit;
-        rows.writeBigUInt64LE(value(row.status), at + 16);
+        write(value(row.status), at + 16);
         break;
       case "fail":
         rows[at + 2] = KIND.fail;
-        rows.writeBigUInt64LE(BigInt(constants.errno[row.errno]), at + 16);
+        write(constants.errno[row.errno], at + 16);
         break;
     }
   }

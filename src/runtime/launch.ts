@@ -1,4 +1,4 @@
-import { openSync, rmSync } from "node:fs";
+import { existsSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Cgroup } from "../cgroups/cgroup.ts";
 import { NATIVE_ABI, trySys } from "../linux/call.ts";
@@ -102,8 +102,10 @@ export async function launchTraced(
   trace = true,
 ): Promise<{ running: Running; trace: Trace | undefined }> {
   // A volatile overlay marks its work directory, and is refused a second time while the mark is there.
-  if (request.rootfs.kind === "overlay")
-    rmSync(join(request.rootfs.work, "work", "incompat"), { recursive: true, force: true });
+  if (request.rootfs.kind === "overlay") {
+    const mark = join(request.rootfs.work, "work", "incompat");
+    if (existsSync(mark)) rmSync(mark, { recursive: true });
+  }
   const tty = request.spec.process?.terminal === true;
   const program = launchProgram(request);
   const init = request.init ? superviseProgram(request.spec.process!) : undefined;

@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { posix } from "node:path";
 import { codeOf, invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
@@ -32,12 +32,18 @@ const PROC_MAY_COVER = new Set(
   ),
 );
 
-/** `tree` is what the mounts come into: a destination that is a symlink there means where that leads, in the root. */
-export function planMounts(mounts: readonly Mount[], label: string | undefined, tree: Tree): PlannedMount[] {
+/** `layers` are the root's, top first: a destination that is a symlink there means where that leads, in the root. */
+export function planMounts(
+  mounts: readonly Mount[],
+  label: string | undefined,
+  layers: readonly string[],
+): PlannedMount[] {
+  const before: Tree["binds"][number][] = [];
   return mounts.map((mount, i) => {
     const options = parseMountOptions(mount);
     const type = mount.type ?? "";
-    const destination = destinationOf(mount, options.bind || type === "tmpfs", tree);
+    const destination = destinationOf(mount, options.bind || type === "tmpfs", { layers, binds: before });
+    if (options.bind && mount.source) before.push({ destination, source: mount.source });
     const why = `mounts[${i}] ${destination}`;
     if (destination === "/") throw invalid(`mount ${mount.source ?? type} on /: the root comes from root.path`);
     if (destination.startsWith("/proc/") && !PROC_MAY_COVER.has(destination)) {
@@ -209,10 +215,24 @@ function mountCgroups(p: Builder, why: string, destination: string, attributes: 
   if (attributes & k.MOUNT_ATTR_RDONLY) p.setAttributes(why, tmpfs, { set: k.MOUNT_ATTR_RDONLY });
 }
 
+/** What a path of proc or sysfs is on this kernel; undefined for any other, whose kind only the rows can find out. */
+type Kind = "directory" | "file" | "missing" | undefined;
+
+/**
+ * proc and sysfs are the same in every container, but for processes, so it is enough to look at the host's. One that was
+ * mounted with subset=pid shows too little to tell.
+ */
+function kernelPath(path: string): Kind {
+  if (!/^\/(proc|sys)\//.test(path) || !existsSync("/proc/sys")) return undefined;
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? "missing" : stat.isDirectory() ? "directory" : "file";
+}
+
 /** `linux.readonlyPaths`: each a copy of itself that cannot be written; one that is missing is skipped. */
 export function readonlyPaths(p: Builder, paths: readonly string[]): void {
   for (const path of paths) {
     const why = `linux.readonlyPaths ${path}`;
+    if (kernelPath(path) === "missing") continue;
     const skip = p.label(`no ${path}`);
     const place = p.inRoot(why, path, k.O_PATH, { ignore: ["ENOENT", "ENOTDIR"] });
     p.branch(why, place, "at most", -1, skip);
@@ -227,37 +247,30 @@ export function readonlyPaths(p: Builder, paths: readonly string[]): void {
 export function maskedPaths(p: Builder, paths: readonly string[]): void {
   if (paths.length === 0) return;
   const null_ = p.slot("null");
-  // The container's own /dev/null may be anything by now (CVE-2025-31133): it must be the device.
-  p.call(
-    "linux.maskedPaths",
-    "openat2",
-    [p.root!, p.text("/dev/null"), p.how(k.O_PATH, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_SYMLINKS), 24],
-    { into: null_ },
-  );
+  // The host's, which is still in sight: the container's own may be anything by now (CVE-2025-31133).
+  const device = [k.AT_FDCWD, p.text("/dev/null"), k.O_PATH | k.O_NOFOLLOW | k.O_CLOEXEC, 0];
+  p.call("linux.maskedPaths", "openat", device, { into: null_ });
   for (const path of paths) {
     const why = `linux.maskedPaths ${path}`;
-    const skip = p.label(`${path} done`);
+    const kind = kernelPath(path);
+    if (kind === "missing") continue;
+    const done = p.label(`${path} done`);
     const place = p.inRoot(why, path, k.O_PATH, { ignore: ["ENOENT", "ENOTDIR"] });
-    p.branch(why, place, "at most", -1, skip);
-    const copy = p.copyMount(why, null_, "", 0);
-    const attached = p.temporary("masked");
-    // move_mount(2) answers EINVAL where one is a directory and the other a file.
-    p.attach(why, copy, place, { ignore: ["EINVAL"], into: attached });
-    p.branch(why, attached, "equal", 0, skip);
-    p.attach(
-      why,
-      p.newMount(
-        why,
-        "tmpfs",
-        "tmpfs",
-        [
-          ["nr_blocks", "1"],
-          ["nr_inodes", "1"],
-        ],
-        READ_ONLY,
-      ),
-      place,
-    );
-    p.place(skip);
+    p.branch(why, place, "at most", -1, done);
+    if (kind !== "directory") {
+      const copy = p.copyMount(why, null_, "", 0);
+      const attached = p.temporary("masked");
+      // move_mount(2) answers EINVAL where one is a directory and the other a file.
+      p.attach(why, copy, place, kind === "file" ? { into: attached } : { ignore: ["EINVAL"], into: attached });
+      if (kind === undefined) p.branch(why, attached, "equal", 0, done);
+    }
+    if (kind !== "file") {
+      const limits = [
+        ["nr_blocks", "1"],
+        ["nr_inodes", "1"],
+      ] as const;
+      p.attach(why, p.newMount(why, "tmpfs", "tmpfs", limits, READ_ONLY), place);
+    }
+    p.place(done);
   }
 }

@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { conflict } from "../base/errors.ts";
+import { codeOf, conflict } from "../base/errors.ts";
 import { close } from "../linux/file.ts";
 import { children, pidfdGetfd, pidfdOpen, pidfdSendSignal, reapLater } from "../linux/process.ts";
 import { FD } from "./builder.ts";
@@ -122,7 +122,15 @@ export class Running {
     pidfdSendSignal(keeperFd, 9);
     if (child) reapLater(keeper);
     this.#closeAll();
-    rmSync(join(runDir, STATUS_FILE), { force: true });
+    removeFile(join(runDir, STATUS_FILE));
+  }
+}
+
+function removeFile(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error;
   }
 }
 

@@ -64,7 +64,7 @@ export function setUp(plan: Plan): Builder {
   if (!process) throw invalid("process: missing");
   const namespaces = planNamespaces(spec);
   const tree = treeOf(plan.rootfs, spec);
-  const mounts = planMounts(spec.mounts ?? [], linux?.mountLabel, tree);
+  const mounts = planMounts(spec.mounts ?? [], linux?.mountLabel, tree.layers);
   const devices = planDevices(linux?.devices ?? []);
   const ownDev =
     mounts.some((m) => m.destination === "/dev" && m.kind === "filesystem") ||
