@@ -223,7 +223,18 @@ type Kind = "directory" | "file" | "missing" | undefined;
  * mounted with subset=pid shows too little to tell.
  */
 function kernelPath(path: string): Kind {
+  const known = kinds.get(path);
+  if (known) return known;
   if (!/^\/(proc|sys)\//.test(path) || !existsSync("/proc/sys")) return undefined;
+  const kind = kindOf(path);
+  // What is missing may come with a module.
+  if (kind !== "missing") kinds.set(path, kind);
+  return kind;
+}
+
+const kinds = new Map<string, Kind>();
+
+function kindOf(path: string): Kind {
   const stat = statSync(path, { throwIfNoEntry: false });
   return stat === undefined ? "missing" : stat.isDirectory() ? "directory" : "file";
 }
