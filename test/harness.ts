@@ -81,6 +81,13 @@ export class TestEngine {
     this.#process = undefined;
   }
 
+  /** The engine's own end; its exit status. */
+  async ended(): Promise<number> {
+    const code = await this.#process!.exited;
+    this.#process = undefined;
+    return code;
+  }
+
   /** Runs the command line; `stdin` is its whole input. */
   async inro(
     args: readonly string[],

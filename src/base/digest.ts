@@ -1,4 +1,3 @@
-import { createHash, randomBytes } from "node:crypto";
 import { invalid } from "./errors.ts";
 
 /** A digest that is safe to use as a file name below its algorithm (image-spec descriptor.md, "Digests"). */
@@ -13,8 +12,11 @@ export function parseDigest(text: string): { algorithm: "sha256" | "sha512"; hex
   return { algorithm, hex };
 }
 
+/** Loaded when first used: it takes as long as all else that a cold start of the runtime needs. */
+const crypto = () => process.getBuiltinModule("node:crypto");
+
 export function sha256(data: Uint8Array | string): string {
-  return `sha256:${createHash("sha256").update(data).digest("hex")}`;
+  return `sha256:${crypto().createHash("sha256").update(data).digest("hex")}`;
 }
 
 /** ChainID of the layers with these diffIDs, base first (image-spec config.md, "Layer ChainID"). */
@@ -27,7 +29,7 @@ export function chainId(diffIds: readonly string[]): string {
 /** A new 64-hex object id. One that is all decimal digits would be taken for a number by some tools: drawn again. */
 export function newId(): string {
   for (;;) {
-    const id = randomBytes(32).toString("hex");
+    const id = crypto().randomBytes(32).toString("hex");
     if (!/^\d{12}/.test(id)) return id;
   }
 }

@@ -1,5 +1,4 @@
 import { closeSync, constants, openSync } from "node:fs";
-import { sha256 } from "../base/digest.ts";
 import { invalid } from "../base/errors.ts";
 import { attachProgram, BPF_CGROUP_DEVICE, BPF_PROG_TYPE_CGROUP_DEVICE, loadProgram } from "../linux/bpf.ts";
 import { close } from "../linux/file.ts";
@@ -8,13 +7,13 @@ import { compileDeviceProgram } from "./device-program.ts";
 import { ACC_ALL, accessLetters, matchesAll, parseDeviceRules, type Rule } from "./device-rules.ts";
 import type { CgroupDirectory } from "./directory.ts";
 
-/** Loaded programs by the digest of their code, least recently used first: most containers have the same rules. */
+/** Loaded programs by their code, least recently used first: most containers have the same rules. */
 const programs = new Map<string, number>();
 const MAX_PROGRAMS = 64;
 
 function program(rules: readonly DeviceRule[]): number {
   const code = compileDeviceProgram(parseDeviceRules(rules));
-  const key = sha256(code);
+  const key = Buffer.from(code).toString("latin1");
   let fd = programs.get(key);
   programs.delete(key);
   fd ??= loadProgram({

@@ -100,13 +100,14 @@ interface Pulling {
 async function pullOne(pulling: Pulling, reference: Reference): Promise<boolean> {
   const { store, repositories, progress, signal, patience } = pulling;
   const { platform, explicit } = pulling.platform;
+  const resolved = await resolve(repositories, reference, pulling.platform, signal).catch((error) => {
+    throw explain(error, reference, pulling.withAuth);
+  });
+  // Not earlier: what fails before the first message has a status of its own in the API.
   progress.begin(
     `Pulling from ${reference.path}`,
     reference.digest === undefined ? reference.tag! : canonical(reference),
   );
-  const resolved = await resolve(repositories, reference, pulling.platform, signal).catch((error) => {
-    throw explain(error, reference, pulling.withAuth);
-  });
   const check = (config: ImageConfig) => {
     checkOs(config);
     if (satisfies(config, platform, explicit)) return;

@@ -496,26 +496,32 @@ export const ABIS: readonly Abi[] = ["x86_64", "i386", "x32", "aarch64", "arm"];
 /** Set in the number of every x32 call (asm/unistd.h). */
 export const X32_BIT = 0x4000_0000;
 
-const tables: Record<Abi, Map<string, number>> = {
+/** What was looked up so far: reading the whole table takes longer than starting a container needs of it. */
+const known: Record<Abi, Map<string, number | undefined>> = {
   x86_64: new Map(),
   i386: new Map(),
   x32: new Map(),
   aarch64: new Map(),
   arm: new Map(),
 };
-for (const line of TABLE.trim().split("\n")) {
-  const [name, ...numbers] = line.split(" ");
-  ABIS.forEach((abi, i) => {
-    if (numbers[i] !== "-") tables[abi].set(name!, Number(numbers[i]) + (abi === "x32" ? X32_BIT : 0));
-  });
+
+function numberIn(line: string, abi: Abi): number | undefined {
+  const number = line.split(" ")[ABIS.indexOf(abi) + 1]!;
+  return number === "-" ? undefined : Number(number) + (abi === "x32" ? X32_BIT : 0);
 }
 
 /** Number of the call `name`, as the kernel and seccomp see it (with {@link X32_BIT} for x32); undefined if it has none. */
 export function syscallNumber(abi: Abi, name: string): number | undefined {
-  return tables[abi].get(name);
+  const names = known[abi];
+  if (names.has(name)) return names.get(name);
+  const at = /^\w+$/.test(name) ? TABLE.indexOf(`\n${name} `) : -1;
+  const number = at < 0 ? undefined : numberIn(TABLE.slice(at + 1, TABLE.indexOf("\n", at + 1)), abi);
+  names.set(name, number);
+  return number;
 }
 
 /** All calls of an ABI. */
-export function syscallNames(abi: Abi): Iterable<string> {
-  return tables[abi].keys();
+export function syscallNames(abi: Abi): string[] {
+  const lines = TABLE.trim().split("\n");
+  return lines.filter((line) => numberIn(line, abi) !== undefined).map((line) => line.slice(0, line.indexOf(" ")));
 }

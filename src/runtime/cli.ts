@@ -1,6 +1,6 @@
 import { invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
-import { COMMANDS, type Globals, MISSING } from "./oci/commands.ts";
+import { COMMANDS, type Globals, MISSING, print } from "./oci/commands.ts";
 import { type Log, writeLog } from "./oci/log.ts";
 import { type Flags, parseFlags } from "./oci/options.ts";
 import { VERSION } from "./oci/version.ts";
@@ -36,11 +36,11 @@ export async function main(argv: string[]): Promise<number> {
     log.format = format;
     name = parsed.rest[0];
     if (parsed.bools.has("version")) {
-      process.stdout.write(VERSION);
+      print(VERSION);
       return 0;
     }
     if (name === undefined || name === "help" || name === "h" || parsed.bools.has("help")) {
-      process.stdout.write(help());
+      print(help());
       return 0;
     }
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
@@ -50,7 +50,7 @@ export async function main(argv: string[]): Promise<number> {
     }
     const args = parseFlags(parsed.rest.slice(1), { ...command.flags, "help,h": "bool" }, command.stopEarly === true);
     if (args.bools.has("help")) {
-      process.stdout.write(`usage: inro-runtime ${command.usage}\n`);
+      print(`usage: inro-runtime ${command.usage}\n`);
       return 0;
     }
     const [min, max] = command.args;

@@ -220,6 +220,9 @@ async function start(program: Program, options: StartOptions): Promise<Running> 
         else stderr = mine;
       }
     }
+    // Else the program's own files would land there, and stay open in the keeper.
+    for (const fd of [FD.keepStdin, FD.keepStdout, FD.keepStderr])
+      if (!fds.some(([, theirs]) => theirs === fd)) fds.push([nothing, fd]);
     const [report, reportFar] = pipe();
     keep(report);
     give(reportFar, FD.report);

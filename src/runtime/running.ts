@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync, unlinkSync } from "node:fs";
+import { fstatSync, readdirSync, readFileSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, conflict } from "../base/errors.ts";
 import { close } from "../linux/file.ts";
@@ -195,15 +195,21 @@ export function adopt(runDir: string, keepers: Map<string, number> = findKeepers
     close(keeperFd);
     return undefined;
   }
-  const stdout = take(FD.keepStdout);
+  const takePipe = (fd: number): number | undefined => {
+    const mine = take(fd);
+    if (mine === undefined || fstatSync(mine).isFIFO()) return mine;
+    close(mine);
+    return undefined;
+  };
+  const stdout = takePipe(FD.keepStdout);
   return new Running({
     // Ended and reaped: no child; 0 is nobody's pid.
     pid: children(keeper)[0] ?? 0,
     keeper,
     keeperFd,
-    stdin: take(FD.keepStdin),
+    stdin: takePipe(FD.keepStdin),
     stdout,
-    stderr: take(FD.keepStderr),
+    stderr: takePipe(FD.keepStderr),
     pty: stdout === undefined ? take(KEPT_PTY) : undefined,
     exit,
     runDir,

@@ -6,7 +6,8 @@ import { openInTree, resolveInTree, treeOf } from "./tree.ts";
 
 const top = mkdtempSync(join(tmpdir(), "inro-tree-"));
 afterAll(() => rmSync(top, { recursive: true }));
-for (const name of ["upper/new", "lower/usr/bin", "lower/etc", "volume/in"]) mkdirSync(join(top, name), { recursive: true });
+for (const name of ["upper/new", "lower/usr/bin", "lower/etc", "volume/in"])
+  mkdirSync(join(top, name), { recursive: true });
 writeFileSync(join(top, "outside"), "outside");
 writeFileSync(join(top, "lower/etc/hosts"), "lower");
 writeFileSync(join(top, "lower/usr/bin/sh"), "sh");
@@ -22,7 +23,10 @@ for (const [path, target] of [
 ] as const)
   symlinkSync(target, join(top, path));
 
-const tree = { layers: [join(top, "upper"), join(top, "lower")], binds: [{ destination: "/mnt", source: join(top, "volume") }] };
+const tree = {
+  layers: [join(top, "upper"), join(top, "lower")],
+  binds: [{ destination: "/mnt", source: join(top, "volume") }],
+};
 
 test.each([
   ["/etc/hosts", "/etc/hosts"],

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { engineForTests } from "../harness.ts";
@@ -7,17 +7,27 @@ import { Box, missing } from "./container.ts";
 describe.skipIf(missing !== "")(`exec${missing}`, async () => {
   const engine = missing ? undefined! : await engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-exec-");
-  const { box, filtered } = missing
-    ? { box: undefined!, filtered: undefined! }
-    : {
-        box: await Box.run(engine, ["-e", "A=1", "-w", "/tmp", "-m", "64m", "--ulimit", "nofile=100:200", "--oom-score-adj", "300"]),
-        filtered: await Box.run(engine, ["--cap-drop", "ALL", "--cap-add", "KILL", "--security-opt", "no-new-privileges", "-u", "1000:44"]),
-      };
+  let box: Box;
+  let filtered: Box;
+  beforeAll(async () => {
+    const flags = ["-e", "A=1", "-w", "/tmp", "-m", "64m", "--ulimit", "nofile=100:200", "--oom-score-adj", "300"];
+    box = await Box.run(engine, flags);
+    const drop = ["--cap-drop", "ALL", "--cap-add", "KILL", "--security-opt", "no-new-privileges", "-u", "1000:44"];
+    filtered = await Box.run(engine, drop);
+  });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
   test("output, input and exit code", async () => {
-    expect(await box.exec(["sh", "-c", "echo out; echo err >&2; exit 9"])).toEqual({ code: 9, stdout: "out\n", stderr: "err\n" });
-    expect(await engine.inro(["exec", "-i", box.id, "cat"], { stdin: "input" })).toEqual({ code: 0, stdout: "input", stderr: "" });
+    expect(await box.exec(["sh", "-c", "echo out; echo err >&2; exit 9"])).toEqual({
+      code: 9,
+      stdout: "out\n",
+      stderr: "err\n",
+    });
+    expect(await engine.inro(["exec", "-i", box.id, "cat"], { stdin: "input" })).toEqual({
+      code: 0,
+      stdout: "input",
+      stderr: "",
+    });
   });
 
   test("namespaces and cgroups are those of process 1", async () => {
@@ -50,9 +60,9 @@ describe.skipIf(missing !== "")(`exec${missing}`, async () => {
 
   test("environment, directory and user are the container's, and can be set", async () => {
     expect(await box.sh("echo $A; pwd; id -u; echo $HOME")).toBe("1\n/tmp\n0\n/root");
-    expect(await box.sh("echo $A$B; pwd; id -u; id -g; echo $HOME", "-e", "A=2", "-e", "B=3", "-w", "/etc", "-u", "user")).toBe(
-      "23\n/etc\n1000\n1000\n/home/user",
-    );
+    expect(
+      await box.sh("echo $A$B; pwd; id -u; id -g; echo $HOME", "-e", "A=2", "-e", "B=3", "-w", "/etc", "-u", "user"),
+    ).toBe("23\n/etc\n1000\n1000\n/home/user");
     const file = join(dir, "env");
     writeFileSync(file, "C=file\n");
     expect(await box.sh("echo $C", "--env-file", file)).toBe("file");
@@ -109,7 +119,7 @@ describe.skipIf(missing !== "")(`exec${missing}`, async () => {
 
   const descriptors = Array.from({ length: 18 }, (_, i) => i + 3);
   /** Where the directory leads, and whether the host's marker can be reached from it. */
-  const escape = `cat ../../../../../../../../..${dir}/marker; pwd; ls ..`;
+  const wayOut = `cat ../../../../../../../../..${dir}/marker; pwd; ls ..`;
   const check = (results: { stdout: string; stderr: string }[]) => {
     for (const [i, { stdout, stderr }] of results.entries()) {
       expect(stdout + stderr, `descriptor ${i + 3}`).not.toContain("of the host");
@@ -119,13 +129,13 @@ describe.skipIf(missing !== "")(`exec${missing}`, async () => {
 
   test("-w /proc/self/fd/3 to 20 leads nowhere outside (CVE-2024-21626)", async () => {
     writeFileSync(join(dir, "marker"), "of the host");
-    check(await Promise.all(descriptors.map((n) => box.exec(["sh", "-c", escape], "-w", `/proc/self/fd/${n}`))));
-    check(await Promise.all(descriptors.map((n) => engine.sh(escape, "-w", `/proc/self/fd/${n}`))));
+    check(await Promise.all(descriptors.map((n) => box.exec(["sh", "-c", wayOut], "-w", `/proc/self/fd/${n}`))));
+    check(await Promise.all(descriptors.map((n) => engine.sh(wayOut, "-w", `/proc/self/fd/${n}`))));
   });
 
   test("nor does a link of the container to it", async () => {
     await box.sh(descriptors.map((n) => `ln -s /proc/self/fd/${n} /tmp/fd${n}`).join(";"));
-    check(await Promise.all(descriptors.map((n) => box.exec(["sh", "-c", escape], "-w", `/tmp/fd${n}`))));
+    check(await Promise.all(descriptors.map((n) => box.exec(["sh", "-c", wayOut], "-w", `/tmp/fd${n}`))));
   });
 
   test("the engine's program is no file of the container (CVE-2019-5736)", async () => {

@@ -1,5 +1,14 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { engineForTests } from "../harness.ts";
@@ -9,16 +18,21 @@ describe.skipIf(missing !== "")(`the image host${missing}`, async () => {
   const engine = missing ? undefined! : await engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-host-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
-  const run = (script: string, ...flags: string[]) => engine.inro(["run", "--rm", ...flags, "host", "sh", "-c", script]);
+  const run = (script: string, ...flags: string[]) =>
+    engine.inro(["run", "--rm", ...flags, "host", "sh", "-c", script]);
 
   test("is the machine's own root", async () => {
     writeFileSync(join(dir, "file"), "of the host\n");
-    expect((await run(`cat ${dir}/file; cat /etc/passwd`)).stdout).toBe(`of the host\n${readFileSync("/etc/passwd", "utf8")}`);
+    expect((await run(`cat ${dir}/file; cat /etc/passwd`)).stdout).toBe(
+      `of the host\n${readFileSync("/etc/passwd", "utf8")}`,
+    );
   });
 
   test("what is written or removed stays in the container", async () => {
     const before = statSync("/etc/passwd").mtimeMs;
-    const { stdout } = await run(`echo changed > ${dir}/file; rm -r /etc/passwd; touch /etc/inro-new; cat ${dir}/file; ls /etc/passwd /etc/inro-new 2>/dev/null`);
+    const { stdout } = await run(
+      `echo changed > ${dir}/file; rm -r /etc/passwd; touch /etc/inro-new; cat ${dir}/file; ls /etc/passwd /etc/inro-new 2>/dev/null`,
+    );
     expect(stdout).toBe("changed\n/etc/inro-new\n");
     expect(readFileSync(join(dir, "file"), "utf8")).toBe("of the host\n");
     expect(statSync("/etc/passwd").mtimeMs).toBe(before);
@@ -27,7 +41,9 @@ describe.skipIf(missing !== "")(`the image host${missing}`, async () => {
 
   test("the engine's own directories are hidden, by every way to them", async () => {
     symlinkSync(engine.dataRoot, join(dir, "link"));
-    const { stdout, stderr, code } = await run(`ls -A ${engine.dataRoot} ${engine.execRoot} ${dir}/link/ ${dir}/../${basename(engine.dir)}/data; stat -c %a ${engine.dataRoot}`);
+    const { stdout, stderr, code } = await run(
+      `ls -A ${engine.dataRoot} ${engine.execRoot} ${dir}/link/ ${dir}/../${basename(engine.dir)}/data; stat -c %a ${engine.dataRoot}`,
+    );
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout.split("\n").filter((line) => line !== "" && !line.endsWith(":"))).toEqual(["0"]);
     expect((await run(`touch ${engine.dataRoot}/x`)).stderr).toContain("Read-only file system");
@@ -35,7 +51,9 @@ describe.skipIf(missing !== "")(`the image host${missing}`, async () => {
   });
 
   test("other mounts of the machine, its processes, devices and network are not there", async () => {
-    const { stdout } = await run("ls -A /dev/pts | head -n 3; ls /proc | grep -c '^[0-9]'; ls /sys/class/net; ls /dev | wc -l; hostname");
+    const { stdout } = await run(
+      "ls -A /dev/pts | head -n 3; ls /proc | grep -c '^[0-9]'; ls /sys/class/net; ls /dev | wc -l; hostname",
+    );
     expect(stdout).toMatch(/^ptmx\n[1-4]\nlo\n1\d\n[0-9a-f]{12}\n$/);
     expect(hostname()).not.toMatch(/^[0-9a-f]{12}$/);
   });
@@ -43,13 +61,27 @@ describe.skipIf(missing !== "")(`the image host${missing}`, async () => {
   test("diff lists exactly what changed", async () => {
     mkdirSync(join(dir, "sub"));
     for (const name of ["kept", "changed", "removed", "touched"]) writeFileSync(join(dir, "sub", name), name);
-    const script = ["echo new > changed", "rm removed", "chmod 600 touched", "mkdir made", "echo > made/file", "cat kept"].join(" && ");
+    const script = [
+      "echo new > changed",
+      "rm removed",
+      "chmod 600 touched",
+      "mkdir made",
+      "echo > made/file",
+      "cat kept",
+    ].join(" && ");
     const id = await engine.ok("create", "-w", join(dir, "sub"), "host", "sh", "-c", script);
     await engine.ok("start", "-a", id);
     const parents = ["/var", "/var/tmp", dir, join(dir, "sub")].map((path) => `C ${path}`);
     const sub = join(dir, "sub");
     expect((await engine.ok("diff", id)).split("\n").sort()).toEqual(
-      [...parents, `C ${sub}/changed`, `D ${sub}/removed`, `C ${sub}/touched`, `A ${sub}/made`, `A ${sub}/made/file`].sort(),
+      [
+        ...parents,
+        `C ${sub}/changed`,
+        `D ${sub}/removed`,
+        `C ${sub}/touched`,
+        `A ${sub}/made`,
+        `A ${sub}/made/file`,
+      ].sort(),
     );
     await engine.ok("rm", id);
   });

@@ -51,7 +51,9 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
 
   test("a dropped capability is missed", async () => {
     expect(await shell(engine, "touch /x; chown 1000 /x; stat -c %u /x")).toBe("1000");
-    expect((await engine.sh("touch /x; chown 1000 /x", "--cap-drop", "CHOWN")).stderr).toContain("Operation not permitted");
+    expect((await engine.sh("touch /x; chown 1000 /x", "--cap-drop", "CHOWN")).stderr).toContain(
+      "Operation not permitted",
+    );
   });
 
   test("an unknown capability is an error", async () => {
@@ -83,7 +85,10 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
     ["the old form with one name", { name: "kill", args: [] }],
   ])("a profile with %s denies kill", async (form, rule) => {
     const path = join(dir, `${form.length}.json`);
-    writeFileSync(path, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ ...rule, action: "SCMP_ACT_ERRNO" }] }));
+    writeFileSync(
+      path,
+      JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ ...rule, action: "SCMP_ACT_ERRNO" }] }),
+    );
     const { code, stderr } = await engine.sh("kill -0 1", "--security-opt", `seccomp=${path}`);
     expect(stderr).toContain("Operation not permitted");
     expect(code).not.toBe(0);
@@ -92,7 +97,13 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
 
   test("a profile's own errno, and a profile that is none", async () => {
     const path = join(dir, "errno.json");
-    writeFileSync(path, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 28 }] }));
+    writeFileSync(
+      path,
+      JSON.stringify({
+        defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [{ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 28 }],
+      }),
+    );
     expect((await engine.sh("mkdir /x", "--security-opt", `seccomp=${path}`)).stderr).toContain("No space left");
     writeFileSync(path, "{");
     expect((await engine.sh("true", "--security-opt", `seccomp=${path}`)).code).toBe(125);
@@ -106,7 +117,9 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
     expect((await engine.sh("dmesg", "--cap-add", "SYSLOG")).code).toBe(0);
     // Not the filter but the capability, where the kernel asks for it.
     if (readFileSync("/proc/sys/kernel/dmesg_restrict", "utf8").trim() === "1")
-      expect((await engine.sh("dmesg", "--security-opt", "seccomp=unconfined")).stderr).toContain("Operation not permitted");
+      expect((await engine.sh("dmesg", "--security-opt", "seccomp=unconfined")).stderr).toContain(
+        "Operation not permitted",
+      );
   });
 
   test("a plain user binds port 80", async () => {
@@ -123,22 +136,30 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
   });
 
   const masked = (path: string) => {
-    test.skipIf(!existsSync(path))(`${path} is masked${existsSync(path) ? "" : " (this kernel has none)"}`, async () => {
-      expect(await shell(engine, `if [ -d ${path} ]; then ls -A ${path}; else cat ${path}; fi`)).toBe("");
-      expect((await engine.sh(`touch ${path}/x 2>/dev/null || echo x > ${path} && [ -s ${path} ]`)).code).not.toBe(0);
-    });
+    test.skipIf(!existsSync(path))(
+      `${path} is masked${existsSync(path) ? "" : " (this kernel has none)"}`,
+      async () => {
+        expect(await shell(engine, `if [ -d ${path} ]; then ls -A ${path}; else cat ${path}; fi`)).toBe("");
+        expect((await engine.sh(`touch ${path}/x 2>/dev/null || echo x > ${path} && [ -s ${path} ]`)).code).not.toBe(0);
+      },
+    );
   };
-  for (const path of ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts", "/proc/sched_debug"]) masked(path);
+  for (const path of ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts", "/proc/sched_debug"])
+    masked(path);
   for (const path of ["/proc/acpi", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"]) masked(path);
 
   test("/proc/sys and its like are read-only", async () => {
-    const { stderr } = await engine.sh("echo 1 > /proc/sys/kernel/panic; echo h > /proc/sysrq-trigger; echo 1 > /proc/irq/default_smp_affinity");
+    const { stderr } = await engine.sh(
+      "echo 1 > /proc/sys/kernel/panic; echo h > /proc/sysrq-trigger; echo 1 > /proc/irq/default_smp_affinity",
+    );
     expect(stderr.match(/Read-only file system/g)?.length).toBeGreaterThanOrEqual(2);
     expect(stderr.match(/can't create/g)?.length).toBe(3);
   });
 
   test("/sys and its cgroups are read-only", async () => {
-    expect((await engine.sh("touch /sys/x; mkdir /sys/fs/cgroup/x")).stderr.match(/Read-only file system/g)).toHaveLength(2);
+    expect(
+      (await engine.sh("touch /sys/x; mkdir /sys/fs/cgroup/x")).stderr.match(/Read-only file system/g),
+    ).toHaveLength(2);
     const script = "for d in /sys/fs/cgroup/*; do [ -d $d ] && mkdir $d/x; done";
     expect(await shell(engine, `(${script}) 2>&1 | grep -v Read-only; true`)).toBe("");
   });
@@ -147,7 +168,9 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
     expect((await shell(engine, "ls -1 /dev")).split("\n")).toEqual(
       "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split(" "),
     );
-    expect(await shell(engine, "head -c 4 /dev/zero | wc -c; echo x > /dev/null; echo x > /dev/full || echo full")).toBe("4\nfull");
+    expect(
+      await shell(engine, "head -c 4 /dev/zero | wc -c; echo x > /dev/null; echo x > /dev/full || echo full"),
+    ).toBe("4\nfull");
   });
 
   test("--privileged: all capabilities and devices, no filter, no masks", async () => {
@@ -188,7 +211,10 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
     for (const path of ["/etc/hosts", "/nope"]) {
       const { code, stderr } = await engine.sh("true", "--device", path);
       // docker's 127 for every text with "no such file".
-      expect([code, stderr]).toEqual([path === "/nope" ? 127 : 125, expect.stringContaining(`error gathering device information while adding custom device "${path}"`)]);
+      expect([code, stderr]).toEqual([
+        path === "/nope" ? 127 : 125,
+        expect.stringContaining(`error gathering device information while adding custom device "${path}"`),
+      ]);
     }
   });
 
@@ -204,11 +230,18 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
   });
 
   test("the network is the container's own: a loopback, and nothing of the host", async () => {
-    expect(await shell(engine, "ls /sys/class/net; cat /sys/class/net/lo/operstate; ping -c 1 127.0.0.1 > /dev/null && echo up")).toMatch(/^lo\n\w+\nup$/);
+    expect(
+      await shell(
+        engine,
+        "ls /sys/class/net; cat /sys/class/net/lo/operstate; ping -c 1 127.0.0.1 > /dev/null && echo up",
+      ),
+    ).toMatch(/^lo\n\w+\nup$/);
   });
 
   test("--network host is the host's", async () => {
     await using box = await Box.run(engine, ["--network", "host"]);
-    expect(await box.sh("wc -l < /proc/net/dev")).toBe(String(readFileSync("/proc/net/dev", "utf8").split("\n").length - 1));
+    expect(await box.sh("wc -l < /proc/net/dev")).toBe(
+      String(readFileSync("/proc/net/dev", "utf8").split("\n").length - 1),
+    );
   });
 });

@@ -48,7 +48,9 @@ describe.skipIf(missing !== "")(`user and environment${missing}`, async () => {
 
   test("a plain user cannot write what is root's, and can open its stdio again", async () => {
     expect((await engine.sh("touch /x", "-u", "1000")).stderr).toContain("Permission denied");
-    expect(await shell(engine, "echo out > /dev/stdout; echo again > /proc/self/fd/1", "-u", "1000")).toBe("out\nagain");
+    expect(await shell(engine, "echo out > /dev/stdout; echo again > /proc/self/fd/1", "-u", "1000")).toBe(
+      "out\nagain",
+    );
   });
 
   test("-e, in order, with values from here and taken away", async () => {
@@ -63,13 +65,21 @@ describe.skipIf(missing !== "")(`user and environment${missing}`, async () => {
 
   test("nothing of the caller's or the engine's environment leaks in", async () => {
     const { stdout } = await engine.inro(["run", "--rm", "busybox", "env"], { env: { SECRET: "1" } });
-    expect(stdout.trim().split("\n").map((line) => line.split("=")[0]).sort()).toEqual(["HOME", "HOSTNAME", "PATH"]);
+    expect(
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => line.split("=")[0])
+        .sort(),
+    ).toEqual(["HOME", "HOSTNAME", "PATH"]);
   });
 
   test("--env-file, with -e over it", async () => {
     const file = join(dir, "env");
     writeFileSync(file, "# comment\n\nA=1\nB= spaced 'quoted'\nHERE\nNOT_SET_ANYWHERE\n");
-    const { stdout } = await engine.inro(["run", "--rm", "--env-file", file, "-e", "A=3", "busybox", "env"], { env: { HERE: "x" } });
+    const { stdout } = await engine.inro(["run", "--rm", "--env-file", file, "-e", "A=3", "busybox", "env"], {
+      env: { HERE: "x" },
+    });
     expect(stdout).toContain("\nA=3\n");
     expect(stdout).toContain("\nB= spaced 'quoted'\n");
     expect(stdout).toContain("\nHERE=x\n");
@@ -86,7 +96,9 @@ describe.skipIf(missing !== "")(`user and environment${missing}`, async () => {
 
   test("PATH of -e is where the command is looked for", async () => {
     expect((await engine.sh("true", "-e", "PATH=/nowhere")).code).toBe(127);
-    expect(await engine.ok("run", "--rm", "-e", "PATH=/nowhere:/bin", "busybox", "env")).toContain("PATH=/nowhere:/bin\n");
+    expect(await engine.ok("run", "--rm", "-e", "PATH=/nowhere:/bin", "busybox", "env")).toContain(
+      "PATH=/nowhere:/bin\n",
+    );
   });
 
   test("-w is where the command starts, and is made", async () => {
@@ -108,6 +120,8 @@ describe.skipIf(missing !== "")(`user and environment${missing}`, async () => {
 
   test("arguments arrive as they are", async () => {
     const words = ["", " ", "a'b\"c", "$HOME", "\\n", "ü\n€", "-x", "--"];
-    expect(await engine.ok("run", "--rm", "busybox", "printf", "[%s]", ...words)).toBe(words.map((word) => `[${word}]`).join(""));
+    expect(await engine.ok("run", "--rm", "busybox", "printf", "[%s]", ...words)).toBe(
+      words.map((word) => `[${word}]`).join(""),
+    );
   });
 });

@@ -13,7 +13,8 @@ describe.skipIf(why !== "")(`--userns auto${why}`, async () => {
   const AUTO = ["--userns", "auto"];
   const dir = mkdtempSync("/var/tmp/inro-userns-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
-  const mapOf = (pid: number, file: string) => readFileSync(`/proc/${pid}/${file}`, "utf8").trim().split(/\s+/).map(Number);
+  const mapOf = (pid: number, file: string) =>
+    readFileSync(`/proc/${pid}/${file}`, "utf8").trim().split(/\s+/).map(Number);
   const upper = (box: Box, path: string) => statSync(join(engine.dataRoot, "containers", box.id, "upper", path));
 
   test("root is an id of the host from 100000 on, which no other container has", async () => {
@@ -56,24 +57,41 @@ describe.skipIf(why !== "")(`--userns auto${why}`, async () => {
     const path = join(dir, "bind");
     mkdirSync(path);
     writeFileSync(join(path, "of-root"), "");
-    expect(await shell(engine, "stat -c %u /mnt/of-root; touch /mnt/new; chown 1000 /mnt/new; stat -c %u /mnt/new", "-v", `${path}:/mnt`, ...AUTO)).toBe("0\n1000");
+    expect(
+      await shell(
+        engine,
+        "stat -c %u /mnt/of-root; touch /mnt/new; chown 1000 /mnt/new; stat -c %u /mnt/new",
+        "-v",
+        `${path}:/mnt`,
+        ...AUTO,
+      ),
+    ).toBe("0\n1000");
     expect(statSync(join(path, "new")).uid).toBe(1000);
   });
 
   test("nothing of the host is root's to change", async () => {
-    const { stderr } = await engine.sh("echo 1 > /proc/sys/kernel/panic; mount -o remount,rw /sys; mknod /d c 1 3", ...AUTO, "--cap-add", "ALL");
+    const { stderr } = await engine.sh(
+      "echo 1 > /proc/sys/kernel/panic; mount -o remount,rw /sys; mknod /d c 1 3",
+      ...AUTO,
+      "--cap-add",
+      "ALL",
+    );
     expect(stderr.match(/Read-only|ermission denied|not permitted/gi)?.length).toBeGreaterThanOrEqual(3);
   });
 
   test("standard devices and --device work, terminals too", async () => {
     expect(await shell(engine, "head -c 3 /dev/zero | wc -c; echo x > /dev/null && echo ok", ...AUTO)).toBe("3\nok");
     expect((await engine.sh(": <> /dev/mine", ...AUTO, "--device", "/dev/null:/dev/mine")).code).toBe(0);
-    expect((await shell(engine, "tty; echo x > /dev/console", ...AUTO, "-t")).replaceAll("\r", "")).toMatch(/^\/dev\/(pts\/0|console)\nx$/);
+    expect((await shell(engine, "tty; echo x > /dev/console", ...AUTO, "-t")).replaceAll("\r", "")).toMatch(
+      /^\/dev\/(pts\/0|console)\nx$/,
+    );
   });
 
   test("exec is in the namespace, as its root or another user", async () => {
     await using box = await Box.run(engine, AUTO);
-    expect(await box.sh("readlink /proc/self/ns/user; stat -c %u /proc/self/")).toBe(await box.sh("readlink /proc/1/ns/user; echo 0"));
+    expect(await box.sh("readlink /proc/self/ns/user; stat -c %u /proc/self/")).toBe(
+      await box.sh("readlink /proc/1/ns/user; echo 0"),
+    );
     expect(await box.sh("id -u; touch /home/user/x 2>&1 || true", "-u", "user")).toMatch(/^1000\n.*denied/);
     expect(await box.sh("grep CapBnd /proc/self/status")).toBe(await box.sh("grep CapBnd /proc/1/status"));
   });
@@ -94,11 +112,27 @@ describe.skipIf(why !== "")(`--userns auto${why}`, async () => {
   });
 
   test("limits, the filter and the masks hold", async () => {
-    expect((await engine.sh("dd if=/dev/zero of=/dev/null bs=64M count=1; exit $?", ...AUTO, "-m", "16m", "--memory-swap", "16m")).code).toBe(137);
-    expect(await shell(engine, "grep Seccomp: /proc/self/status; cat /proc/keys; ls /sys/firmware", ...AUTO)).toBe("Seccomp:\t2");
+    expect(
+      (
+        await engine.sh(
+          "dd if=/dev/zero of=/dev/null bs=64M count=1; exit $?",
+          ...AUTO,
+          "-m",
+          "16m",
+          "--memory-swap",
+          "16m",
+        )
+      ).code,
+    ).toBe(137);
+    expect(await shell(engine, "grep Seccomp: /proc/self/status; cat /proc/keys; ls /sys/firmware", ...AUTO)).toBe(
+      "Seccomp:\t2",
+    );
   });
 
-  test.each([["--privileged"], ["--network", "host"], ["--pid", "host"]].map((flags) => [flags] as const))("%p is refused with it", async (flags) => {
-    expect((await engine.sh("true", ...AUTO, ...flags)).code).toBe(125);
-  });
+  test.each([["--privileged"], ["--network", "host"], ["--pid", "host"]].map((flags) => [flags] as const))(
+    "%p is refused with it",
+    async (flags) => {
+      expect((await engine.sh("true", ...AUTO, ...flags)).code).toBe(125);
+    },
+  );
 });

@@ -1,4 +1,5 @@
-import { invalid, notImplemented } from "../../base/errors.ts";
+import { writeSync } from "node:fs";
+import { codeOf, invalid, notImplemented } from "../../base/errors.ts";
 import type { Log } from "./log.ts";
 import type { Flags, Parsed } from "./options.ts";
 
@@ -220,6 +221,14 @@ async function freeze(globals: Globals, parsed: Parsed, frozen: boolean): Promis
   return 0;
 }
 
-function print(text: string): void {
-  process.stdout.write(text);
+/** Not by process.stdout, which takes longer to set up than most commands run. */
+export function print(text: string): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(1, bytes, done);
+    } catch (error) {
+      if (codeOf(error) !== "EAGAIN") throw error;
+    }
+  }
 }

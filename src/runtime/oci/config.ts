@@ -3,14 +3,12 @@ import { posix } from "node:path";
 import { codeOf, invalid, messageOf, notImplemented } from "../../base/errors.ts";
 import type { Hooks, NamespaceType, Process, Spec } from "../../spec/oci-runtime.ts";
 import { processSchema, specSchema } from "./schema.ts";
+import { OCI_VERSION } from "./version.ts";
 
 export interface Config {
   spec: Spec;
   rootfs: string;
 }
-
-/** The newest version of the specification that this runtime knows. */
-export const OCI_VERSION = "1.3.0";
 
 const MAX_CONFIG = 16 << 20;
 

@@ -9,12 +9,12 @@ import { raise } from "../../linux/process.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { readRootFile } from "../../security/root-file.ts";
 import type { Filter } from "../../security/seccomp/compile.ts";
-import { compileFilter } from "../../security/seccomp/compile.ts";
 import type { Seccomp, Spec } from "../../spec/oci-runtime.ts";
 import { cgroupMounts } from "../cgroup-mounts.ts";
 import { setUp } from "../setup.ts";
 import { cgroupPath, createCgroup } from "./cgroup.ts";
 import { type Config, loadConfig } from "./config.ts";
+import { FilterCache } from "./filter-cache.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
 import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
 import { CONFIG_FILE, EXEC_FIFO, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
@@ -105,7 +105,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         joinFiles: cgroup.joinFiles,
         mounts: cgroupMounts(cgroup.paths()),
       },
-      filter: await seccompFilter(spec),
+      filter: await seccompFilter(spec, options.root),
       lastCapability: lastCapability(),
       ownStdio: spec.process!.terminal ? [] : ownStdio(),
       init: undefined,
@@ -171,19 +171,25 @@ async function userNamespace(spec: Spec): Promise<number | undefined> {
 }
 
 /** The filter of `linux.seccomp`, which comes from outside and is checked in full. */
-export async function seccompFilter(spec: Spec): Promise<Filter | undefined> {
+export async function seccompFilter(spec: Spec, root: string): Promise<Filter | undefined> {
   const section: unknown = spec.linux?.seccomp;
   if (!section) return undefined;
+  const caps = spec.process?.capabilities?.bounding ?? [];
+  const cache = new FilterCache(root, JSON.stringify([section, caps]));
+  const cached = cache.read();
+  if (cached) return cached;
+  const { compileFilter } = await import("../../security/seccomp/compile.ts");
   const { kernelVersion, resolveProfile } = await import("../../security/seccomp/profile.ts");
   const { release } = await import("node:os");
   const profile: Seccomp | undefined = resolveProfile(section, {
-    caps: spec.process?.capabilities?.bounding ?? [],
+    caps,
     abi: NATIVE_ABI,
     kernel: kernelVersion(release()),
   });
   if (!profile) return undefined;
   const filter = compileFilter(profile, NATIVE_ABI);
   if (filter.listener) throw notImplemented("config.json: linux.seccomp: SCMP_ACT_NOTIFY is not supported");
+  cache.write(filter);
   return filter;
 }
 

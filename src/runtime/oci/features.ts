@@ -1,5 +1,6 @@
 import { CAPABILITIES } from "../../security/capabilities.ts";
-import { HOOK_KINDS, OCI_VERSION } from "./config.ts";
+import { HOOK_KINDS } from "./config.ts";
+import { OCI_VERSION } from "./version.ts";
 
 const ATTRIBUTES =
   "ro rw nosuid suid nodev dev noexec exec nodiratime diratime nosymfollow symfollow relatime norelatime noatime atime strictatime nostrictatime".split(

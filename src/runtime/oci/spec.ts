@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { conflict } from "../../base/errors.ts";
 import { MASKED_PATHS, READONLY_PATHS } from "../../security/paths.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
-import { OCI_VERSION } from "./config.ts";
+import { OCI_VERSION } from "./version.ts";
 
 /** Writes a config.json to start from: `sh` on a terminal, in namespaces of its own, with few rights. */
 export function writeSpec(bundle: string, rootless: boolean): void {

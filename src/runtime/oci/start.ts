@@ -22,7 +22,7 @@ export async function startContainer(directory: StateDirectory, state: State, sp
   }
   let report: number | undefined;
   try {
-    if (spec.hooks?.startContainer?.length) await startHooks(state, spec);
+    if (spec.hooks?.startContainer?.length) await startHooks(directory, state, spec);
     report = openat(k.AT_FDCWD, directory.file(REPORT_FIFO), k.O_RDONLY | k.O_NONBLOCK);
     setNonblock(report, false);
     try {
@@ -60,7 +60,7 @@ export async function poststart(state: State, spec: Spec): Promise<void> {
   }
 }
 
-async function startHooks(state: State, spec: Spec): Promise<void> {
+async function startHooks(directory: StateDirectory, state: State, spec: Spec): Promise<void> {
   const { hookState, runHooksInside } = await import("./hooks.ts");
   const { seccompFilter } = await import("./create.ts");
   const { lastCapability } = await import("../../security/capabilities.ts");
@@ -74,7 +74,7 @@ async function startHooks(state: State, spec: Spec): Promise<void> {
       hookState(state, "created", own ? 1 : state.pid),
       {
         process: spec.process!,
-        filter: await seccompFilter(spec),
+        filter: await seccompFilter(spec, directory.root),
         lastCapability: lastCapability(),
       },
     );

@@ -1,4 +1,5 @@
-import { OCI_VERSION } from "./config.ts";
+/** The newest version of the specification that this runtime knows. */
+export const OCI_VERSION = "1.3.0";
 
 /** As runc prints it: callers read the first line, `commit:` and `spec:`. */
 export const VERSION = `inro-runtime version 0.1.0
