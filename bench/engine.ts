@@ -36,8 +36,16 @@ export async function remove(client: ApiClient, id: string): Promise<void> {
 
 /** Every container that the engine knows; the bench started it, so they are all the bench's. */
 export async function removeAll(client: ApiClient): Promise<void> {
-  const all = await client.json<{ Id: string }[]>("GET", "/containers/json?all=1");
-  await Promise.all(all.map(({ Id }) => remove(client, Id)));
+  let failure: unknown;
+  for (let tries = 0; tries < 50; tries++) {
+    const all = await client.json<{ Id: string }[]>("GET", "/containers/json?all=1");
+    if (all.length === 0) return;
+    // Another's removal, or a start that ^C left behind, may still be under way.
+    const results = await Promise.allSettled(all.map(({ Id }) => remove(client, Id)));
+    failure = results.find((result) => result.status === "rejected")?.reason;
+    if (failure) await Bun.sleep(100);
+  }
+  throw failure;
 }
 
 /** Loads the root tar as an image. */

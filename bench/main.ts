@@ -20,6 +20,8 @@ import { openPodman, podmanRun } from "./subjects/podman.ts";
 import { markdownTable, plainTable } from "./table.ts";
 import { Workspace } from "./workspace.ts";
 
+const IDLE_CONTAINERS = 20;
+
 const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N] [--warm-up N] [--containers N] [--no-peers]
                             [--binary PATH]
 
@@ -32,7 +34,7 @@ const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N] [--war
   --binary PATH    the inro to measure (dist/inro)
 `;
 
-const { values } = parseArgs({
+const options = {
   options: {
     quick: { type: "boolean", default: false },
     markdown: { type: "boolean", default: false },
@@ -43,21 +45,42 @@ const { values } = parseArgs({
     binary: { type: "string", default: join(import.meta.dir, "../dist/inro") },
     help: { type: "boolean", default: false },
   },
-});
+} as const;
 
-function count(text: string | undefined, otherwise: number): number {
-  const value = Number(text ?? otherwise);
-  if (!Number.isInteger(value) || value < 1) throw new RangeError(`not a number of times: ${text}`);
-  return value;
+interface Plan {
+  rounds: number;
+  warmUp: number;
+  containers: number;
+  /** Of podman, whose every container is a command. */
+  podmanIdle: number;
+  binary: string;
+  peers: boolean;
+  markdown: boolean;
 }
 
-const IDLE_CONTAINERS = 20;
+/** What the command line asks for; undefined for --help. Throws for what it does not know. */
+function planOf(argv: string[]): Plan | undefined {
+  const { values } = parseArgs({ ...options, args: argv });
+  if (values.help) return undefined;
+  const count = (name: "rounds" | "warm-up" | "containers", otherwise: number): number => {
+    const value = Number(values[name] ?? otherwise);
+    if (!Number.isInteger(value) || value < 1)
+      throw new RangeError(`--${name}: not a number of times: ${values[name]}`);
+    return value;
+  };
+  return {
+    rounds: count("rounds", values.quick ? 8 : 30),
+    warmUp: count("warm-up", values.quick ? 2 : 5),
+    containers: count("containers", values.quick ? 50 : 200),
+    podmanIdle: plan.podmanIdle,
+    binary: resolve(values.binary),
+    peers: !values["no-peers"],
+    markdown: values.markdown,
+  };
+}
 
-async function bench(workspace: Workspace): Promise<void> {
-  const rounds = count(values.rounds, values.quick ? 8 : 30);
-  const warmUp = count(values["warm-up"], values.quick ? 2 : 5);
-  const binary = resolve(values.binary);
-  const many = count(values.containers, values.quick ? 50 : 200);
+async function bench(workspace: Workspace, plan: Plan): Promise<void> {
+  const { rounds, warmUp, containers, binary } = plan;
   const say = (text: string) => process.stderr.write(`bench: ${text}\n`);
   const absent: Absent[] = [];
   /** What `open` gives; a failure is the reason why `name` is absent. */
@@ -81,11 +104,10 @@ async function bench(workspace: Workspace): Promise<void> {
   const rows = rowsFloor(spec, new OverlayDirectories(lower, workspace.directory("rows")), cgroup);
 
   const inro = await open("inro", () => inroEngine(workspace, tar, binary));
-  const peer = async <T>(name: string, make: () => T | Promise<T>) =>
-    values["no-peers"] ? undefined : await open(name, make);
+  const peer = async <T>(name: string, make: () => T | Promise<T>) => (plan.peers ? await open(name, make) : undefined);
   const docker = await peer("docker", () => dockerEngine(workspace, tar));
   const podman = await peer("podman", () => openPodman(workspace, tar));
-  const oci = values["no-peers"] ? [] : await ociPeers(workspace, spec, lower, binary);
+  const oci = plan.peers ? await ociPeers(workspace, spec, lower, binary) : [];
   absent.push(...oci.filter(isAbsent));
 
   const versions = await Promise.all([
@@ -128,40 +150,54 @@ async function bench(workspace: Workspace): Promise<void> {
     say(`${IDLE_CONTAINERS} idle containers of ${engine.name}`);
     keepers.push(await engineKeepers(engine, IDLE_CONTAINERS, workspace));
   }
-  if (podman) keepers.push(await podmanKeepers(podman, values.quick ? 5 : IDLE_CONTAINERS, workspace));
+  if (podman) keepers.push(await podmanKeepers(podman, plan.podmanIdle, workspace));
   tables.push(keeperTable(keepers));
 
   const crowds: Crowd[] = [];
   for (const engine of engines) {
-    say(`${many} containers of ${engine.name} at once`);
-    const done = await open(`${engine.name}, ${many} at once`, () => crowd(engine, many));
+    say(`${containers} containers of ${engine.name} at once`);
+    const done = await open(`${engine.name}, ${containers} at once`, () => crowd(engine, containers));
     if (done) crowds.push(done);
   }
   tables.push(crowdTable(crowds));
 
-  const table = values.markdown ? markdownTable : plainTable;
+  const table = plan.markdown ? markdownTable : plainTable;
   for (const { title, head, rows } of tables)
-    console.log(`${values.markdown ? "### " : ""}${title}\n\n${table(head, rows)}\n`);
+    console.log(`${plan.markdown ? "### " : ""}${title}\n\n${table(head, rows)}\n`);
   console.log(`Median of ${rounds} interleaved rounds after ${warmUp}. ${machine()}.`);
   console.log(`${versions.filter(Boolean).join("; ")}.`);
   for (const { name, absent: why } of absent) console.log(`Absent: ${name}: ${why}`);
 }
 
-if (values.help) {
-  process.stdout.write(HELP);
-  process.exit(0);
+const fail = (error: unknown) => process.stderr.write(`bench: ${error instanceof Error ? error.message : error}\n`);
+
+async function main(): Promise<number> {
+  let plan: Plan | undefined;
+  try {
+    plan = planOf(process.argv.slice(2));
+  } catch (error) {
+    fail(error);
+    return 2;
+  }
+  if (!plan) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (process.getuid?.() !== 0) {
+    fail("needs root, as the containers do");
+    return 1;
+  }
+  const workspace = new Workspace();
+  try {
+    await bench(workspace, plan);
+    return 0;
+  } catch (error) {
+    // What breaks off because of ^C is no failure of its own.
+    if (!workspace.closing) fail(error);
+    return 1;
+  } finally {
+    await workspace.close();
+  }
 }
-if (process.getuid?.() !== 0) {
-  process.stderr.write("bench: needs root, as the containers do\n");
-  process.exit(1);
-}
-const workspace = new Workspace();
-try {
-  await bench(workspace);
-} catch (error) {
-  if (!workspace.closing) process.stderr.write(`bench: ${error instanceof Error ? error.stack : error}\n`);
-  process.exitCode = 1;
-} finally {
-  await workspace.close();
-}
-process.exit();
+
+process.exit(await main());

@@ -31,7 +31,7 @@ export async function ociPeers(
       const open = () =>
         ociSubject(workspace, {
           ...options,
-          ...{ name, binary: binary(), options: [], spec, lower, overlay: false },
+          ...{ name, binary: binary(), spec, lower, overlay: false },
           ...more,
         });
       subjects.push(await attempt(name, open));

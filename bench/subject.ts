@@ -33,8 +33,8 @@ export interface Measured {
 }
 
 /**
- * Round-robin: each round runs every subject once, in an order that rotates, so that noise, caches and neighbours hit
- * all alike. The warm-up rounds are not counted.
+ * Interleaved: each round runs every subject once, in an order of its own, so that noise, caches and what the one
+ * before left behind hit all alike. The warm-up rounds are not counted.
  */
 export async function measure(
   subjects: readonly Subject[],
@@ -45,11 +45,19 @@ export async function measure(
   const measured = subjects.map((subject): Measured => ({ subject, times: [] }));
   for (let round = -warmUp; round < rounds; round++) {
     onRound(round);
-    const first = (round + warmUp) % measured.length;
-    for (const { subject, times } of [...measured.slice(first), ...measured.slice(0, first)]) {
+    for (const { subject, times } of shuffled(measured)) {
       const time = await subject.run();
       if (round >= 0) times.push(time);
     }
   }
   return measured;
+}
+
+function shuffled<T>(list: readonly T[]): T[] {
+  const order = [...list];
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+  return order;
 }

@@ -33,5 +33,5 @@ export function bytes(value: number): string {
 
 export function ratio(value: number, base: number): string {
   const times = value / base;
-  return Number.isFinite(times) ? `${times.toFixed(times < 10 ? 1 : 0)}x` : "-";
+  return Number.isFinite(times) ? `${times.toFixed(times < 1 ? 2 : times < 10 ? 1 : 0)}x` : "-";
 }

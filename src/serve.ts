@@ -87,17 +87,26 @@ async function listen(api: Server, path: string): Promise<Server> {
   return api;
 }
 
+/** How often in an idle time the engine looks whether it still is. */
+const LOOKS = 4;
+
+/** Leaves after `seconds` in a row without a request and with nothing to do; a container's end starts them anew. */
 function idleTimer(
   seconds: number | undefined,
   isIdle: () => boolean,
   leave: () => void,
 ): { touch(): void; stop(): void } {
   if (!seconds) return { touch() {}, stop() {} };
-  let timer: ReturnType<typeof setTimeout>;
-  const arm = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => (isIdle() ? leave() : arm()), seconds * MILLISECONDS);
+  let since = performance.now();
+  const touch = () => {
+    since = performance.now();
   };
-  arm();
-  return { touch: arm, stop: () => clearTimeout(timer) };
+  const timer = setInterval(
+    () => {
+      if (!isIdle()) touch();
+      else if (performance.now() - since >= seconds * MILLISECONDS) leave();
+    },
+    (seconds * MILLISECONDS) / LOOKS,
+  );
+  return { touch, stop: () => clearInterval(timer) };
 }

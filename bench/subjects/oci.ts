@@ -10,8 +10,6 @@ export interface OciOptions {
   /** As the table names it. */
   name: string;
   binary: string;
-  /** Its global options, before `run`. */
-  options: readonly string[];
   spec: Spec;
   lower: string;
   /** Mount a new overlay for each run, and unmount it: what an engine does around its runtime. */
@@ -54,7 +52,7 @@ export async function ociSubject(workspace: Workspace, options: OciOptions): Pro
   if (options.hideCgroup2) await mounts.unmount("/sys/fs/cgroup/unified");
   if (!overlay) await mounts.mount(mounted);
 
-  const argv = [binary, "--root", state, ...options.options, "run", "--bundle", bundle];
+  const argv = [binary, "--root", state, "run", "--bundle", bundle];
   let runs = 0;
   const subject: Subject = {
     name,

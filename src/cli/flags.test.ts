@@ -37,7 +37,7 @@ describe("options", () => {
   });
 
   test("the first argument ends them where a command follows", () => {
-    expect(parse("-a image sh -t -- x", false)).toEqual({
+    expect<object>(parse("-a image sh -t -- x", false)).toEqual({
       all: true,
       args: ["image", "sh", "-t", "--", "x"],
       help: false,

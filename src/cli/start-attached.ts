@@ -90,10 +90,10 @@ async function start(engine: Engine, id: string, detachKeys: string | undefined)
 export async function startError(engine: Engine, id: string, error: unknown): Promise<Error> {
   if (!(error instanceof ApiError)) return error as Error;
   const text = errorText(error);
-  if (/executable file not found|no such file or directory|ENOENT|ENOTDIR|not found in \$?PATH/i.test(error.message)) {
+  if (/executable file not found|no such file or directory|execve .*: (ENOENT|ENOTDIR) /i.test(error.message)) {
     return new StartError(text, 127);
   }
-  if (/permission denied|is a directory|EACCES|EISDIR|ENOEXEC|exec format error/i.test(error.message)) {
+  if (/permission denied|is a directory|execve .*: (EACCES|ENOEXEC) |exec format error/i.test(error.message)) {
     return new StartError(text, 126);
   }
   const code = isStatus(error, 400)

@@ -8,9 +8,10 @@ import { pidfdOpen, pidfdSendSignal } from "../linux/process.ts";
 import { adopt, type ExitStatus, findKeepers, KEEPER_ARGV0, type Running, readStatus } from "../runtime/running.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
-import { type Context, openCgroup } from "./context.ts";
+import { type Context, openCgroup, openCgroupAt } from "./context.ts";
 import { register } from "./create.ts";
 import { recordExit, watchExit } from "./exit.ts";
+import { cgroupPath } from "./paths.ts";
 import { removeContainer } from "./remove.ts";
 import { Stdio } from "./stdio.ts";
 import type { Volumes } from "./volumes.ts";
@@ -50,6 +51,8 @@ async function cleanUp(ctx: Context, left: string[], keepers: Map<string, number
   for (const id of left) {
     if (isRunning(ctx, id)) continue;
     if (ctx.table.has(id)) await openCgroup(ctx, ctx.table.get(id))?.remove();
+    // Its cgroup is as much ours as the directory is.
+    else if (/^[0-9a-f]{64}$/.test(id)) await openCgroupAt(ctx, cgroupPath(id, undefined))?.remove();
     removeBelow(ctx.paths.runDirs, id);
   }
 }
@@ -163,7 +166,14 @@ function exitOf(running: Running, runDir: string): Promise<ExitStatus> {
 function clearTemporary(ctx: Context): void {
   const fd = openat(k.AT_FDCWD, ctx.paths.temporary, k.O_RDONLY | k.O_DIRECTORY);
   try {
-    for (const { name } of [...readdir(fd)]) removeTree(fd, name);
+    for (const { name } of [...readdir(fd)]) {
+      try {
+        removeTree(fd, name);
+      } catch (error) {
+        // A mount, say: `system check` knows about those, and an engine that does not start would be worse.
+        ctx.log(`temporary ${name}: cannot be removed: ${messageOf(error)}`);
+      }
+    }
   } finally {
     close(fd);
   }

@@ -36,11 +36,15 @@ describe.skipIf(why !== "")(`kill -9 of the engine${why && ` (${why})`}`, async 
     const pid = await field("cat", "{{.State.Pid}}");
     const started = await field("cat", "{{.State.StartedAt}}");
     await restart();
-    expect(await field("cat", "{{.State.Pid}} {{.State.StartedAt}} {{.State.Status}}")).toBe(`${pid} ${started} running`);
+    expect(await field("cat", "{{.State.Pid}} {{.State.StartedAt}} {{.State.Status}}")).toBe(
+      `${pid} ${started} running`,
+    );
     expect(existsSync(`/proc/${pid}`)).toBe(true);
     expect(await engine.ok("ps", "--format", "{{.Names}} {{.State}}")).toBe("shell running\ncat running");
     expect(await engine.ok("exec", "cat", "hostname")).toBe((await field("cat", "{{.Id}}")).slice(0, 12));
-    expect((await engine.inro(["exec", "-i", "cat", "cat"], { stdin: "through exec\n" })).stdout).toBe("through exec\n");
+    expect((await engine.inro(["exec", "-i", "cat", "cat"], { stdin: "through exec\n" })).stdout).toBe(
+      "through exec\n",
+    );
 
     const attached = engine.spawn(["attach", "cat"]);
     const output = (attached.stdout as ReadableStream<Uint8Array>).getReader();
@@ -119,7 +123,9 @@ describe.skipIf(why !== "")(`kill -9 of the engine${why && ` (${why})`}`, async 
     await Promise.all(pids.map(gone));
     const after = Date.now();
     await engine.start();
-    expect(await field("seven", "{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}} {{.State.Error}}")).toBe("exited 7 0 ");
+    expect(await field("seven", "{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}} {{.State.Error}}")).toBe(
+      "exited 7 0 ",
+    );
     expect(await engine.inro(["logs", "seven"])).toEqual({ code: 0, stdout: "last words\n", stderr: "to stderr\n" });
     expect(await field("signal", "{{.State.ExitCode}}")).toBe("137");
     const finished = Date.parse(await field("seven", "{{.State.FinishedAt}}"));
@@ -152,7 +158,9 @@ describe.skipIf(why !== "")(`kill -9 of the engine${why && ` (${why})`}`, async 
       while (killing) await killing;
       try {
         const response = await engine.api(method, path, body);
-        const copy = new Response(await response.arrayBuffer(), { status: response.status === 204 ? 200 : response.status });
+        const copy = new Response(await response.arrayBuffer(), {
+          status: response.status === 204 ? 200 : response.status,
+        });
         event();
         return copy;
       } catch {
@@ -192,7 +200,9 @@ describe.skipIf(why !== "")(`kill -9 of the engine${why && ` (${why})`}`, async 
         expect({ id, kept }).toEqual({ id, kept: false });
         continue;
       }
-      const { State } = (await inspect.json()) as { State: { Status: string; ExitCode: number; Running: boolean; Pid: number; Error: string } };
+      const { State } = (await inspect.json()) as {
+        State: { Status: string; ExitCode: number; Running: boolean; Pid: number; Error: string };
+      };
       if (State.Running) {
         await (await engine.api("POST", `/containers/${id}/wait`)).text();
         continue;

@@ -31,7 +31,18 @@ describe.skipIf(why !== "")(`archives${why && ` (${why})`}`, () => {
 
   test("import: from a file and stdin, compressed, with changes; the id is printed", async () => {
     writeFileSync(path("base.tar.gz"), gzipSync(base, { level: 1 }));
-    const changes = ["-c", 'CMD ["echo", "as told"]', "-c", "ENV A=1", "-c", "WORKDIR /etc", "-c", "USER user", "-m", "made by hand"];
+    const changes = [
+      "-c",
+      'CMD ["echo", "as told"]',
+      "-c",
+      "ENV A=1",
+      "-c",
+      "WORKDIR /etc",
+      "-c",
+      "USER user",
+      "-m",
+      "made by hand",
+    ];
     const id = await engine.ok("import", ...changes, path("base.tar.gz"), "app:one");
     expect(id).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(await idOf("app:one")).toBe(id);
@@ -52,13 +63,18 @@ describe.skipIf(why !== "")(`archives${why && ` (${why})`}`, () => {
     await engine.ok("rmi", "app:one", "app:two", "registry.example/other/name:v1");
     expect(await contents(engine)).toEqual(NOTHING);
     const out = await engine.ok("load", "-i", path("saved.tar"));
-    expect(out.split("\n").filter((line) => line.startsWith("Loaded image")).sort()).toEqual([
-      "Loaded image: app:one",
-      "Loaded image: app:two",
-      "Loaded image: registry.example/other/name:v1",
-    ]);
+    expect(
+      out
+        .split("\n")
+        .filter((line) => line.startsWith("Loaded image"))
+        .sort(),
+    ).toEqual(["Loaded image: app:one", "Loaded image: app:two", "Loaded image: registry.example/other/name:v1"]);
     expect(out).not.toMatch(/[\x1b\r]/);
-    expect([await idOf("app:one"), await idOf("app:two"), await idOf("registry.example/other/name:v1")]).toEqual([one, two, one]);
+    expect([await idOf("app:one"), await idOf("app:two"), await idOf("registry.example/other/name:v1")]).toEqual([
+      one,
+      two,
+      one,
+    ]);
     expect((await contents(engine)).layers).toEqual(before.layers);
     expect(await engine.ok("run", "--rm", "app:one")).toBe("as told");
     await engine.ok("rmi", "registry.example/other/name:v1");
@@ -79,8 +95,13 @@ describe.skipIf(why !== "")(`archives${why && ` (${why})`}`, () => {
     const dir = mkdtempSync(path("layout-"));
     untar(await bytes("save", "app:one"), dir);
     const id = await idOf("app:one");
-    expect(readdirSync(dir).sort()).toEqual(expect.arrayContaining(["blobs", "index.json", "manifest.json", "oci-layout"]));
-    for (const without of [["manifest.json", "repositories"], ["index.json", "oci-layout"]]) {
+    expect(readdirSync(dir).sort()).toEqual(
+      expect.arrayContaining(["blobs", "index.json", "manifest.json", "oci-layout"]),
+    );
+    for (const without of [
+      ["manifest.json", "repositories"],
+      ["index.json", "oci-layout"],
+    ]) {
       await engine.ok("rmi", "app:one");
       const skip = without.map((name) => `--exclude=./${name}`);
       const tar = Bun.spawnSync(["tar", "-C", dir, ...skip, "-cf", "-", "."]).stdout;
@@ -101,7 +122,10 @@ describe.skipIf(why !== "")(`archives${why && ` (${why})`}`, () => {
     });
     const id = sha256(Buffer.from(config));
     const [a, b] = ["a".repeat(64), "b".repeat(64)];
-    for (const [name, layer] of [[a, base], [b, top]] as const) {
+    for (const [name, layer] of [
+      [a, base],
+      [b, top],
+    ] as const) {
       mkdirSync(join(dir, name));
       writeFileSync(join(dir, name, "VERSION"), "1.0");
       writeFileSync(join(dir, name, "json"), JSON.stringify({ id: name }));
@@ -130,15 +154,23 @@ describe.skipIf(why !== "")(`archives${why && ` (${why})`}`, () => {
     expect((await engine.inro(["tag", "tagged", "Bad Name"])).code).toBe(1);
     expect((await engine.inro(["rmi", id])).stderr).toContain("must be forced");
     expect(await engine.ok("rmi", "tagged:1")).toBe("Untagged: tagged:1");
-    expect(await engine.ok("rmi", "tagged", "tagged:2")).toMatch(/^Untagged: tagged:latest\nUntagged: tagged:2\nDeleted: sha256:/);
-    expect(await engine.inro(["rmi", "tagged:2"])).toMatchObject({ code: 1, stderr: expect.stringContaining("No such image: tagged:2") });
+    expect(await engine.ok("rmi", "tagged", "tagged:2")).toMatch(
+      /^Untagged: tagged:latest\nUntagged: tagged:2\nDeleted: sha256:/,
+    );
+    expect(await engine.inro(["rmi", "tagged:2"])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("No such image: tagged:2"),
+    });
     expect(await contents(engine)).toEqual(before);
   });
 
   test("rmi of an image in use: a running container keeps it, a stopped one until --force", async () => {
     await engine.ok("run", "-d", "--name", "user", "app:two", "sleep", "1000");
     const id = await idOf("app:two");
-    for (const args of [["rmi", "app:two"], ["rmi", "-f", id]]) {
+    for (const args of [
+      ["rmi", "app:two"],
+      ["rmi", "-f", id],
+    ]) {
       const { code, stderr } = await engine.inro(args);
       expect(code).toBe(1);
       expect(stderr).toMatch(/^Error response from daemon: conflict: unable to (remove repository reference|delete)/);
@@ -158,6 +190,9 @@ describe.skipIf(why !== "")(`archives${why && ` (${why})`}`, () => {
     const ids = (await engine.ok("images", "-aq", "--no-trunc")).split("\n").filter(Boolean);
     if (ids.length > 0) await engine.ok("rmi", "-f", ...new Set(ids));
     expect(await contents(engine)).toEqual(NOTHING);
-    expect(existsSync(join(engine.dataRoot, "content/ingest")) && readdirSync(join(engine.dataRoot, "content/ingest")).length).toBeFalsy();
+    expect(
+      existsSync(join(engine.dataRoot, "content/ingest")) &&
+        readdirSync(join(engine.dataRoot, "content/ingest")).length,
+    ).toBeFalsy();
   });
 });

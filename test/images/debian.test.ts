@@ -8,7 +8,13 @@ import { MEDIA } from "../../src/spec/oci-image.ts";
 import { isRoot, TestEngine } from "../harness.ts";
 import { debianUserland } from "./debian.ts";
 
-const userland = !isRoot ? "needs root" : !DOCKER_REGISTRY ? "no docker-registry" : process.arch !== "x64" ? "made for amd64" : debianUserland();
+const userland = !isRoot
+  ? "needs root"
+  : !DOCKER_REGISTRY
+    ? "no docker-registry"
+    : process.arch !== "x64"
+      ? "made for amd64"
+      : debianUserland();
 const why = typeof userland === "string" ? userland : "";
 
 describe.skipIf(why !== "")(`a Debian userland from docker-registry${why && ` (${why})`}`, () => {
@@ -39,7 +45,9 @@ describe.skipIf(why !== "")(`a Debian userland from docker-registry${why && ` ($
     expect(await bash("perl -v")).toContain("This is perl 5");
     expect(await bash("perl -e 'print join(\",\", map { $_ ** 2 } 1..4), qq(\\n)'")).toBe("1,4,9,16");
     expect(await bash("apt-get --version")).toMatch(/^apt 2\.\d/);
-    expect(await bash("python3 -c 'import sys, os; print(sys.version_info[0], os.getpid(), os.getuid())'")).toBe("3 1 0");
+    expect(await bash("python3 -c 'import sys, os; print(sys.version_info[0], os.getpid(), os.getuid())'")).toBe(
+      "3 1 0",
+    );
     expect(await bash("dpkg --print-architecture")).toBe("amd64");
     expect(await bash("cat /etc/debian_version; cd /bin && pwd -P")).toMatch(/^1\d\.\d+\n\/usr\/bin$/);
   });
@@ -59,9 +67,12 @@ describe.skipIf(why !== "")(`a Debian userland from docker-registry${why && ` ($
   test("a file's capabilities and setuid take effect for a user, and not with no-new-privileges", async () => {
     const caps = "capable /proc/self/status | grep -E '^(CapEff|CapPrm)'";
     expect(await bash(caps, "--user", "nobody")).toMatch(/CapPrm:\t0000000000002001\nCapEff:\t0000000000002001/);
-    expect(await bash(caps, "--user", "nobody", "--security-opt", "no-new-privileges")).toMatch(/CapEff:\t0000000000000000/);
+    expect(await bash(caps, "--user", "nobody", "--security-opt", "no-new-privileges")).toMatch(
+      /CapEff:\t0000000000000000/,
+    );
     // A setuid copy of id: the mount must not be nosuid.
-    const setuid = "cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && perl -e '$) = $( = 65534; $< = $> = 65534; exec qw(/tmp/id -u)'";
+    const setuid =
+      "cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && perl -e '$) = $( = 65534; $< = $> = 65534; exec qw(/tmp/id -u)'";
     expect(await bash(setuid)).toBe("0");
   });
 });

@@ -1,4 +1,14 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -36,12 +46,27 @@ export function debianUserland(): { path: string } | string {
     }
     writeFileSync(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/sh\n");
     writeFileSync(join(root, "etc/group"), "root:x:0:\nshadow:x:42:\nnogroup:x:65534:\n");
-    for (const name of ["usr/share/doc", "usr/share/man", "usr/share/locale"]) rmSync(join(root, name), { recursive: true, force: true });
+    for (const name of ["usr/share/doc", "usr/share/man", "usr/share/locale"])
+      rmSync(join(root, name), { recursive: true, force: true });
     // What postinst scripts do: python3's link, and a file with capabilities.
     if (!existsSync(join(root, "usr/bin/python3"))) symlinkSync("python3.11", join(root, "usr/bin/python3"));
-    const cap = Bun.spawnSync(["sh", "-c", "cp root/usr/bin/cat root/usr/bin/capable && setcap cap_net_raw,cap_chown+ep root/usr/bin/capable"], { cwd: work });
+    const cap = Bun.spawnSync(
+      ["sh", "-c", "cp root/usr/bin/cat root/usr/bin/capable && setcap cap_net_raw,cap_chown+ep root/usr/bin/capable"],
+      { cwd: work },
+    );
     if (cap.exitCode !== 0) return `setcap: ${cap.stderr}`;
-    const tar = Bun.spawnSync(["tar", "-C", root, "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name", "-cf", "-", "."]);
+    const tar = Bun.spawnSync([
+      "tar",
+      "-C",
+      root,
+      "--xattrs",
+      "--xattrs-include=*",
+      "--numeric-owner",
+      "--sort=name",
+      "-cf",
+      "-",
+      ".",
+    ]);
     if (tar.exitCode !== 0) return `tar: ${tar.stderr}`;
     mkdirSync("/var/cache/inro-test", { recursive: true });
     writeFileSync(`${CACHE}.part-${process.pid}`, gzipSync(tar.stdout, { level: 6 }));

@@ -21,7 +21,15 @@ describe.skipIf(why !== "")(`a full disk${why && ` (${why})`}`, () => {
 
   beforeAll(async () => {
     mkdirSync(engine.dataRoot, { mode: 0o700 });
-    const { exitCode } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "inro-test", engine.dataRoot]);
+    const { exitCode } = Bun.spawnSync([
+      "mount",
+      "-t",
+      "tmpfs",
+      "-o",
+      "size=24m,mode=700",
+      "inro-test",
+      engine.dataRoot,
+    ]);
     expect(exitCode).toBe(0);
     engine.afterEnd.push(() => Bun.spawnSync(["umount", engine.dataRoot]));
     await engine.start();
@@ -67,7 +75,12 @@ describe.skipIf(why !== "")(`a full disk${why && ` (${why})`}`, () => {
   test.skipIf(!DOCKER_REGISTRY)("pull: as well", async () => {
     const registry = await startRegistry();
     try {
-      const config = { architecture: arch, os: "linux", config: {}, rootfs: { type: "layers", diff_ids: [sha256(big)] } };
+      const config = {
+        architecture: arch,
+        os: "linux",
+        config: {},
+        rootfs: { type: "layers", diff_ids: [sha256(big)] },
+      };
       const layer = { data: gzipSync(big, { level: 1 }), mediaType: MEDIA.ociLayerGzip };
       await new TestPusher(registry.host, "big").image(config, [layer], "latest");
       const room = free();
@@ -98,7 +111,15 @@ describe.skipIf(why !== "")(`a full disk${why && ` (${why})`}`, () => {
     expect(stderr).toContain("No space left on device");
     await nothingLeft(free());
     // Its log fills the disk: the container and its client see nothing of that.
-    const noisy = await engine.inro(["run", "--name", "noisy", "busybox", "sh", "-c", "yes 0123456789 | head -c 30000000; echo end"]);
+    const noisy = await engine.inro([
+      "run",
+      "--name",
+      "noisy",
+      "busybox",
+      "sh",
+      "-c",
+      "yes 0123456789 | head -c 30000000; echo end",
+    ]);
     expect(noisy.code).toBe(0);
     expect(noisy.stdout.length).toBe(30_000_004);
     expect(noisy.stdout.endsWith("end\n")).toBe(true);

@@ -48,9 +48,30 @@ describe.skipIf(why !== "")(`hostile images${why && ` (${why})`}`, () => {
     ["a name with many ..", () => [{ name: `${up}${outside.slice(1)}/precious`.slice(-99), body: "x" }], /./],
     ["an absolute name", () => [{ name: `${outside}/new`, body: "x" }], /absolute/],
     ["a hard link out by ..", () => [{ name: "link", type: "1", link: `${up}etc/passwd` }], /link/i],
-    ["a hard link through a symlink", () => [{ name: "d", type: "2", link: outside }, { name: "link", type: "1", link: "d/precious" }], /link|not found|ENOENT|no such/i],
-    ["a pax path with ..", () => [{ name: "pax", type: "x", body: "24 path=../../../../new\n" }, { name: "x", body: "x" }], /\.\.|escape|outside|invalid/i],
-    ["a symlink's whiteout", () => [{ name: "d", type: "2", link: outside }, { name: "d/.wh.precious", body: "" }], /./],
+    [
+      "a hard link through a symlink",
+      () => [
+        { name: "d", type: "2", link: outside },
+        { name: "link", type: "1", link: "d/precious" },
+      ],
+      /link|not found|ENOENT|no such/i,
+    ],
+    [
+      "a pax path with ..",
+      () => [
+        { name: "pax", type: "x", body: "24 path=../../../../new\n" },
+        { name: "x", body: "x" },
+      ],
+      /\.\.|escape|outside|invalid/i,
+    ],
+    [
+      "a symlink's whiteout",
+      () => [
+        { name: "d", type: "2", link: outside },
+        { name: "d/.wh.precious", body: "" },
+      ],
+      /./,
+    ],
   ];
   test.each(escapes)("an entry that wants out is refused: %s", async (_, members, text) => {
     await refused(["import", "-"], rawTar(members()), text);
@@ -74,12 +95,40 @@ describe.skipIf(why !== "")(`hostile images${why && ` (${why})`}`, () => {
     ["a wrong checksum", () => rawTar([{ name: "a", body: "x", badChecksum: true }]), /checksum|header|tar/i],
     ["a body cut off", () => rawTar([{ name: "a", body: noise() }]).subarray(0, 5000), /end|truncated|short|cut/i],
     ["a size that is not there", () => rawTar([{ name: "a", size: 1 << 30 }]), /end|truncated|short|cut/i],
-    ["a gzip stream cut off", () => gzipSync(rawTar([{ name: "a", body: noise() }])).subarray(0, 9000), /gzip|end|truncated|compress/i],
-    ["a gzip stream with a wrong sum", () => { const z = gzipSync(rawTar([{ name: "a", body: noise() }])); z[z.length - 6]! ^= 1; return z; }, /gzip|crc|check|compress|data/i],
-    ["a zstd stream cut off", () => zstdCompressSync(rawTar([{ name: "a", body: noise() }])).subarray(0, 9000), /zstd|end|truncated|compress/i],
-    ["a NUL in a pax path", () => rawTar([{ name: "p", type: "x", body: "12 path=a\0b\n" }, { name: "x", body: "" }]), /NUL|pax|invalid|name/i],
+    [
+      "a gzip stream cut off",
+      () => gzipSync(rawTar([{ name: "a", body: noise() }])).subarray(0, 9000),
+      /gzip|end|truncated|compress/i,
+    ],
+    [
+      "a gzip stream with a wrong sum",
+      () => {
+        const z = gzipSync(rawTar([{ name: "a", body: noise() }]));
+        z[z.length - 6]! ^= 1;
+        return z;
+      },
+      /gzip|crc|check|compress|data/i,
+    ],
+    [
+      "a zstd stream cut off",
+      () => zstdCompressSync(rawTar([{ name: "a", body: noise() }])).subarray(0, 9000),
+      /zstd|end|truncated|compress/i,
+    ],
+    [
+      "a NUL in a pax path",
+      () =>
+        rawTar([
+          { name: "p", type: "x", body: "12 path=a\0b\n" },
+          { name: "x", body: "" },
+        ]),
+      /NUL|pax|invalid|name/i,
+    ],
     ["a pax header of 1 GiB", () => rawTar([{ name: "p", type: "x", size: 1 << 30 }]), /pax|header|large|end|limit/i],
-    ["a pax record that lies about its length", () => rawTar([{ name: "p", type: "x", body: "9999 path=a\n" }, { name: "x" }]), /pax|record|invalid/i],
+    [
+      "a pax record that lies about its length",
+      () => rawTar([{ name: "p", type: "x", body: "9999 path=a\n" }, { name: "x" }]),
+      /pax|record|invalid/i,
+    ],
   ])("a damaged layer leaves nothing: %s", async (_, make, text) => {
     await refused(["import", "-"], make(), text);
   });
@@ -101,15 +150,43 @@ describe.skipIf(why !== "")(`hostile images${why && ` (${why})`}`, () => {
   });
 
   test.each<[string, () => Buffer, RegExp]>([
-    ["a layer that is not what the config says", () => archive(configOf({}, [`sha256:${"1".repeat(64)}`])), /diff|digest|layer|verification/i],
+    [
+      "a layer that is not what the config says",
+      () => archive(configOf({}, [`sha256:${"1".repeat(64)}`])),
+      /diff|digest|layer|verification/i,
+    ],
     ["more layers than the config has", () => archive(configOf({}, [])), /mismatch/],
     ["a config that is no JSON", () => archive("{"), /config.*JSON|JSON/i],
     ["a config of another shape", () => archive(configOf({ Env: "A=B" })), /config\.Env/],
-    ["a name that is none", () => archive(configOf({}), base, { RepoTags: ["../../etc:passwd"] }), /reference|tag|name/i],
-    ["a config outside the archive", () => archive(configOf({}), base, { Config: "../../../../../../etc/passwd" }), /passwd|not|archive/i],
-    ["a layer outside the archive", () => archive(configOf({}), base, { Layers: ["/etc/passwd"] }), /passwd|not|archive/i],
-    ["a manifest of the wrong shape", () => rawTar([{ name: "manifest.json", body: '{"Config":7}' }]), /manifest\.json/],
-    ["an archive with a symlink for its config", () => rawTar([{ name: "config.json", type: "2", link: "/etc/passwd" }, { name: "manifest.json", body: '[{"Config":"config.json","Layers":[]}]' }]), /config\.json|link|not/i],
+    [
+      "a name that is none",
+      () => archive(configOf({}), base, { RepoTags: ["../../etc:passwd"] }),
+      /reference|tag|name/i,
+    ],
+    [
+      "a config outside the archive",
+      () => archive(configOf({}), base, { Config: "../../../../../../etc/passwd" }),
+      /passwd|not|archive/i,
+    ],
+    [
+      "a layer outside the archive",
+      () => archive(configOf({}), base, { Layers: ["/etc/passwd"] }),
+      /passwd|not|archive/i,
+    ],
+    [
+      "a manifest of the wrong shape",
+      () => rawTar([{ name: "manifest.json", body: '{"Config":7}' }]),
+      /manifest\.json/,
+    ],
+    [
+      "an archive with a symlink for its config",
+      () =>
+        rawTar([
+          { name: "config.json", type: "2", link: "/etc/passwd" },
+          { name: "manifest.json", body: '[{"Config":"config.json","Layers":[]}]' },
+        ]),
+      /config\.json|link|not/i,
+    ],
     ["nothing", () => rawTar([]), /neither manifest\.json nor index\.json|archive/],
     ["another system's image", () => archive({ ...configOf({}), os: "windows" }), /windows/],
   ])("load refuses %s", async (_, make, text) => {

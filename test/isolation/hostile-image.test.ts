@@ -85,8 +85,9 @@ describe.skipIf(missing !== "")(`an image of symlinks to the host${missing}`, as
         // /dev and /sys: it works inside of the root, or says what is wrong. All else works.
         if (code === 0) expect(stdout).toContain("ran");
         else
-          expect([path, stderr]).toEqual([
+          expect([path, code, stderr]).toEqual([
             expect.stringMatching(/^\/(dev|sys)$/),
+            125,
             expect.stringMatching(/: E[A-Z]+ \(step/),
           ]);
       });

@@ -190,7 +190,7 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
   });
 
   test.skipIf(!device)("a node that the container makes of a device it was not given does not open", async () => {
-    const script = `mknod /d c ${numbers(device!)}; cat < /d`;
+    const script = `mknod /d c ${numbers(device!)}; : < /d`;
     expect((await engine.sh(script)).stderr).toContain("Operation not permitted");
     expect(await shell(engine, "mknod /d c 1 5; head -c 3 /d | wc -c")).toBe("3");
   });

@@ -40,18 +40,18 @@ export class Runtime {
   async run(args: readonly string[], options: { stdin?: string; env?: Record<string, string> } = {}): Promise<Result> {
     const [out, err] = [join(this.dir, `out${this.#runs}`), join(this.dir, `err${this.#runs++}`)];
     const [outFd, errFd] = [openSync(out, "w"), openSync(err, "w")];
-    const child = this.spawn(args, [
-      options.stdin === undefined ? "ignore" : Buffer.from(options.stdin),
-      outFd,
-      errFd,
-    ], options.env);
+    const child = this.spawn(
+      args,
+      [options.stdin === undefined ? "ignore" : Buffer.from(options.stdin), outFd, errFd],
+      options.env,
+    );
     closeSync(outFd);
     closeSync(errFd);
     const code = await child.exited;
     return { code, out: readFileSync(out, "utf8"), err: readFileSync(err, "utf8") };
   }
 
-  spawn<const S extends Bun.SpawnOptions.Stdio[]>(args: readonly string[], stdio: S, env: Record<string, string> = {}) {
+  spawn(args: readonly string[], stdio: unknown[], env: Record<string, string> = {}) {
     return Bun.spawn([process.execPath, main, "--root", this.root, ...args], {
       stdio: stdio as never,
       env: { ...process.env, INRO_DOOR: "inro-runtime", ...env },

@@ -1,5 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { sys } from "../../src/linux/call.ts";
 import * as k from "../../src/linux/constants.ts";
@@ -55,10 +66,13 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     eventually(`${id} stops`, async () => (await runtime.status(id)).status === "stopped");
 
   test("a terminal, over the console socket", async () => {
-    const bundle = runtime.bundle("stty size; readlink /proc/self/fd/0; test -t 2 && echo tty; echo x > /dev/console", (s) => {
-      s.process.terminal = true;
-      s.process.consoleSize = { height: 33, width: 77 };
-    });
+    const bundle = runtime.bundle(
+      "stty size; readlink /proc/self/fd/0; test -t 2 && echo tty; echo x > /dev/console",
+      (s) => {
+        s.process.terminal = true;
+        s.process.consoleSize = { height: 33, width: 77 };
+      },
+    );
     const path = join(runtime.dir, "console");
     const socket = new ConsoleSocket(path);
     await runtime.ok("create", "-b", bundle, "--console-socket", path, "tty");
@@ -79,12 +93,15 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
   });
 
   test("a user namespace: root inside, nobody outside", async () => {
-    const bundle = runtime.bundle("id -u; cat /proc/self/uid_map; touch /made; echo hi > /dev/null; sleep 1000", (s) => {
-      s.linux.namespaces?.push({ type: "user" });
-      s.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
-      s.linux.gidMappings = [{ containerID: 0, hostID: 200000, size: 65536 }];
-      s.root!.readonly = false;
-    });
+    const bundle = runtime.bundle(
+      "id -u; cat /proc/self/uid_map; touch /made; echo hi > /dev/null; sleep 1000",
+      (s) => {
+        s.linux.namespaces?.push({ type: "user" });
+        s.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+        s.linux.gidMappings = [{ containerID: 0, hostID: 200000, size: 65536 }];
+        s.root!.readonly = false;
+      },
+    );
     chmodSync(runtime.dir, 0o755);
     chownSync(join(bundle, "rootfs"), 100000, 200000);
     const out = join(runtime.dir, "userns");
@@ -99,8 +116,8 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     const { pid } = await runtime.status("userns");
     expect(statSync(`/proc/${pid}`).uid).toBe(100000);
     expect((await runtime.run(["exec", "userns", "id", "-u"])).out).toBe("0\n");
-    const escape = await runtime.run(["exec", "userns", "sh", "-c", "echo 1 > /proc/sys/kernel/panic"]);
-    expect(escape.code).not.toBe(0);
+    const breakout = await runtime.run(["exec", "userns", "sh", "-c", "echo 1 > /proc/sys/kernel/panic"]);
+    expect(breakout.code).not.toBe(0);
     await runtime.ok("delete", "-f", "userns");
   });
 
@@ -113,7 +130,9 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
       s.hostname = "inside";
       s.annotations = { "org.example": "1" };
       s.root!.readonly = false;
-      const hooks: Hooks = { startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "cat > /started; hostname >> /started"] }] };
+      const hooks: Hooks = {
+        startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "cat > /started; hostname >> /started"] }],
+      };
       for (const kind of ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] as const) {
         hooks[kind] = hook(kind);
       }
@@ -154,17 +173,20 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     expect(lines()).toHaveLength(5);
   });
 
-  test.each(["prestart", "createRuntime", "createContainer"] as const)("a %s hook that fails undoes create", async (kind) => {
-    const bundle = runtime.bundle("true", (s) => {
-      s.hooks = { [kind]: [{ path: "/bin/sh", args: ["sh", "-c", "echo why >&2; exit 3"] }] };
-    });
-    const { code, err } = await runtime.run(["create", "-b", bundle, "failing"]);
-    expect({ code, err }).toEqual({
-      code: 1,
-      err: expect.stringContaining(`hooks.${kind}[0] /bin/sh: exit status 3: why`),
-    });
-    expect(existsSync(join(runtime.root, "failing"))).toBe(false);
-  });
+  test.each(["prestart", "createRuntime", "createContainer"] as const)(
+    "a %s hook that fails undoes create",
+    async (kind) => {
+      const bundle = runtime.bundle("true", (s) => {
+        s.hooks = { [kind]: [{ path: "/bin/sh", args: ["sh", "-c", "echo why >&2; exit 3"] }] };
+      });
+      const { code, err } = await runtime.run(["create", "-b", bundle, "failing"]);
+      expect({ code, err }).toEqual({
+        code: 1,
+        err: expect.stringContaining(`hooks.${kind}[0] /bin/sh: exit status 3: why`),
+      });
+      expect(existsSync(join(runtime.root, "failing"))).toBe(false);
+    },
+  );
 
   test("a hook that takes too long is ended", async () => {
     const bundle = runtime.bundle("true", (s) => {
@@ -195,9 +217,23 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     const status = await runtime.run(["exec", "exec", "sh", "-c", "cat /proc/self/status; exit 6"]);
     expect(status.code).toBe(6);
     expect(status.out).toContain("CapBnd:\t0000000020000420");
-    const asked = await runtime.run(
-      ["exec", "-u", "12:34", "-g", "56", "-e", "A=b", "--cwd", "/bin", "--cap", "CAP_CHOWN", "exec", "sh", "-c", "id; echo $A $PWD"],
-    );
+    const asked = await runtime.run([
+      "exec",
+      "-u",
+      "12:34",
+      "-g",
+      "56",
+      "-e",
+      "A=b",
+      "--cwd",
+      "/bin",
+      "--cap",
+      "CAP_CHOWN",
+      "exec",
+      "sh",
+      "-c",
+      "id; echo $A $PWD",
+    ]);
     expect(asked.out).toBe("uid=12 gid=34 groups=56\nb /bin\n");
     const file = join(runtime.dir, "process.json");
     const process_ = { user: { uid: 7, gid: 8 }, args: ["sh", "-c", "id; echo $HOME"], cwd: "/", env: ["PATH=/bin"] };
@@ -281,7 +317,9 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     });
     await runtime.ok("create", "-b", bundle, "filtered");
     await runtime.ok("delete", "filtered");
-    expect((await runtime.run(["run", "-b", bundle, "filtered"])).err).toContain("/dev/shm/x': No space left on device");
+    expect((await runtime.run(["run", "-b", bundle, "filtered"])).err).toContain(
+      "/dev/shm/x': No space left on device",
+    );
   });
 
   test("what is not there is said", async () => {

@@ -33,9 +33,9 @@ describe.skipIf(cannotRun !== undefined)(`life cycle${cannotRun ? ` (skipped: ${
     expect(await runtime.status("life")).toMatchObject({ pid: 0 });
     await runtime.ok("delete", "life");
     expect((await runtime.run(["state", "life"])).err).toContain("container does not exist");
-    expect(existsSync("/sys/fs/cgroup/unified/inro-runtime/life") || existsSync("/sys/fs/cgroup/inro-runtime/life")).toBe(
-      false,
-    );
+    expect(
+      existsSync("/sys/fs/cgroup/unified/inro-runtime/life") || existsSync("/sys/fs/cgroup/inro-runtime/life"),
+    ).toBe(false);
   });
 
   test("run: exit status, output, nothing left", async () => {
@@ -102,7 +102,10 @@ describe.skipIf(cannotRun !== undefined)(`life cycle${cannotRun ? ` (skipped: ${
     await runtime.ok("create", "-b", runtime.bundle("sleep 1000"), "unborn");
     const { pid } = await runtime.status("unborn");
     await runtime.ok("delete", "unborn");
-    await eventually("gone", () => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z "));
+    await eventually(
+      "gone",
+      () => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z "),
+    );
   });
 
   test("edits to the bundle after create have no effect", async () => {

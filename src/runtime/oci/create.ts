@@ -34,6 +34,7 @@ export interface Created extends Launched {
   directory: StateDirectory;
   state: State;
   spec: Spec;
+  cgroup: Cgroup;
 }
 
 /**
@@ -117,13 +118,14 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       : ({} as typeof import("./hooks.ts"));
     let launched: Launched;
     try {
-      launched = spawnProgram({
+      launched = await spawnProgram({
         program,
         wait: shape.wait,
         preserve: shape.preserve,
         terminal: spec.process!.terminal === true,
         consoleSocket: options.consoleSocket,
         extra,
+        ...(shape.wait && { meanwhile: () => import("./attend.ts") }),
         onPid(pid) {
           state.pid = pid;
           state.startTime = processStat(pid)?.startTime ?? "";
@@ -148,7 +150,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       fds = [];
     }
     if (options.pidFile !== undefined) writePidFile(options.pidFile, launched.pid);
-    return { ...launched, directory, state, spec };
+    return { ...launched, directory, state, spec, cgroup };
   } catch (error) {
     for (const fd of fds) close(fd);
     const { destroy } = await import("./delete.ts");

@@ -47,13 +47,14 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   });
   let launched: Launched;
   try {
-    launched = spawnProgram({
+    launched = await spawnProgram({
       program,
       wait,
       preserve,
       terminal: process_.terminal === true,
       consoleSocket: texts.get("console-socket"),
       extra: [],
+      ...(wait && { meanwhile: () => import("./attend.ts") }),
       onPid() {},
     });
   } catch (error) {

@@ -39,13 +39,15 @@ export interface SpawnRequest {
   onPid(pid: number): void;
   /** The container waits before pivot_root. What it throws ends the container. */
   onHooks?(): void;
+  /** Done while the container sets itself up. */
+  meanwhile?(): Promise<unknown>;
 }
 
 /**
  * Runs a program that {@link ociLauncher} shaped, until its execve, or until it is ready for `start`. An error leaves
  * no process behind: RowFailure for a row that failed, else what `onPid` or `onHooks` threw. Blocks.
  */
-export function spawnProgram(request: SpawnRequest): Launched {
+export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
   const theirs: number[] = [];
   const ours: number[] = [];
   const fds: [number, number][] = [];
@@ -91,6 +93,8 @@ export function spawnProgram(request: SpawnRequest): Launched {
     for (const [fd, as] of request.extra) fds.push([fd, as]);
     parent = spawn({ path: `/proc/self/fd/${executable}`, argv: ["inro-runtime", "init"], fds });
     for (const fd of theirs.splice(0)) close(fd);
+
+    await request.meanwhile?.();
 
     const record = Buffer.alloc(8);
     let ready = false;
