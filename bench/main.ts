@@ -1,6 +1,4 @@
 /** `npm run bench`: inro side by side with what is installed of its peers, on this machine, now. */
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { Cgroup } from "../src/cgroups/cgroup.ts";
 import { detectHierarchy } from "../src/cgroups/hierarchy.ts";
 import { rootDirectory, rootTar } from "./busybox.ts";
@@ -10,6 +8,7 @@ import { type Engine, lifeCycle } from "./engine.ts";
 import { bareFloor, OverlayDirectories, rowsFloor } from "./floor.ts";
 import { engineKeepers, type Keepers, podmanKeepers } from "./keepers.ts";
 import { machine } from "./machine.ts";
+import { HELP, IDLE_CONTAINERS, type Plan, planOf } from "./options.ts";
 import { ociPeers } from "./peers.ts";
 import { crowdTable, keeperTable, type Table, timeTable } from "./report.ts";
 import { type Absent, isAbsent, measure, type Subject } from "./subject.ts";
@@ -19,65 +18,6 @@ import { versionOf } from "./subjects/oci.ts";
 import { openPodman, podmanRun } from "./subjects/podman.ts";
 import { markdownTable, plainTable } from "./table.ts";
 import { Workspace } from "./workspace.ts";
-
-const IDLE_CONTAINERS = 20;
-
-const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N] [--warm-up N] [--containers N] [--no-peers]
-                            [--binary PATH]
-
-  --quick          few rounds, 50 containers at once: less than a minute
-  --markdown       tables for the README
-  --rounds N       counted rounds (30)
-  --warm-up N      rounds before them (5)
-  --containers N   how many at once (200)
-  --no-peers       only the floor and inro
-  --binary PATH    the inro to measure (dist/inro)
-`;
-
-const options = {
-  options: {
-    quick: { type: "boolean", default: false },
-    markdown: { type: "boolean", default: false },
-    rounds: { type: "string" },
-    "warm-up": { type: "string" },
-    containers: { type: "string" },
-    "no-peers": { type: "boolean", default: false },
-    binary: { type: "string", default: join(import.meta.dir, "../dist/inro") },
-    help: { type: "boolean", default: false },
-  },
-} as const;
-
-interface Plan {
-  rounds: number;
-  warmUp: number;
-  containers: number;
-  /** Of podman, whose every container is a command. */
-  podmanIdle: number;
-  binary: string;
-  peers: boolean;
-  markdown: boolean;
-}
-
-/** What the command line asks for; undefined for --help. Throws for what it does not know. */
-function planOf(argv: string[]): Plan | undefined {
-  const { values } = parseArgs({ ...options, args: argv });
-  if (values.help) return undefined;
-  const count = (name: "rounds" | "warm-up" | "containers", otherwise: number): number => {
-    const value = Number(values[name] ?? otherwise);
-    if (!Number.isInteger(value) || value < 1)
-      throw new RangeError(`--${name}: not a number of times: ${values[name]}`);
-    return value;
-  };
-  return {
-    rounds: count("rounds", values.quick ? 8 : 30),
-    warmUp: count("warm-up", values.quick ? 2 : 5),
-    containers: count("containers", values.quick ? 50 : 200),
-    podmanIdle: plan.podmanIdle,
-    binary: resolve(values.binary),
-    peers: !values["no-peers"],
-    markdown: values.markdown,
-  };
-}
 
 async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   const { rounds, warmUp, containers, binary } = plan;

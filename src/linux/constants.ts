@@ -106,6 +106,9 @@ export const CLONE_NEWPID = 0x20000000;
 export const CLONE_NEWNET = 0x40000000;
 export const CLONE_INTO_CGROUP = 0x2_0000_0000;
 
+// keyctl(2)
+export const KEYCTL_JOIN_SESSION_KEYRING = 1;
+
 // prctl(2), linux/prctl.h
 export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_DUMPABLE = 4;

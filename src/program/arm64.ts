@@ -127,6 +127,9 @@ export function interpreter(rowsAddress: number): Uint8Array {
     cmpW(9, 0);
     bIf("eq", "next");
   }
+  ldrW(9, ROW, 12);
+  cmpW(9, 0);
+  bIf("eq", "next");
   b("report");
   asm.label("short");
   movz(0, ERRNO_EIO);

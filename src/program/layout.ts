@@ -7,7 +7,7 @@ import { Data, type Label, type Operand, type Program, Slot } from "./ir.ts";
  *
  *   row, 64 bytes:  0 u16 system call number   2 u8 kind        3 u8 mode        4 u8 mask of arguments that are slots
  *                   5 u8 slot of the result    6 u8 errno       7 u8 errno       8 u32 expected result, or ANY
- *                  12 u32 address of a row    16 u64 argument × 6
+ *                  12 u32 address of a row, or errno   16 u64 argument × 6
  */
 
 export type Machine = "x86_64" | "aarch64";
@@ -90,8 +90,12 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
         rows[at + 2] = row.child ? KIND.child : KIND.call;
         if (row.ignore === "all") rows[at + 3] = MODE_ALL;
         else {
-          if (row.ignore.length > 2) throw new RangeError("a row ignores at most two errnos");
-          for (const [n, name] of row.ignore.entries()) rows[at + 6 + n] = constants.errno[name];
+          const most = row.child ? 2 : 3;
+          if (row.ignore.length > most) throw new RangeError(`a row ignores at most ${most} errnos`);
+          for (const [n, name] of row.ignore.entries()) {
+            if (n < 2) rows[at + 6 + n] = constants.errno[name];
+            else rows.writeUInt32LE(constants.errno[name], at + 12);
+          }
         }
         if (row.into) rows[at + 5] = row.into.index;
         if (row.expect !== undefined) rows.writeUInt32LE(row.expect, at + 8);

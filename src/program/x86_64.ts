@@ -97,6 +97,8 @@ export function interpreter(rowsAddress: number): Uint8Array {
     bytes(0x39, 0xc1); // cmp ecx, eax: not al alone, since a seccomp filter may answer with an errno over 255
     je("next");
   }
+  bytes(0x3b, 0x43, 0x0c); // cmp eax, [rbx+12]: a third errno, or an address, which is none
+  je("next");
   jmp("report");
   asm.label("short");
   bytes(0xb8); // mov eax, EIO

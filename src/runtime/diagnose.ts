@@ -77,10 +77,12 @@ function likelyCause(row: Row, call: string, code: string): string | undefined {
       return "the id is not mapped in the user namespace";
     case "seccomp EINVAL":
       return "the kernel refuses the seccomp filter or its flags";
-    case "chdir EACCES":
+    case "fchdir EACCES":
       return "the user may not enter the working directory";
-    case "chdir ENOTDIR":
-      return "the working directory is a file";
+  }
+  if (why === "process.cwd") {
+    if (code === "ENOTDIR") return "the working directory is a file";
+    if (code === "ELOOP") return "the working directory leads through a link of the kernel's in /proc, or in a circle";
   }
   if (call === "fsconfig" && why.startsWith("root: overlay")) {
     return "the file system of the data root cannot hold overlayfs's upper directory, or a layer directory is gone";

@@ -6,7 +6,7 @@ import type { Filter } from "../security/seccomp/compile.ts";
 import type { Process } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
 import { execProcess } from "./execve.ts";
-import { cloneAndKeep } from "./keeper.ts";
+import { beKeeper, cloneAndKeep, ownKeyring } from "./keeper.ts";
 import { NAMESPACE_FLAG } from "./namespaces.ts";
 import { becomeProcess, type Launcher } from "./setup.ts";
 import { makeTerminal, useTerminal } from "./terminal.ts";
@@ -53,7 +53,7 @@ export function execProgram(plan: ExecPlan): Builder {
   const { process } = plan;
   const p = new Builder();
   const why = "exec: the container's namespaces";
-  p.call("keeper", "prctl", [k.PR_SET_NAME, p.text("inro-keeper"), 0, 0, 0]);
+  beKeeper(p);
   const pidfd = p.result(why, "pidfd", "pidfd_open", [plan.pid, 0]);
   let cgroup: Slot | undefined;
   if (plan.cgroup.unified) {
@@ -83,7 +83,8 @@ export function execProgram(plan: ExecPlan): Builder {
   clone(p, { flags: 0, cgroup, child, terminal: process.terminal === true });
 
   p.place(child);
-  plan.launcher?.inChild?.(p);
+  if (plan.launcher) plan.launcher.inChild?.(p);
+  else ownKeyring(p);
   for (const fd of joins) p.call("exec: cgroup v1", "write", [fd, p.text("0"), 1], { expect: 1 });
   p.call("process: a session of its own", "setsid", []);
   if (proc) p.writeFile("process.oomScoreAdj", proc, "self/oom_score_adj", String(process.oomScoreAdj));

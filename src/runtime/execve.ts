@@ -31,7 +31,7 @@ export function execProcess(p: Builder, process: Process): void {
     seen.add(path);
     p.call(`${why}, in PATH`, "execve", [p.text(path), argv, envp], {
       // What may not be executed is passed over, as in docker's search: a directory, one that the user may not enter.
-      ignore: ["ENOENT", "EACCES"],
+      ignore: ["ENOENT", "ENOTDIR", "EACCES"],
     });
   }
   p.fail(`${why}: nowhere in PATH`, "execve", command, "ENOENT");

@@ -8,6 +8,22 @@ import { receiveDescriptor } from "./terminal.ts";
 export const PID_RECORD = 0xffff_ffff;
 
 /**
+ * The first rows. Until its execve the container's side of this process holds descriptors of the host, where others of
+ * its pid namespace see it: they may neither trace it nor look at what it has open (CVE-2016-9962). That goes with the
+ * memory, so the child of clone3 has it too, and with setns into a user namespace whose root could trace anybody.
+ */
+export function beKeeper(p: Builder): void {
+  p.call("keeper", "prctl", [k.PR_SET_NAME, p.text("inro-keeper"), 0, 0, 0]);
+  p.call("keeper: nobody may trace it, nor the set-up", "prctl", [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
+}
+
+/** Else the container would possess what is in the session keyring of whoever started the engine (keyrings(7)). */
+export function ownKeyring(p: Builder): void {
+  const options = { ignore: ["ENOSYS", "EDQUOT", "EPERM"] } as const;
+  p.call("a session keyring of its own", "keyctl", [k.KEYCTL_JOIN_SESSION_KEYRING, 0], options);
+}
+
+/**
  * The keeper: parent of a container (or of an exec), 16 KB of memory, alive as long as its output may be wanted.
  *
  *   engine                      keeper                               container

@@ -7,7 +7,7 @@ import { Builder, FD } from "./builder.ts";
 import { makeDevices, openHostDevices, planDevices } from "./devices.ts";
 import { execProcess } from "./execve.ts";
 import { becomeUser, setLimits } from "./identity.ts";
-import { cloneAndKeep, closeAll, unblockSignals } from "./keeper.ts";
+import { beKeeper, cloneAndKeep, closeAll, ownKeyring, unblockSignals } from "./keeper.ts";
 import { attachMounts, maskedPaths, openCgroups, openSources, planMounts, readonlyPaths } from "./mounts.ts";
 import { enterJoined, openJoined, planNamespaces } from "./namespaces.ts";
 import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs } from "./rootfs.ts";
@@ -72,7 +72,7 @@ export function setUp(plan: Plan): Builder {
   const p = new Builder();
 
   // On the host: everything that a host path names is opened here, attached nowhere.
-  p.call("keeper", "prctl", [k.PR_SET_NAME, p.text("inro-keeper"), 0, 0, 0]);
+  beKeeper(p);
   const joined = openJoined(p, namespaces);
   if (plan.userns !== undefined) {
     const why = "linux.namespaces user";
@@ -105,7 +105,8 @@ export function setUp(plan: Plan): Builder {
 
   // In the container's namespaces, still on the host's tree.
   p.place(child);
-  plan.launcher?.inChild?.(p);
+  if (plan.launcher) plan.launcher.inChild?.(p);
+  else ownKeyring(p);
   for (const file of plan.cgroup.joinFiles) p.writeFile("cgroup v1", k.AT_FDCWD, file, "0");
   if (namespaces.newCgroup) p.call("linux.namespaces cgroup", "unshare", [k.CLONE_NEWCGROUP]);
   p.call("process: a session of its own", "setsid", []);
@@ -189,11 +190,24 @@ export function becomeProcess(
     p.call("--init", "dup3", [plan.init, FD.exit, k.O_CLOEXEC]);
     p.call("only stdio, the report and the init program stay open", "close_range", [FD.exit + 1, 0xffff_ffff, 0]);
   }
-  // As root first, for a directory that the user may not enter; nothing of the host is open any more (CVE-2024-21626).
-  p.call("process.cwd", "chdir", [p.text(cwd)]);
+  enterDirectory(p, cwd);
   plan.launcher?.beforeUser?.(p);
   const ends = plan.launcher ? {} : { pdeathsig: SIGKILL };
   becomeUser(p, process, plan.filter, { lastCapability: plan.lastCapability, ...ends });
+}
+
+/**
+ * The working directory, as root: the user may not be allowed to enter it. Nothing of the host is open any more, and with
+ * the pid namespace of others their roots and descriptors are a magic link away, which root could follow and the
+ * container's process could not (CVE-2024-21626).
+ */
+function enterDirectory(p: Builder, cwd: string): void {
+  const why = "process.cwd";
+  const directory = p.temporary("working directory");
+  const how = p.how(k.O_PATH | k.O_DIRECTORY, k.RESOLVE_NO_MAGICLINKS);
+  p.call(why, "openat2", [k.AT_FDCWD, p.text(cwd), how, 24], { into: directory });
+  p.call(why, "fchdir", [directory]);
+  p.call(why, "close", [directory]);
 }
 
 const SIGKILL = 9;

@@ -87,7 +87,7 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
     inChild(p) {
       if (shape.keyring === undefined) return;
       const name = p.text(shape.keyring);
-      p.call("a session keyring of its own", "keyctl", [KEYCTL_JOIN_SESSION_KEYRING, name], {
+      p.call("a session keyring of its own", "keyctl", [k.KEYCTL_JOIN_SESSION_KEYRING, name], {
         ignore: ["ENOSYS", "EDQUOT"],
       });
     },
@@ -139,7 +139,6 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
 const CLONE_PARENT = 0x8000;
 /** Offset of clone_args.exit_signal. */
 const EXIT_SIGNAL = 32;
-const KEYCTL_JOIN_SESSION_KEYRING = 1;
 const X_OK = 1;
 
 function record(p: Builder, kind: number): Data {
