@@ -102,10 +102,10 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   tables.push(crowdTable(crowds));
 
   const table = plan.markdown ? markdownTable : plainTable;
-  for (const { title, head, rows } of tables)
+  for (const { title, head, rows } of tables.filter(({ rows }) => rows.length > 0))
     console.log(`${plan.markdown ? "### " : ""}${title}\n\n${table(head, rows)}\n`);
   console.log(`Median of ${rounds} interleaved rounds after ${warmUp}. ${machine()}.`);
-  console.log(`${versions.filter(Boolean).join("; ")}.`);
+  if (versions.some(Boolean)) console.log(`${versions.filter(Boolean).join("; ")}.`);
   for (const { name, absent: why } of absent) console.log(`Absent: ${name}: ${why}`);
 }
 

@@ -28,15 +28,17 @@ export function listImages(engine: Engine, filters: Filters): ImageSummary[] {
     tests.push((image) => wanted.includes(image.tags.length === 0));
   }
   const references = filters.get("reference")?.map(glob);
-  if (references) {
-    tests.push((image) =>
-      references.some((test) => image.tags.some((tag) => test(tag) || test(tag.replace(/:[^:/]+$/, "")))),
-    );
-  }
+  // A tag or digest counts whole, or by its name alone.
+  const isWanted = (name: string) =>
+    !references || references.some((test) => test(name) || test(name.replace(/(@[^@]+|:[^:/]+)$/, "")));
+  if (references) tests.push(({ tags, digests }) => [...tags, ...digests].some(isWanted));
   return engine.images
     .list()
     .filter((image) => tests.every((test) => test(image)))
-    .map((image) => ({ ...toSummary(image), Containers: engine.imageUsers(image.id).length }));
+    .map((image) => ({
+      ...toSummary({ ...image, tags: image.tags.filter(isWanted), digests: image.digests.filter(isWanted) }),
+      Containers: engine.imageUsers(image.id).length,
+    }));
 }
 
 function readBoolean(value: string): boolean {

@@ -148,7 +148,9 @@ describe("layout", () => {
       }),
     ).toThrow("label end is after the last row");
     expect(fails((p) => p.call("", "write", [1, 2, 3, 4, 5, 6, 7]))).toThrow("call with 7 arguments");
-    expect(fails((p) => p.call("", "close", [1], { ignore: ["EBADF", "EIO", "EINTR", "EPERM"] }))).toThrow("at most 3 errnos");
+    expect(fails((p) => p.call("", "close", [1], { ignore: ["EBADF", "EIO", "EINTR", "EPERM"] }))).toThrow(
+      "at most 3 errnos",
+    );
     const p = new Program(3);
     expect(() => p.text("a\0b")).toThrow("NUL");
     const many = () => {

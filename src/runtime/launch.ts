@@ -1,21 +1,9 @@
-import { existsSync, openSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Cgroup } from "../cgroups/cgroup.ts";
-import { NATIVE_ABI, trySys } from "../linux/call.ts";
-import * as k from "../linux/constants.ts";
+import { NATIVE_ABI } from "../linux/call.ts";
 import { close } from "../linux/file.ts";
-import {
-  pidfdGetfd,
-  pidfdOpen,
-  pidfdSendSignal,
-  pipe,
-  raise,
-  reap,
-  sealedExecutable,
-  setNonblock,
-  socketpair,
-  spawn,
-} from "../linux/process.ts";
+import { pipe } from "../linux/process.ts";
 import { encode } from "../program/elf.ts";
 import type { Program } from "../program/ir.ts";
 import { type RowTime, readTrace, traced } from "../program/trace.ts";
@@ -24,15 +12,14 @@ import { compileFilter } from "../security/seccomp/compile.ts";
 import type { Process, Spec } from "../spec/oci-runtime.ts";
 import { FD } from "./builder.ts";
 import { cgroupMounts } from "./cgroup-mounts.ts";
-import { type Failure, launchError } from "./diagnose.ts";
 import { execProgram } from "./exec.ts";
-import { KEPT_PTY, PID_RECORD } from "./keeper.ts";
 import type { Rootfs } from "./rootfs.ts";
-import { KEEPER_ARGV0, Running, STATUS_FILE } from "./running.ts";
+import type { Running } from "./running.ts";
 import { type Plan, setUp } from "./setup.ts";
-import { INIT_RECORD, superviseProgram } from "./supervise.ts";
-import { type Tree, treeOf } from "./tree.ts";
-import { createUserNamespace } from "./userns.ts";
+import { hasOwnUserns, MACHINE, readAll, start } from "./start.ts";
+import { superviseProgram } from "./supervise.ts";
+import { encodeLaunch } from "./template.ts";
+import { treeOf } from "./tree.ts";
 
 export { LaunchError } from "./diagnose.ts";
 export type { Rootfs } from "./rootfs.ts";
@@ -54,8 +41,12 @@ export interface LaunchRequest {
 
 /** What {@link launch} will run, without running it. */
 export function launchProgram(request: LaunchRequest): Program {
+  return setUp(planOf(request));
+}
+
+function planOf(request: LaunchRequest): Plan {
   const { spec, cgroup } = request;
-  const plan: Plan = {
+  return {
     spec,
     rootfs: request.rootfs,
     target: request.runDir,
@@ -70,11 +61,6 @@ export function launchProgram(request: LaunchRequest): Program {
     init: request.init ? FD.free : undefined,
     ...(hasOwnUserns(spec) ? { userns: FD.userns } : {}),
   };
-  return setUp(plan);
-}
-
-function hasOwnUserns(spec: Spec): boolean {
-  return spec.linux?.namespaces?.some(({ type, path }) => type === "user" && !path) ?? false;
 }
 
 /** Which of 0, 1 and 2 are pipes of ours. */
@@ -107,22 +93,20 @@ export async function launchTraced(
     if (existsSync(mark)) rmSync(mark, { recursive: true });
   }
   const tty = request.spec.process?.terminal === true;
-  const program = launchProgram(request);
   const init = request.init ? superviseProgram(request.spec.process!) : undefined;
   const files = { tree: treeOf(request.rootfs, request.spec), cwd: request.spec.process?.cwd ?? "/" };
-  if (!trace) return { running: await start(program, { ...request, tty, init, files }), trace: undefined };
+  if (!trace) {
+    const encoded = encodeLaunch(planOf(request), request.id, MACHINE);
+    return { running: await start(encoded, { ...request, tty, init, files }), trace: undefined };
+  }
+  const program = launchProgram(request);
   const timed = traced(program, FD.trace);
   const [records, far] = pipe();
   const bytes = readAll(records).finally(() => close(records));
-  const original = { fd: far, original: program, rowOf: (row: number) => timed.originOf(row) };
-  const running = await start(timed, { ...request, tty, init, files, trace: original });
+  const encoded = { elf: encode(timed, MACHINE), program: () => program };
+  const rowOf = (row: number) => timed.originOf(row);
+  const running = await start(encoded, { ...request, tty, init, files, trace: { fd: far, rowOf } });
   return { running, trace: { program, steps: bytes.then(readTrace) } };
-}
-
-async function readAll(fd: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of Bun.file(fd).stream()) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }
 
 export interface ExecRequest {
@@ -149,146 +133,6 @@ export async function exec(request: ExecRequest): Promise<Running> {
   });
   const { runDir, stdin } = request;
   const files = { tree: { layers: [`/proc/${request.running.pid}/root`], binds: [] }, cwd: process.cwd };
-  return await start(program, { runDir, stdin, tty, init: undefined, files });
+  const encoded = { elf: encode(program, MACHINE), program: () => program };
+  return await start(encoded, { runDir, stdin, tty, init: undefined, files });
 }
-
-const machine = NATIVE_ABI === "aarch64" ? "aarch64" : "x86_64";
-
-/** Pipes of 1 MiB carry a flood with few wake-ups; where the limit is lower, the default stays. */
-const PIPE_SIZE = 1 << 20;
-
-interface StartOptions {
-  /** Of a container; an exec makes no namespaces. */
-  spec?: Spec;
-  runDir: string;
-  tty: boolean;
-  stdin: boolean;
-  keepStdin?: boolean;
-  init: Program | undefined;
-  /** To say why the command could not be executed. */
-  files: { tree: Tree; cwd: string };
-  /** With a traced program: its pipe, which is closed here, and the program that failures are told of. */
-  trace?: { fd: number; original: Program; rowOf(row: number): number };
-}
-
-async function start(program: Program, options: StartOptions): Promise<Running> {
-  const { runDir, tty } = options;
-  const theirs: number[] = [];
-  const ours: number[] = [];
-  const fds: [number, number][] = [];
-  /** For the keeper: moved out of the way, given, and closed here after the spawn. */
-  const give = (fd: number, ...as: number[]) => {
-    const high = raise(fd);
-    theirs.push(high);
-    for (const n of as) fds.push([high, n]);
-    return high;
-  };
-  const keep = (fd: number) => {
-    ours.push(fd);
-    return fd;
-  };
-  try {
-    const executable = give(sealedExecutable("inro-keeper", encode(program, machine)));
-    const nothing = give(openSync("/dev/null", "r+"));
-    let stdin: number | undefined;
-    let stdout: number | undefined;
-    let stderr: number | undefined;
-    if (tty) {
-      for (const fd of [FD.stdin, FD.stdout, FD.stderr]) fds.push([nothing, fd]);
-      const [near, far] = socketpair(k.SOCK_STREAM);
-      give(near, FD.console);
-      give(far, FD.consoleFar);
-    } else {
-      if (options.stdin) {
-        const [read, write] = pipe();
-        give(read, FD.stdin);
-        stdin = keep(raise(write));
-        setNonblock(stdin, true);
-        if (options.keepStdin) fds.push([stdin, FD.keepStdin]);
-      } else fds.push([nothing, FD.stdin]);
-      for (const [fd, kept] of [
-        [FD.stdout, FD.keepStdout],
-        [FD.stderr, FD.keepStderr],
-      ] as const) {
-        const [read, write] = pipe();
-        give(write, fd);
-        const mine = keep(raise(read));
-        growPipe(mine);
-        setNonblock(mine, true);
-        fds.push([mine, kept]);
-        if (fd === FD.stdout) stdout = mine;
-        else stderr = mine;
-      }
-    }
-    // Else the program's own files would land there, and stay open in the keeper.
-    for (const fd of [FD.keepStdin, FD.keepStdout, FD.keepStderr])
-      if (!fds.some(([, theirs]) => theirs === fd)) fds.push([nothing, fd]);
-    const [report, reportFar] = pipe();
-    keep(report);
-    give(reportFar, FD.report);
-    const [exit, exitFar] = pipe();
-    const exitOurs = keep(raise(exit));
-    fds.push([exitOurs, FD.exitFar]);
-    give(exitFar, FD.exit);
-    give(openSync(join(runDir, STATUS_FILE), "w", 0o600), FD.status);
-    if (options.spec && hasOwnUserns(options.spec)) {
-      const { uidMappings = [], gidMappings = [] } = options.spec.linux!;
-      give(createUserNamespace(uidMappings, gidMappings), FD.userns);
-    }
-    if (options.trace) give(options.trace.fd, FD.trace);
-    if (options.init) give(sealedExecutable("docker-init", encode(options.init, machine)), FD.free);
-
-    const keeper = spawn({
-      path: `/proc/self/fd/${executable}`,
-      argv: [KEEPER_ARGV0, runDir],
-      fds,
-    });
-    for (const fd of theirs.splice(0)) close(fd);
-    const keeperFd = keep(pidfdOpen(keeper));
-    const { pid, failure } = await readReport(report);
-    close(report);
-    ours.splice(ours.indexOf(report), 1);
-    if (failure || pid === undefined) {
-      killAndReap(keeper, keeperFd);
-      if (failure?.inInit && options.init) throw launchError(options.init, failure, options.files);
-      const { trace } = options;
-      if (trace && failure)
-        throw launchError(trace.original, { ...failure, row: trace.rowOf(failure.row) }, options.files);
-      throw launchError(program, failure, options.files);
-    }
-    const pty = tty ? keep(pidfdGetfd(keeperFd, KEPT_PTY)) : undefined;
-    ours.length = 0;
-    return new Running({ pid, keeper, keeperFd, stdin, stdout, stderr, pty, exit: exitOurs, runDir, child: true });
-  } catch (error) {
-    for (const fd of theirs) close(fd);
-    for (const fd of ours) close(fd);
-    throw error;
-  }
-}
-
-/** Best effort: past fs.pipe-user-pages-soft a plain user gets EPERM, and keeps what there is. */
-function growPipe(fd: number): void {
-  trySys("fcntl", fd, k.F_SETPIPE_SZ, PIPE_SIZE);
-}
-
-/** Reads the launch's report to its end (keeper.ts has the protocol). The first failure is the one that counts. */
-async function readReport(fd: number): Promise<{ pid: number | undefined; failure: Failure | undefined }> {
-  const records = await readAll(fd);
-  let pid: number | undefined;
-  let failure: Failure | undefined;
-  let inInit = false;
-  for (let at = 0; at + 8 <= records.length; at += 8) {
-    const row = records.readUInt32LE(at);
-    const value = records.readUInt32LE(at + 4);
-    if (row === PID_RECORD) pid = value;
-    else if (row === INIT_RECORD) inInit = true;
-    else failure ??= { row, errno: value, inInit };
-  }
-  return { pid, failure };
-}
-
-function killAndReap(pid: number, pidfd: number): void {
-  pidfdSendSignal(pidfd, SIGKILL);
-  reap(pid, 0);
-}
-const SIGKILL = 9;

@@ -216,13 +216,13 @@ function mountCgroups(p: Builder, why: string, destination: string, attributes: 
 }
 
 /** What a path of proc or sysfs is on this kernel; undefined for any other, whose kind only the rows can find out. */
-type Kind = "directory" | "file" | "missing" | undefined;
+export type Kind = "directory" | "file" | "missing" | undefined;
 
 /**
  * proc and sysfs are the same in every container, but for processes, so it is enough to look at the host's. One that was
  * mounted with subset=pid shows too little to tell.
  */
-function kernelPath(path: string): Kind {
+export function kernelPath(path: string): Kind {
   const known = kinds.get(path);
   if (known) return known;
   if (!/^\/(proc|sys)\//.test(path) || !existsSync("/proc/sys")) return undefined;

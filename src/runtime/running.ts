@@ -154,17 +154,20 @@ export function readStatus(runDir: string): ExitStatus | undefined {
   }
 }
 
-/** Every keeper on this machine: run directory → pid. One pass over /proc. */
+/** Every keeper of this user's engines: run directory → pid. One pass over /proc. */
 export function findKeepers(): Map<string, number> {
   const found = new Map<string, number>();
   for (const name of readdirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     try {
       const [argv0, runDir] = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
-      if (argv0 !== KEEPER_ARGV0 || !runDir) continue;
+      if (argv0 !== KEEPER_ARGV0 || !runDir || !isKeeper(name, runDir)) continue;
       // The container's set-up runs under the same name until its execve; only the keeper's own comm tells (and it is no child of one).
       const pid = Number(name);
       const status = readFileSync(`/proc/${name}/status`, "latin1");
+      // All four: real, effective, saved, of file access.
+      const [, ...uids] = /^Uid:\t(\d+)\t(\d+)\t(\d+)\t(\d+)$/m.exec(status) ?? [];
+      if (uids.some((uid) => Number(uid) !== process.getuid?.())) continue;
       const nsPids = /^NSpid:\t(.*)$/m.exec(status)?.[1]?.split("\t").length ?? 1;
       const parent = Number(/^PPid:\t(\d+)$/m.exec(status)?.[1] ?? 0);
       if (nsPids === 1 && found.get(runDir) !== parent) found.set(runDir, pid);
@@ -173,6 +176,19 @@ export function findKeepers(): Map<string, number> {
     }
   }
   return found;
+}
+
+/**
+ * Anyone can call a process what a keeper is called, and would be taken over in its place: then `exec` would run
+ * wherever a child of that process is. Only a keeper is the engine's user and has the status file open, which is in a
+ * directory of mode 0700 and in no container (cf. CVE-2020-15257).
+ */
+function isKeeper(pid: string, runDir: string): boolean {
+  const file = statSync(join(runDir, STATUS_FILE), { bigint: true, throwIfNoEntry: false });
+  // Gone with its run directory: there is nothing to take over, but it is to be ended.
+  if (!file) return true;
+  const open = statSync(`/proc/${pid}/fd/${FD.status}`, { bigint: true });
+  return open.dev === file.dev && open.ino === file.ino;
 }
 
 /**

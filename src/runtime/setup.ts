@@ -2,14 +2,22 @@ import { invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import type { Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
-import type { Spec } from "../spec/oci-runtime.ts";
+import type { Device, Spec } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
 import { makeDevices, openHostDevices, planDevices } from "./devices.ts";
 import { execProcess } from "./execve.ts";
 import { becomeUser, setLimits } from "./identity.ts";
 import { beKeeper, cloneAndKeep, closeAll, ownKeyring, unblockSignals } from "./keeper.ts";
-import { attachMounts, maskedPaths, openCgroups, openSources, planMounts, readonlyPaths } from "./mounts.ts";
-import { enterJoined, openJoined, planNamespaces } from "./namespaces.ts";
+import {
+  attachMounts,
+  maskedPaths,
+  openCgroups,
+  openSources,
+  type PlannedMount,
+  planMounts,
+  readonlyPaths,
+} from "./mounts.ts";
+import { enterJoined, type Namespaces, openJoined, planNamespaces } from "./namespaces.ts";
 import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs } from "./rootfs.ts";
 import { handOver } from "./supervise.ts";
 import { makeTerminal, useTerminal } from "./terminal.ts";
@@ -57,18 +65,45 @@ export interface Launcher {
   beforeExec?(p: Builder): void;
 }
 
-/** How a container starts: one straight list, in the kernel's order. */
-export function setUp(plan: Plan): Builder {
-  const { spec } = plan;
-  const { linux, process } = spec;
+/** A plan whose paths have been looked up on the host: what the rows depend on, and nothing that changes later. */
+export interface Prepared {
+  plan: Plan;
+  namespaces: Namespaces;
+  mounts: PlannedMount[];
+  devices: Device[];
+  /** /dev is a file system of the container's, for us to fill. */
+  ownDev: boolean;
+  /** The working directory, without symlinks. */
+  cwd: string;
+}
+
+/** Looks at the host and the image; makes nothing. Bad configs are invalid-argument errors. */
+export function prepare(plan: Plan): Prepared {
+  const { linux, process, mounts: configured = [] } = plan.spec;
   if (!process) throw invalid("process: missing");
-  const namespaces = planNamespaces(spec);
-  const tree = treeOf(plan.rootfs, spec);
-  const mounts = planMounts(spec.mounts ?? [], linux?.mountLabel, tree.layers);
-  const devices = planDevices(linux?.devices ?? []);
-  const ownDev =
-    mounts.some((m) => m.destination === "/dev" && m.kind === "filesystem") ||
-    !mounts.some((m) => m.destination === "/dev");
+  const tree = treeOf(plan.rootfs, plan.spec);
+  const mounts = planMounts(configured, linux?.mountLabel, tree.layers);
+  const dev = mounts.filter((m) => m.destination === "/dev");
+  return {
+    plan,
+    namespaces: planNamespaces(plan.spec),
+    mounts,
+    devices: planDevices(linux?.devices ?? []),
+    ownDev: dev.length === 0 || dev.some((m) => m.kind === "filesystem"),
+    cwd: process.cwd === "/" ? "/" : resolveInTree(tree, process.cwd),
+  };
+}
+
+/** The program of a plan. */
+export function setUp(plan: Plan): Builder {
+  return compose(prepare(plan));
+}
+
+/** How a container starts: one straight list, in the kernel's order. */
+export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prepared): Builder {
+  const { spec } = plan;
+  const { linux } = spec;
+  const process = spec.process!;
   const p = new Builder();
 
   // On the host: everything that a host path names is opened here, attached nowhere.
@@ -131,7 +166,7 @@ export function setUp(plan: Plan): Builder {
   const proc = attachMounts(p, mounts, cgroupMounts);
   if (ownDev) makeDevices(p, devices, bound);
   const slave = process.terminal ? terminal(p, spec, plan.launcher ? 0 : k.O_NONBLOCK) : undefined;
-  if (process.cwd !== "/") p.makeDirectory("process.cwd", resolveInTree(tree, process.cwd));
+  if (cwd !== "/") p.makeDirectory("process.cwd", cwd);
 
   if (namespaces.own("network")) loopbackUp(p);
   if (spec.hostname) {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
+// @ts-expect-error: it comes without types.
 import Docker from "dockerode";
 import { sha256 } from "../../src/base/digest.ts";
 import { tarOf } from "../../src/images/testing/samples.ts";
@@ -56,7 +57,7 @@ describe.skipIf(noDocker !== "")(`docker's own command line${noDocker && ` (${no
       "run",
       "-d",
       "--name",
-      "d",
+      "dd",
       "--init",
       "busybox",
       "sh",
@@ -64,17 +65,17 @@ describe.skipIf(noDocker !== "")(`docker's own command line${noDocker && ` (${no
       "echo begun; exec sleep 1000",
     ]);
     expect(started).toMatchObject({ code: 0, stdout: expect.stringMatching(/^[0-9a-f]{64}\n$/) });
-    expect((await run(["ps", "--format", "{{.Names}} {{.Image}} {{.State}}"])).stdout).toBe("d busybox running\n");
-    expect((await run(["inspect", "-f", "{{.Name}} {{.State.Status}} {{.HostConfig.Init}}", "d"])).stdout).toBe(
-      "/d running true\n",
+    expect((await run(["ps", "--format", "{{.Names}} {{.Image}} {{.State}}"])).stdout).toBe("dd busybox running\n");
+    expect((await run(["inspect", "-f", "{{.Name}} {{.State.Status}} {{.HostConfig.Init}}", "dd"])).stdout).toBe(
+      "/dd running true\n",
     );
-    while ((await run(["logs", "d"])).stdout !== "begun\n");
-    expect(await run(["exec", "-i", "d", "cat"], "in\n")).toMatchObject({ code: 0, stdout: "in\n" });
-    expect((await run(["exec", "d", "sh", "-c", "exit 9"])).code).toBe(9);
-    expect((await run(["top", "d"])).stdout).toContain("sleep 1000");
-    expect(await run(["stop", "d"])).toMatchObject({ code: 0, stdout: "d\n" });
-    expect((await run(["wait", "d"])).stdout).toBe("143\n");
-    expect(await run(["rm", "d"])).toMatchObject({ code: 0, stdout: "d\n" });
+    while ((await run(["logs", "dd"])).stdout !== "begun\n");
+    expect(await run(["exec", "-i", "dd", "cat"], "in\n")).toMatchObject({ code: 0, stdout: "in\n" });
+    expect((await run(["exec", "dd", "sh", "-c", "exit 9"])).code).toBe(9);
+    expect((await run(["top", "dd"])).stdout).toContain("sleep 1000");
+    expect(await run(["stop", "dd"])).toMatchObject({ code: 0, stdout: "dd\n" });
+    expect((await run(["wait", "dd"])).stdout).toBe("143\n");
+    expect(await run(["rm", "dd"])).toMatchObject({ code: 0, stdout: "dd\n" });
   });
 
   test.skipIf(!DOCKER_REGISTRY)("pull, images, tag, save, load, rmi", async () => {
@@ -144,7 +145,7 @@ describe.skipIf(why !== "")(`dockerode${why && ` (${why})`}`, () => {
     expect(await apart(logs)).toEqual({ stdout: "got dockerode\n", stderr: "no\n" });
     expect((await container.inspect()).State).toMatchObject({ Status: "exited", ExitCode: 4 });
     await container.remove();
-    expect(await container.inspect().catch((error) => error.statusCode)).toBe(404);
+    expect(await container.inspect().catch((error: { statusCode: number }) => error.statusCode)).toBe(404);
   });
 
   test("exec with stdin and its half-close; a terminal is one raw stream", async () => {

@@ -10,7 +10,7 @@ describe.skipIf(why !== "")(`the API's statuses${why && ` (${why})`}`, async () 
   const text = (value: string) => new TextEncoder().encode(value);
   const json = { "Content-Type": "application/json" };
 
-  test.each<[number, string, string, unknown, Record<string, string>?]>([
+  const requests: [number, string, string, unknown, Record<string, string>?][] = [
     [400, "POST", "/containers/create", text("{"), json],
     [400, "POST", "/containers/create", text(""), json],
     [400, "POST", "/containers/create", text('{"Image":"busybox"} trailing'), json],
@@ -36,7 +36,8 @@ describe.skipIf(why !== "")(`the API's statuses${why && ` (${why})`}`, async () 
     [400, "GET", "/containers/json?filters=%7B%22nope%22%3A%5B%22x%22%5D%7D", undefined],
     [400, "GET", "/containers/json?limit=many", undefined],
     [400, "GET", "/containers/%zz/json", undefined],
-  ])("%i for %s %s %p", async (status, method, path, body, headers) => {
+  ];
+  test.each(requests.map((request) => [request] as const))("%p", async ([status, method, path, body, headers]) => {
     const answer = await engine.api(method, path, body, headers);
     const answered = await answer.text();
     expect({ status: answer.status, answered }).toEqual({ status, answered: expect.any(String) });

@@ -1,0 +1,89 @@
+import { encode } from "../program/elf.ts";
+import type { Program } from "../program/ir.ts";
+import type { Machine } from "../program/layout.ts";
+import type { Filter } from "../security/seccomp/compile.ts";
+import { kernelPath } from "./mounts.ts";
+import { compose, type Plan, prepare } from "./setup.ts";
+
+/** An executable, and the program in it for whoever wants to read it. */
+export interface Encoded {
+  elf: Uint8Array;
+  program(): Program;
+}
+
+/** An executable made for one container, and where the container's id stands in it. */
+interface Template {
+  elf: Uint8Array;
+  long: number[];
+  short: number[];
+}
+
+const CAPACITY = 64;
+const SHORT = 12;
+const templates = new Map<string, Template>();
+const filterNumbers = new WeakMap<Filter, number>();
+let filterCount = 0;
+
+/**
+ * The executable of a launch. Two launches that differ in nothing but the container's id, of 64 hex digits, come to the
+ * same rows, with the id (whole in paths, its first 12 digits as a host name) in the same places: the program is built
+ * for the first, and for the others the id is written over.
+ */
+export function encodeLaunch(plan: Plan, id: string, machine: Machine): Encoded {
+  const prepared = prepare(plan);
+  const program = () => compose(prepared);
+  if (!/^[0-9a-f]{64}$/.test(id)) return { elf: encode(program(), machine), program };
+  const { seccomp: _, ...linux } = plan.spec.linux ?? {};
+  const { spec: __, filter, ...rest } = plan;
+  const kinds = [...(linux.maskedPaths ?? []), ...(linux.readonlyPaths ?? [])].map(kernelPath);
+  const key = JSON.stringify([
+    { ...plan.spec, mounts: undefined, linux },
+    { ...rest, filter: filter && numberOf(filter) },
+    prepared.mounts,
+    prepared.cwd,
+    kinds,
+  ])
+    .replaceAll(id, LONG_MARK)
+    .replaceAll(id.slice(0, SHORT), SHORT_MARK);
+  let template = templates.get(key);
+  if (template) {
+    // Least recently used goes first.
+    templates.delete(key);
+  } else {
+    template = makeTemplate(encode(program(), machine), id);
+    if (templates.size === CAPACITY) templates.delete(templates.keys().next().value!);
+  }
+  templates.set(key, template);
+  return { elf: fill(template, id), program };
+}
+
+/** What no JSON text holds. */
+const LONG_MARK = "\u0000id";
+const SHORT_MARK = "\u0000short";
+
+function numberOf(filter: Filter): number {
+  let number = filterNumbers.get(filter);
+  if (number === undefined) {
+    number = ++filterCount;
+    filterNumbers.set(filter, number);
+  }
+  return number;
+}
+
+function makeTemplate(elf: Uint8Array, id: string): Template {
+  const bytes = Buffer.from(elf.buffer, elf.byteOffset, elf.length);
+  const short = id.slice(0, SHORT);
+  const template: Template = { elf, long: [], short: [] };
+  for (let at = bytes.indexOf(short); at >= 0; at = bytes.indexOf(short, at + SHORT)) {
+    const whole = bytes.toString("latin1", at, at + id.length) === id;
+    (whole ? template.long : template.short).push(at);
+  }
+  return template;
+}
+
+function fill({ elf, long, short }: Template, id: string): Uint8Array {
+  const copy = Buffer.from(elf);
+  for (const at of long) copy.write(id, at, "latin1");
+  for (const at of short) copy.write(id.slice(0, SHORT), at, "latin1");
+  return copy;
+}
