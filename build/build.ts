@@ -10,8 +10,11 @@ const result = await Bun.build({
   target: "bun",
   minify: true,
   bytecode: true,
-  format: "cjs",
-  compile: { outfile: join(dist, "inro") },
+  format: "esm",
+  // Each command and the engine are chunks of their own: a start reads only the code that it runs (4 ms of 12).
+  splitting: true,
+  // What lies in the caller's directory must not configure the program: no .env, no bunfig.toml.
+  compile: { outfile: join(dist, "inro"), autoloadDotenv: false, autoloadBunfig: false },
 });
 for (const log of result.logs) console.error(String(log));
 if (!result.success) process.exit(1);

@@ -1,5 +1,4 @@
 #!/usr/bin/env bun
-import { basename } from "node:path";
 import { APPLY_DOOR } from "./layers/door.ts";
 
 /** The doors: under the name `inro-runtime` the OCI runtime, else the command line, which opens the engine too. */
@@ -7,7 +6,7 @@ async function main(): Promise<number> {
   const argv = process.argv.slice(2);
   if (argv[0] === APPLY_DOOR) return await (await import("./layers/apply-process.ts")).applyMain(argv[1] ?? "");
   // INRO_DOOR is how the launcher of a checkout says under which name it was called.
-  const name = process.env["INRO_DOOR"] ?? basename(process.argv0);
+  const name = process.env["INRO_DOOR"] ?? process.argv0.slice(process.argv0.lastIndexOf("/") + 1);
   delete process.env["INRO_DOOR"];
   if (name === "inro-runtime") return await (await import("./runtime/cli.ts")).main(argv);
   const { main } = await import("./cli/main.ts");

@@ -28,6 +28,7 @@ export async function check(ctx: Context, options: { repair: boolean }): Promise
       if (!container.isRunning) await container.finished;
     });
   }
+  await ctx.trash.empty();
   const findings: Finding[] = [];
   for (const probe of [lostContainers, keepers, runDirectories, cgroups, mounts, containerDirectories, volumes, old]) {
     for (const { repair, ...found } of probe(ctx)) {

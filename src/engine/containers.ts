@@ -49,7 +49,9 @@ export class Containers {
 
   /** `body` is the untrusted CreateRequest. A name in use is a conflict, an absent image notFound, all else invalid. */
   async create(body: unknown, name?: string, platform?: string): Promise<CreateResponse> {
-    return createContainer(this.ctx, this.volumes, { body, name, platform });
+    const created = createContainer(this.ctx, this.volumes, { body, name, platform });
+    if (this.ctx.table.get(created.Id).durable) await this.ctx.store.sync();
+    return created;
   }
 
   /** notModified if it runs; a launch that fails is recorded in State (126, 127, 128) and thrown. */
@@ -197,7 +199,7 @@ export class Containers {
     // It may have been killed meanwhile.
     if (container.state.status !== from) return;
     container.state = { ...container.state, status: to };
-    this.ctx.store.updateState(container.id, container.state, container.durable);
+    this.ctx.store.updateState(container.id, container.state);
     emit(this.ctx, container, to === "paused" ? "pause" : "unpause");
   }
 

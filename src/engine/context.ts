@@ -8,6 +8,7 @@ import type { EngineImages } from "./host-image.ts";
 import { cgroupPath, type Paths } from "./paths.ts";
 import type { Store } from "./store.ts";
 import type { ContainerTable } from "./table.ts";
+import type { Trash } from "./trash.ts";
 
 /** What the parts of one engine share. */
 export interface Context {
@@ -17,6 +18,7 @@ export interface Context {
   readonly table: ContainerTable;
   readonly images: EngineImages;
   readonly events: EventLog;
+  readonly trash: Trash;
   readonly bootId: string;
   log(line: string): void;
 }

@@ -49,7 +49,7 @@ export function createContainer(
     ...(range ? { userns: freeIds(ctx, range.size) } : {}),
   };
   const state = newState();
-  ctx.store.insertContainer(record, state, planned.volumes, !host.AutoRemove);
+  ctx.store.insertContainer(record, state, planned.volumes);
   const container = register(ctx, record, state);
   for (const volume of planned.volumes) ctx.events.emit("volume", "create", volume.name, { driver: "local" });
   emit(ctx, container, "create");

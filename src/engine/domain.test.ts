@@ -63,10 +63,10 @@ describe("on disk", () => {
     const path = join(directory, "inro.db");
     const store = new Store(path);
     const volume = { name: "v", created: "now", labels: {}, anonymous: true };
-    store.insertContainer(record("b"), newState(), [volume], true);
-    store.insertContainer(record("a"), newState(), [], false);
-    expect(() => store.insertContainer(record("a", { id: "other" }), newState(), [], true)).toThrow("UNIQUE");
-    store.updateState(record("b").id, { ...newState(), status: "exited", exitCode: 3 }, false);
+    store.insertContainer(record("b"), newState(), [volume]);
+    store.insertContainer(record("a"), newState(), []);
+    expect(() => store.insertContainer(record("a", { id: "other" }), newState(), [])).toThrow("UNIQUE");
+    store.updateState(record("b").id, { ...newState(), status: "exited", exitCode: 3 });
     // Not closed: as after kill -9.
     const again = new Store(path);
     expect(again.engineId).toBe(store.engineId);
@@ -75,7 +75,7 @@ describe("on disk", () => {
       ["a", "created", 0],
     ]);
     expect(again.volumes()).toEqual([volume]);
-    again.deleteContainer(record("b").id, true);
+    again.deleteContainer(record("b").id);
     expect(store.containers().map(({ record: { name } }) => name)).toEqual(["a"]);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(again.db.query("PRAGMA synchronous").get()).toEqual({ synchronous: 2 });

@@ -16,6 +16,7 @@ import { reconcile } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
 import { Store } from "./store.ts";
 import { ContainerTable } from "./table.ts";
+import { Trash } from "./trash.ts";
 import { Volumes } from "./volumes.ts";
 
 export type * from "./requests.ts";
@@ -77,6 +78,7 @@ export class Engine {
         table: new ContainerTable(),
         images,
         events: new EventLog(),
+        trash: new Trash(paths.temporary, options.log),
         bootId: readBootId(),
         log: options.log,
       };
@@ -86,7 +88,7 @@ export class Engine {
       images.sweep();
       return engine;
     } catch (error) {
-      store?.close();
+      await store?.close();
       for (const lock of locks) lock.release();
       throw error;
     }
@@ -136,7 +138,7 @@ export class Engine {
         (container) =>
           container.running || container.ending || container.mutex.pending > 0 || container.stdio.clients > 0,
       );
-    return !busy && !this.execs.busy && this.#ctx.events.listeners === 0;
+    return !busy && !this.#ctx.trash.busy && !this.execs.busy && this.#ctx.events.listeners === 0;
   }
 
   /** Lets go of everything, and leaves the containers running. */
@@ -150,7 +152,8 @@ export class Engine {
         container.running = undefined;
       });
     }
-    this.#ctx.store.close();
+    await this.#ctx.trash.empty();
+    await this.#ctx.store.close();
     for (const lock of this.#locks) lock.release();
   }
 }

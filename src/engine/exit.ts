@@ -67,7 +67,8 @@ export function recordExit(
     finishedAt,
   };
   try {
-    ctx.store.updateState(container.id, container.state, container.durable);
+    ctx.store.updateState(container.id, container.state);
+    if (container.durable) ctx.store.sync().catch((error) => ctx.log(`sync: ${messageOf(error)}`));
   } finally {
     tellExit(ctx, container, status, options);
   }

@@ -114,7 +114,7 @@ async function settle(
   if (state.status === "starting" && !status) {
     const before = state.startedAt === ZERO_TIME ? "created" : "exited";
     container.state = { ...state, status: before, pid: 0, exitCode: 128, error: "the engine ended during the start" };
-    ctx.store.updateState(id, container.state, container.durable);
+    ctx.store.updateState(id, container.state);
   } else {
     const error = status ? "" : sameBoot ? "the container's keeper was lost" : "the machine was restarted";
     recordExit(ctx, container, status ?? { code: LOST_EXIT_CODE, at: new Date() }, { error });
@@ -136,7 +136,7 @@ function takeOver(
   // A start that came to its end without being recorded: the container runs, whoever asked for it.
   if (state.status === "starting") {
     container.state = { ...state, status: "running", pid: running.pid, startedAt: nowText(), finishedAt: ZERO_TIME };
-    ctx.store.updateState(id, container.state, container.durable);
+    ctx.store.updateState(id, container.state);
   }
   container.stdio.connect(running);
   watchExit(ctx, volumes, container, running, exitOf(running, ctx.paths.runDir(id)));

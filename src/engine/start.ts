@@ -39,7 +39,7 @@ export async function startContainer(
   const before = container.state;
   container.state = { ...before, status: "starting", bootId: ctx.bootId, error: "", exitCode: 0, oomKilled: false };
   // After a power failure nothing of the start is left to undo: this row need not outlive the machine.
-  ctx.store.updateState(container.id, container.state, false);
+  ctx.store.updateState(container.id, container.state);
   let running: Running;
   try {
     const prepared = await prepareLaunch(ctx, volumes, container);
@@ -57,7 +57,7 @@ export async function startContainer(
     const status = before.startedAt === ZERO_TIME ? "created" : "exited";
     const exitCode = error instanceof LaunchError ? error.exitCode : 128;
     container.state = { ...before, status, pid: 0, exitCode, error: messageOf(error) };
-    ctx.store.updateState(container.id, container.state, container.durable);
+    ctx.store.updateState(container.id, container.state);
     container.stdio.endClients();
     container.wake(container.exitWaiters);
     throw error instanceof InroError ? error : unavailable(messageOf(error), error);
@@ -73,7 +73,7 @@ export async function startContainer(
   };
   container.stdio.connect(running);
   // After a power failure it does not run, whatever the row says.
-  ctx.store.updateState(container.id, container.state, false);
+  ctx.store.updateState(container.id, container.state);
   emit(ctx, container, "start");
   watchExit(ctx, volumes, container, running);
 }

@@ -65,7 +65,7 @@ async function thaw(ctx: Context, container: Container): Promise<void> {
   await openCgroup(ctx, container)?.thaw();
   if (container.state.status !== "paused") return;
   container.state = { ...container.state, status: "running" };
-  ctx.store.updateState(container.id, container.state, false);
+  ctx.store.updateState(container.id, container.state);
   emit(ctx, container, "unpause");
 }
 

@@ -1,8 +1,11 @@
 import { Database, SQLiteError, type Statement } from "bun:sqlite";
 import { randomUUID } from "node:crypto";
-import { chmodSync } from "node:fs";
+import { chmodSync, closeSync, fdatasync as fdatasyncCallback, openSync } from "node:fs";
+import { promisify } from "node:util";
 import type { ContainerConfig, HostConfig } from "../spec/docker-api.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
+
+const fdatasync = promisify(fdatasyncCallback);
 
 /** What a container is; changed by rename and update only. */
 export interface ContainerRecord {
@@ -59,12 +62,16 @@ const RESERVE_PAGES = RESERVE / 4096;
 
 /**
  * The engine's records in SQLite. A row is there before anything of the container is, and until nothing is left of it.
- * Every call is one transaction, in the file when it returns: it survives the end of the process, and if `durable` that
- * of the machine too (which costs an fsync). Only this engine writes.
+ * Every call is one transaction, in the file when it returns, so it survives the end of the process; after {@link sync}
+ * that of the machine too. Only this engine writes.
  */
 export class Store {
   readonly db: Database;
   readonly engineId: string;
+  /** SQLite's write-ahead log: what an fsync of ours is for. */
+  readonly #log: number;
+  #sync: Promise<void> | undefined;
+  #nextSync: Promise<void> | undefined;
   readonly #relaxed: Statement;
   readonly #strict: Statement;
 
@@ -82,6 +89,7 @@ export class Store {
     this.engineId = this.#get("id") ?? randomUUID();
     this.#set("id", this.engineId);
     this.#reserve();
+    this.#log = openSync(`${path}-wal`, "r");
   }
 
   /** Pages of a dropped table stay in the file, free. */
@@ -110,8 +118,8 @@ export class Store {
       .map(({ record, state }) => ({ record: JSON.parse(record), state: JSON.parse(state) }));
   }
 
-  insertContainer(record: ContainerRecord, state: StateRecord, volumes: VolumeRecord[], durable: boolean): void {
-    this.#write(durable, () => {
+  insertContainer(record: ContainerRecord, state: StateRecord, volumes: VolumeRecord[]): void {
+    this.#write(() => {
       this.db.transaction(() => {
         for (const volume of volumes) this.#insertVolume(volume);
         this.db
@@ -127,14 +135,14 @@ export class Store {
       .run(record.name, JSON.stringify(record), record.id);
   }
 
-  updateState(id: string, state: StateRecord, durable: boolean): void {
-    this.#write(durable, () => {
+  updateState(id: string, state: StateRecord): void {
+    this.#write(() => {
       this.db.query("UPDATE containers SET state = ? WHERE id = ?").run(JSON.stringify(state), id);
     });
   }
 
-  deleteContainer(id: string, durable: boolean): void {
-    this.#write(durable, () => {
+  deleteContainer(id: string): void {
+    this.#write(() => {
       this.db.query("DELETE FROM containers WHERE id = ?").run(id);
     });
   }
@@ -157,8 +165,10 @@ export class Store {
     this.db.query("DELETE FROM volumes WHERE name = ?").run(name);
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.sync().catch(() => undefined);
     this.db.close();
+    closeSync(this.#log);
   }
 
   #insertVolume(volume: VolumeRecord): void {
@@ -167,12 +177,21 @@ export class Store {
       .run(volume.name, JSON.stringify(volume));
   }
 
-  #write(durable: boolean, statement: () => void): void {
-    if (durable) {
-      this.#evenIfFull(statement);
-      return;
-    }
-    // WAL without the fsync: after a power failure the row is older, but never torn.
+  /**
+   * Resolves when everything that was written so far is on the disk. Off the event loop, where an fsync would hold up
+   * every client, and one for all who ask at the same time.
+   */
+  sync(): Promise<void> {
+    this.#nextSync ??= (this.#sync ?? Promise.resolve()).then(() => {
+      this.#sync = this.#nextSync;
+      this.#nextSync = undefined;
+      return fdatasync(this.#log);
+    });
+    return this.#nextSync;
+  }
+
+  /** In the log without its fsync: a power failure before {@link sync} loses the row, but tears none. */
+  #write(statement: () => void): void {
     this.#relaxed.run();
     try {
       this.#evenIfFull(statement);

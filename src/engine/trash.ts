@@ -1,0 +1,67 @@
+import { renameSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { codeOf, messageOf } from "../base/errors.ts";
+import { removeTree } from "../layers/remove-tree.ts";
+import * as k from "../linux/constants.ts";
+import { close, openat } from "../linux/file.ts";
+
+/**
+ * Directories on their way out: gone from their place at once, from the disk a little later, without anyone waiting. A
+ * crash in between leaves them to the next engine, which empties the folder.
+ */
+export class Trash {
+  readonly #pending = new Set<Promise<void>>();
+  #count = 0;
+
+  /** `directory` is emptied by every engine that opens it, and is on the file system of what comes here. */
+  constructor(
+    private readonly directory: string,
+    private readonly log: (line: string) => void,
+  ) {}
+
+  /** Whether something is still being deleted. */
+  get busy(): boolean {
+    return this.#pending.size > 0;
+  }
+
+  /** Nothing there is no error. */
+  discard(path: string): void {
+    const name = `trash-${process.pid}-${this.#count++}`;
+    try {
+      renameSync(path, join(this.directory, name));
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return;
+      throw error;
+    }
+    const removal = this.#remove(name).finally(() => this.#pending.delete(removal));
+    this.#pending.add(removal);
+  }
+
+  /** Resolves when all that was discarded by now is off the disk. */
+  async empty(): Promise<void> {
+    await Promise.all(this.#pending);
+  }
+
+  /** Off the event loop first; what that cannot do (a path too long for a system call) by descriptors. */
+  async #remove(name: string): Promise<void> {
+    try {
+      await rm(join(this.directory, name), { recursive: true, force: true });
+    } catch {
+      try {
+        this.#removeByDescriptor(name);
+      } catch (error) {
+        this.log(`delete ${join(this.directory, name)}: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  #removeByDescriptor(name: string): void {
+    const fd = openat(k.AT_FDCWD, this.directory, k.O_RDONLY | k.O_DIRECTORY);
+    try {
+      removeTree(fd, name);
+    } finally {
+      close(fd);
+    }
+  }
+}
