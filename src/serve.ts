@@ -55,7 +55,7 @@ export async function serve(options: ServeOptions): Promise<void> {
 
 function defaultDataRoot(): string {
   if (process.getuid?.() === 0) return "/var/lib/inro";
-  return `${process.env["XDG_DATA_HOME"] ?? `${process.env["HOME"]}/.local/share`}/inro`;
+  return `${process.env.XDG_DATA_HOME ?? `${process.env.HOME}/.local/share`}/inro`;
 }
 
 function socketPath(host: string): string {

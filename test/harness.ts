@@ -19,8 +19,8 @@ export const top = join(import.meta.dir, "..");
 export const isRoot = process.getuid?.() === 0;
 export const hasBusybox = existsSync("/bin/busybox");
 /** The built binary where `INRO_BIN` names one, else the source. */
-export const command = process.env["INRO_BIN"]
-  ? [process.env["INRO_BIN"]]
+export const command = process.env.INRO_BIN
+  ? [process.env.INRO_BIN]
   : [process.execPath, join(top, "src/main.ts")];
 
 export interface Result {
@@ -30,7 +30,7 @@ export interface Result {
 }
 
 export class TestEngine {
-  readonly dir = mkdtempSync(join(process.env["INRO_TEST_DIR"] ?? "/var/tmp", "inro-test-"));
+  readonly dir = mkdtempSync(join(process.env.INRO_TEST_DIR ?? "/var/tmp", "inro-test-"));
   readonly dataRoot = join(this.dir, "data");
   readonly execRoot = join(this.dir, "exec");
   readonly socket = join(this.dir, "inro.sock");

@@ -1,6 +1,5 @@
-import { existsSync } from "node:fs";
+
 import { conflict, InroError, invalid, notFound } from "../base/errors.ts";
-import { changes } from "../layers/changes.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
 import { containerDevices } from "./config/devices.ts";
@@ -9,6 +8,7 @@ import { containerName } from "./config/names.ts";
 import { resources } from "./config/resources.ts";
 import { validateUpdate } from "./config/validate-update.ts";
 import type { Container } from "./container.ts";
+import { containerChanges } from "./container-changes.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
 import { createContainer } from "./create.ts";
 import { dirSize } from "./disk-usage.ts";
@@ -29,7 +29,6 @@ import type {
   WaitCondition,
   Waiting,
 } from "./requests.ts";
-import { layersOf } from "./rootfs.ts";
 import { startContainer } from "./start.ts";
 import { forceEnd, killContainer, stopContainer } from "./stop.ts";
 import { processTable } from "./top.ts";
@@ -221,8 +220,7 @@ export class Containers {
   }
 
   async changes(ref: string): Promise<Change[]> {
-    const { upper, lower } = layersOf(this.ctx, this.#get(ref));
-    return existsSync(upper) ? changes(upper, lower) : [];
+    return containerChanges(this.ctx, this.#get(ref));
   }
 
   /** `psArgs` default `-ef`; Titles and Processes as ps(1) prints them. */

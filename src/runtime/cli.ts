@@ -86,7 +86,7 @@ function rootOf(given: string | undefined): string {
     if (given === "" || given === "/") throw invalid(`--root: ${JSON.stringify(given)} is no directory for state`);
     return given.startsWith("/") ? given : `${process.cwd()}/${given}`;
   }
-  const run = process.env["XDG_RUNTIME_DIR"];
+  const run = process.env.XDG_RUNTIME_DIR;
   return process.getuid?.() !== 0 && run ? `${run}/inro-runtime` : "/run/inro-runtime";
 }
 

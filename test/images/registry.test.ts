@@ -77,15 +77,15 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
     const name = `${registry.host}/team/app`;
     const out = await engine.ok("pull", name);
     expect(out).toContain("Using default tag: latest\n");
-    expect(out).toContain(`Digest: ${digests["index"]}`);
+    expect(out).toContain(`Digest: ${digests.index}`);
     expect(await engine.ok("inspect", "-f", "{{.Architecture}} {{.RepoDigests}}", `${name}:latest`)).toContain(
       `${arch} [${name}@`,
     );
     await engine.ok("pull", "--platform", "linux/s390x", "-q", name);
     expect(await engine.ok("inspect", "-f", "{{.Architecture}}", `${name}:latest`)).toBe("s390x");
 
-    const pinned = `${name}@${digests["index"]}`;
-    expect(await engine.ok("pull", pinned)).toContain(`Digest: ${digests["index"]}`);
+    const pinned = `${name}@${digests.index}`;
+    expect(await engine.ok("pull", pinned)).toContain(`Digest: ${digests.index}`);
     expect(await engine.ok("run", "--rm", pinned, "sh", "-c", "echo $FROM")).toBe("gzip");
   });
 

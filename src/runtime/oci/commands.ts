@@ -55,7 +55,7 @@ async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wa
 
 /** Those of socket activation (sd_listen_fds(3)) come first, then the asked ones. */
 function preserved(parsed: Parsed): number {
-  const listen = /^\d{1,4}$/.test(process.env["LISTEN_FDS"] ?? "") ? Number(process.env["LISTEN_FDS"]) : 0;
+  const listen = /^\d{1,4}$/.test(process.env.LISTEN_FDS ?? "") ? Number(process.env.LISTEN_FDS) : 0;
   return listen + Number(parsed.texts.get("preserve-fds") ?? 0);
 }
 

@@ -153,7 +153,7 @@ function refuseUnsupported(spec: Spec): void {
   for (const name of ["intelRdt", "memoryPolicy", "personality"]) {
     if (linux[name]) throw notImplemented(`config.json: linux.${name}: not supported`);
   }
-  if (Object.keys((linux["netDevices"] as object | undefined) ?? {}).length > 0) {
+  if (Object.keys((linux.netDevices as object | undefined) ?? {}).length > 0) {
     throw notImplemented("config.json: linux.netDevices: not supported");
   }
   for (const [i, mount] of (spec.mounts ?? []).entries()) {
