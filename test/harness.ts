@@ -19,9 +19,7 @@ export const top = join(import.meta.dir, "..");
 export const isRoot = process.getuid?.() === 0;
 export const hasBusybox = existsSync("/bin/busybox");
 /** The built binary where `INRO_BIN` names one, else the source. */
-export const command = process.env.INRO_BIN
-  ? [process.env.INRO_BIN]
-  : [process.execPath, join(top, "src/main.ts")];
+export const command = process.env.INRO_BIN ? [process.env.INRO_BIN] : [process.execPath, join(top, "src/main.ts")];
 
 export interface Result {
   code: number;

@@ -1,4 +1,3 @@
-
 import { conflict, InroError, invalid, notFound } from "../base/errors.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";

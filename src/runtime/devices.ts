@@ -4,7 +4,7 @@ import * as k from "../linux/constants.ts";
 import { makedev } from "../linux/file.ts";
 import type { Device } from "../spec/oci-runtime.ts";
 import type { Builder } from "./builder.ts";
-import { takeNumber } from "./mounts.ts";
+import { attachNumber, takeNumber } from "./mounts.ts";
 
 /** runtime-spec config-linux.md, "Default Devices". */
 export const DEFAULT_DEVICES: readonly Device[] = (
@@ -73,14 +73,7 @@ export function makeDevices(p: Builder, devices: readonly Device[], bound: Map<D
     const number = bound?.get(device);
     if (number !== undefined) {
       p.makeFile(why, device.path);
-      const place = p.inRoot(why, device.path);
-      p.call(why, "move_mount", [
-        number,
-        p.text(""),
-        place,
-        p.text(""),
-        k.MOVE_MOUNT_F_EMPTY_PATH | k.MOVE_MOUNT_T_EMPTY_PATH,
-      ]);
+      attachNumber(p, why, number, p.inRoot(why, device.path));
       continue;
     }
     if (dir !== "/dev") p.makeDirectory(why, dir);

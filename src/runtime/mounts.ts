@@ -186,7 +186,7 @@ function strictPlace(p: Builder, why: string, type: string, destination: string)
   return place;
 }
 
-function attachNumber(p: Builder, why: string, number: number, place: Slot): void {
+export function attachNumber(p: Builder, why: string, number: number, place: Slot): void {
   p.call(why, "move_mount", [
     number,
     p.text(""),
