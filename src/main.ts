@@ -4,13 +4,22 @@ import { APPLY_DOOR } from "./layers/door.ts";
 /** The doors: under the name `inro-runtime` the OCI runtime, else the command line, which opens the engine too. */
 async function main(): Promise<number> {
   const argv = process.argv.slice(2);
-  if (argv[0] === APPLY_DOOR) return await (await import("./layers/apply-process.ts")).applyMain(argv[1] ?? "");
+  if (argv[0] === APPLY_DOOR) {
+    Bun.unsafe.setJITPolicy(1);
+    return await (await import("./layers/apply-process.ts")).applyMain(argv[1] ?? "");
+  }
   // INRO_DOOR is how the launcher of a checkout says under which name it was called.
   const name = process.env["INRO_DOOR"] ?? process.argv0.slice(process.argv0.lastIndexOf("/") + 1);
   delete process.env["INRO_DOOR"];
   if (name === "inro-runtime") return await (await import("./runtime/cli.ts")).main(argv);
   const { main } = await import("./cli/main.ts");
-  return await main(argv, { serve: async (options) => await (await import("./serve.ts")).serve(options) });
+  return await main(argv, {
+    async serve(options) {
+      // The binary is built for short lives (build/build.ts).
+      Bun.unsafe.setJITPolicy(1);
+      await (await import("./serve.ts")).serve(options);
+    },
+  });
 }
 
 main().then(

@@ -16,13 +16,13 @@ function need(what, ok, install) {
   if (status !== 0) say(`${stdout}${stderr}`.trim().split("\n").slice(-5).join("\n"));
 }
 
+/** Whether npm lets install scripts run decides where the runtime lies. */
 function bun() {
   const root = join(top, "node_modules/@oven");
-  for (const name of existsSync(root) ? readdirSync(root) : []) {
-    const path = join(root, name, "bin/bun");
-    if (existsSync(path) && run(path, ["--version"]).status === 0) return path;
-  }
-  return undefined;
+  const platform = existsSync(root) ? readdirSync(root).map((name) => join(root, name, "bin/bun")) : [];
+  return [join(top, "node_modules/bun/bin/bun.exe"), ...platform].find(
+    (path) => existsSync(path) && run(path, ["--version"]).status === 0,
+  );
 }
 
 need(

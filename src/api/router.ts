@@ -4,10 +4,11 @@ import type { Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
 import { execRoutes } from "./exec.ts";
 import { imageRoutes } from "./images.ts";
+import { runRoutes } from "./run.ts";
 import { systemRoutes } from "./system.ts";
 
 /** `*` is one part of a path, `**` one or more; more exact patterns stand before them in their tables. */
-const routes = Object.entries({ ...systemRoutes, ...containerRoutes, ...execRoutes, ...imageRoutes }).map(
+const routes = Object.entries({ ...systemRoutes, ...containerRoutes, ...execRoutes, ...imageRoutes, ...runRoutes }).map(
   ([pattern, handler]) => {
     const [method, path] = pattern.split(" ") as [string, string];
     const source = path.replace(/\*\*|\*/g, (stars) => (stars === "**" ? "(.+)" : "([^/]+)"));

@@ -57,3 +57,13 @@ export class ExitError extends Error {
     super(message);
   }
 }
+
+/** A start that failed; its status is docker's 125, 126 or 127. */
+export class StartError extends Error {
+  constructor(
+    message: string,
+    readonly exitCode: number,
+  ) {
+    super(message);
+  }
+}

@@ -212,6 +212,78 @@ describe("run", () => {
   });
 });
 
+describe("run in one request", () => {
+  const message = (stream: number, value: unknown) => frame(stream, JSON.stringify(value));
+  const created = message(4, { Id: ID, Warnings: ["slow"] });
+
+  test("output of both streams, warnings, the status; nothing else is asked", async () => {
+    engine.onHijack("POST /inro/run", async ({ query, body }, socket) => {
+      socket.write(UPGRADED);
+      const asked = `${query} ${JSON.parse(body).Image} ${await readAll(socket)}`;
+      const bytes = Buffer.concat([created, frame(1, asked), frame(2, "err\n"), message(6, { StatusCode: 9 })]);
+      for (const byte of bytes) await new Promise((done) => socket.write(Buffer.of(byte), done));
+      // The status is enough: the client does not wait for the connection's end.
+    });
+    const result = await inro(["run", "-i", "--name", "n", "host", "cat"], engine.url, { stdin: new Blob(["typed"]) });
+    expect(result).toEqual({ status: 9, stdout: "name=n host typed", stderr: "WARNING: slow\nerr\n" });
+    expect(engine.calls).toEqual(["POST /inro/run"]);
+  });
+
+  test.each([125, 126, 127])("a failed start is %d", async (exitCode) => {
+    engine.onHijack("POST /inro/run", (_, socket) => {
+      socket.end(Buffer.concat([Buffer.from(UPGRADED), created, message(5, { message: "no way", exitCode })]));
+    });
+    const result = await inro(["run", "host"], engine.url);
+    expect(result.status).toBe(exitCode);
+    expect(result.stderr).toStartWith("WARNING: slow\ninro: Error response from daemon: no way\n");
+  });
+
+  test("an end without a status is a failure", async () => {
+    engine.onHijack("POST /inro/run", (_, socket) => void socket.end(Buffer.concat([Buffer.from(UPGRADED), created])));
+    const result = await inro(["run", "host"], engine.url);
+    expect(result.status).toBe(125);
+    expect(result.stderr).toContain("inro: the connection to the engine broke off before the container's end\n");
+  });
+
+  test("a missing image is pulled, then it is asked again", async () => {
+    let asked = 0;
+    const refusal = JSON.stringify({ message: "No such image: alpine:latest" });
+    engine.onHijack("POST /inro/run", (_, socket) => {
+      if (asked++ > 0) socket.end(Buffer.concat([Buffer.from(UPGRADED), created, message(6, { StatusCode: 0 })]));
+      else
+        socket.end(
+          `HTTP/1.1 404 404\r\nServer: inro/0.1.0 (linux)\r\nContent-Length: ${refusal.length}\r\n\r\n${refusal}`,
+        );
+    });
+    engine.on("POST /images/create", (_: Seen, response: ServerResponse) => void response.end("{}"));
+    expect((await inro(["run", "-q", "alpine"], engine.url)).status).toBe(0);
+    expect(engine.calls).toEqual(["POST /inro/run", "POST /images/create", "POST /inro/run"]);
+  });
+
+  test("a signal before the container is known reaches it", async () => {
+    let killed: (signal: string) => void = () => {};
+    const signal = new Promise<string>((done) => {
+      killed = done;
+    });
+    engine.on("POST /containers/*/kill", ({ query }: Seen, response: ServerResponse) => {
+      response.writeHead(204).end();
+      killed(query.get("signal") ?? "");
+    });
+    const child = Promise.withResolvers<ReturnType<typeof spawnInro>>();
+    engine.onHijack("POST /inro/run", async (_, socket) => {
+      // Output shows that the client listens for signals; a real engine names the container before it.
+      socket.write(Buffer.concat([Buffer.from(UPGRADED), frame(1, "ready\n")]));
+      const process = await child.promise;
+      await process.stdout.getReader().read();
+      process.kill("SIGTERM");
+      socket.write(created);
+      socket.end(message(6, { StatusCode: (await signal) === "SIGTERM" ? 143 : 1 }));
+    });
+    child.resolve(spawnInro(["run", "host", "sleep", "9"], engine.url));
+    expect(await (await child.promise).exited).toBe(143);
+  });
+});
+
 describe("exec", () => {
   test("carries the streams and takes the status from inspect", async () => {
     engine.on("POST /containers/*/exec", (_: Seen, response: ServerResponse) => sendJson(response, 201, { Id: "e1" }));

@@ -13,6 +13,8 @@ export interface SessionOptions {
   output?: boolean;
   /** Empty: the default keys. Looked for only with a tty. */
   detachKeys?: string;
+  /** Takes the stream apart; the default is by `tty`. */
+  demultiplexer?: Demultiplexer;
 }
 
 /**
@@ -42,15 +44,16 @@ export async function carryStreams(connection: Hijacked, options: SessionOptions
 }
 
 async function copyOutput(connection: Hijacked, options: SessionOptions): Promise<void> {
-  const demultiplexer = options.tty ? undefined : new Demultiplexer();
-  for (;;) {
+  const demultiplexer = options.demultiplexer ?? (options.tty ? undefined : new Demultiplexer());
+  while (!demultiplexer?.ended) {
     const chunk = await connection.read();
     if (!chunk) break;
-    if (options.output === false) continue;
-    if (!demultiplexer) await stdout.write(chunk);
-    else {
-      for (const { stream, data } of demultiplexer.push(chunk))
-        await (stream === "stderr" ? stderr : stdout).write(data);
+    if (!demultiplexer) {
+      if (options.output !== false) await stdout.write(chunk);
+      continue;
+    }
+    for (const { stream, data } of demultiplexer.push(chunk)) {
+      if (options.output !== false) await (stream === "stderr" ? stderr : stdout).write(data);
     }
   }
   if (demultiplexer && !demultiplexer.complete) throw new Error("the connection to the engine broke off in mid-stream");

@@ -8,7 +8,7 @@ const FORWARDED = [
 ] as const;
 
 /** Gives every caught signal's name to `forward` until the result is called. */
-export function catchSignals(forward: (signal: string) => void): () => void {
+function catchSignals(forward: (signal: string) => void): () => void {
   const handlers = FORWARDED.map((signal) => {
     const handler = () => forward(signal);
     process.on(signal, handler);
@@ -17,6 +17,20 @@ export function catchSignals(forward: (signal: string) => void): () => void {
   return () => {
     for (const [signal, handler] of handlers) process.off(signal, handler);
   };
+}
+
+/**
+ * Does `work` while signals go to `forward`; without it one that ends the command gives its status, 128 + n, at once.
+ */
+export async function withSignals(
+  forward: ((signal: string) => void) | undefined,
+  work: () => Promise<number>,
+): Promise<number> {
+  if (!forward) {
+    const ending = endingSignal();
+    return await Promise.race([work(), ending.status]).finally(ending.stop);
+  }
+  return await work().finally(catchSignals(forward));
 }
 
 const ENDING = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;

@@ -1,9 +1,13 @@
 import { ApiError, isStatus } from "../client/api-error.ts";
 import type { Engine } from "../client/engine.ts";
+import { RunStream } from "../client/run-stream.ts";
+import type { Hijacked } from "../client/transport.ts";
+import type { WaitResponse } from "../spec/docker-api.ts";
+import { StartError } from "./command.ts";
 import { errorText } from "./error-text.ts";
 import { stderr } from "./output.ts";
 import { carryStreams, type SessionOptions } from "./session.ts";
-import { catchSignals, endingSignal } from "./signals.ts";
+import { withSignals } from "./signals.ts";
 import { terminalSize, watchSize } from "./terminal.ts";
 
 export interface AttachedOptions extends SessionOptions {
@@ -15,16 +19,6 @@ export interface AttachedOptions extends SessionOptions {
   autoRemove: boolean;
   /** Start it; otherwise it runs already. */
   start: boolean;
-}
-
-/** A start that failed; its status is docker's 125, 126 or 127. */
-export class StartError extends Error {
-  constructor(
-    message: string,
-    readonly exitCode: number,
-  ) {
-    super(message);
-  }
 }
 
 /**
@@ -48,34 +42,63 @@ export async function runAttached(engine: Engine, options: AttachedOptions): Pro
     engine.waitContainer(id, condition),
   ]);
 
-  const stops: (() => void)[] = [];
-  const forward = options.sigProxy && !tty;
-  if (forward) stops.push(catchSignals((signal) => void engine.killContainer(id, signal).catch(() => {})));
-  const ending = forward ? undefined : endingSignal();
-  if (ending) stops.push(ending.stop);
-  try {
+  let unfollow: (() => void) | undefined;
+  const forward = (signal: string) => void engine.killContainer(id, signal).catch(() => {});
+  return await withSignals(options.sigProxy && !tty ? forward : undefined, async () => {
     const session = connection ? carryStreams(connection, options) : undefined;
     session?.catch(() => {});
     if (options.start) await start(engine, id, options.detachKeys);
-    if (tty) stops.push(followSize((size) => engine.resizeContainer(id, size)));
-
-    const interrupted = ending?.status.then((status) => ({ status }));
-    const outcome = await Promise.race([
-      session ?? waiting.result.then(() => "ended" as const),
-      ...(interrupted ? [interrupted] : []),
-    ]);
-    if (typeof outcome === "object") return outcome.status;
-    if (outcome === "detached") {
-      await stderr.write("read escape sequence\r\n");
-      return 0;
-    }
-    const result = await waiting.result;
-    if (result.Error?.Message) throw new StartError(result.Error.Message, 125);
-    return result.StatusCode;
-  } finally {
-    for (const stop of stops) stop();
+    if (tty) unfollow = followSize((size) => engine.resizeContainer(id, size));
+    const outcome = await (session ?? waiting.result);
+    if (outcome === "detached") return await sayDetached();
+    return statusOf(await waiting.result);
+  }).finally(() => {
+    unfollow?.();
     connection?.close();
-  }
+  });
+}
+
+/** Carries the streams of {@link Engine.runContainer} and gives the container's exit status, or 0 after a detach. */
+export async function runStarted(
+  engine: Engine,
+  connection: Hijacked,
+  options: SessionOptions & { sigProxy: boolean },
+): Promise<number> {
+  const { tty } = options;
+  let id: string | undefined;
+  let unfollow: (() => void) | undefined;
+  const early: string[] = [];
+  const kill = (signal: string) => {
+    if (id === undefined) early.push(signal);
+    else engine.killContainer(id, signal).catch(() => {});
+  };
+  const stream = new RunStream((created) => {
+    for (const warning of created.Warnings ?? []) void stderr.line(`WARNING: ${warning}`).catch(() => {});
+    id = created.Id;
+    early.splice(0).forEach(kill);
+    if (tty) unfollow = followSize((size) => engine.resizeContainer(created.Id, size));
+  });
+  return await withSignals(options.sigProxy && !tty ? kill : undefined, async () => {
+    if ((await carryStreams(connection, { ...options, demultiplexer: stream })) === "detached")
+      return await sayDetached();
+    const { failed, exited } = stream;
+    if (failed) throw new StartError(errorText(new ApiError(500, failed.message)), failed.exitCode);
+    if (!exited) throw new Error("the connection to the engine broke off before the container's end");
+    return statusOf(exited);
+  }).finally(() => {
+    unfollow?.();
+    connection.close();
+  });
+}
+
+async function sayDetached(): Promise<number> {
+  await stderr.write("read escape sequence\r\n");
+  return 0;
+}
+
+function statusOf(result: WaitResponse): number {
+  if (result.Error?.Message) throw new StartError(result.Error.Message, 125);
+  return result.StatusCode;
 }
 
 async function start(engine: Engine, id: string, detachKeys: string | undefined): Promise<void> {

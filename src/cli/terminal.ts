@@ -1,9 +1,7 @@
-import { fstatSync } from "node:fs";
-
 /** True when the descriptor is a terminal. */
 export function isTerminal(fd: 0 | 1 | 2): boolean {
   try {
-    const stat = fstatSync(fd);
+    const stat = (require("node:fs") as typeof import("node:fs")).fstatSync(fd);
     // Loading node:tty costs 12 ms; what is no character device, or is /dev/null and its kin (major 1), is none.
     if (!stat.isCharacterDevice() || stat.rdev >> 8 === 1) return false;
   } catch {

@@ -4,6 +4,8 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
+    /** The answer's Server header: who refuses, "inro/…" or another engine. */
+    readonly server = "",
   ) {
     super(message);
   }

@@ -11,6 +11,7 @@ import type {
   StreamMessage,
   WaitResponse,
 } from "../spec/docker-api.ts";
+import { ApiError } from "./api-error.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { resolveEndpoint } from "./endpoint.ts";
 import { jsonStream } from "./json-stream.ts";
@@ -160,6 +161,23 @@ export class Engine {
       path: container(id, "/attach"),
       query: { stream: true, ...(options as Record<string, QueryValue>) },
     });
+  }
+  /**
+   * Creates, attaches, waits and starts in one request; {@link file://./run-stream.ts} reads the connection. undefined
+   * when the engine does not know it: any other than inro.
+   */
+  async runContainer(
+    body: CreateRequest,
+    query: { name?: string | undefined; platform?: string | undefined; detachKeys?: string | undefined } = {},
+  ): Promise<Hijacked | undefined> {
+    try {
+      return await this.transport.hijack({ method: "POST", path: "/inro/run", query, json: body }, "inro");
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      const known = error.server.startsWith("inro/") && error.message !== "page not found";
+      if (known) throw error;
+      return undefined;
+    }
   }
   /** Framed unless the container has a tty. */
   async logs(id: string, options: LogOptions): Promise<Response> {

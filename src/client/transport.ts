@@ -75,16 +75,16 @@ export class Transport {
       close: () => reader.connection.close(),
     };
     if (head.status < 400) return response;
-    throw new ApiError(head.status, errorText(await readText(body), head));
+    throw apiError(await readText(body), head);
   }
 
-  /** Sends a request that turns the connection into a byte stream (Engine API, "hijacking"). */
-  async hijack(request: Request): Promise<Hijacked> {
-    const { reader, head } = await this.#exchange(request, { Connection: "Upgrade", Upgrade: "tcp" });
+  /** Sends a request that turns the connection into a byte stream (Engine API, "hijacking"), of `protocol`. */
+  async hijack(request: Request, protocol = "tcp"): Promise<Hijacked> {
+    const { reader, head } = await this.#exchange(request, { Connection: "Upgrade", Upgrade: protocol });
     const { connection } = reader;
     if (head.status >= 400 || (head.status !== 101 && head.status !== 200)) {
       const text = await readText(readBody(reader, head, request.method, () => connection.close()));
-      throw new ApiError(head.status, errorText(text, head));
+      throw apiError(text, head);
     }
     return {
       head,
@@ -184,6 +184,10 @@ async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
     if (text.length > MAX_TEXT) throw new Error("response too large");
   }
   return text + decoder.decode();
+}
+
+function apiError(text: string, head: ResponseHead): ApiError {
+  return new ApiError(head.status, errorText(text, head), head.headers.get("server"));
 }
 
 function errorText(text: string, head: ResponseHead): string {

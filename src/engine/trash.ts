@@ -1,8 +1,7 @@
 import { renameSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, messageOf } from "../base/errors.ts";
-import { removeTree } from "../layers/remove-tree.ts";
+import { removeTreeInTurns } from "../layers/remove-tree.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat } from "../linux/file.ts";
 
@@ -43,25 +42,15 @@ export class Trash {
     await Promise.all(this.#pending);
   }
 
-  /** Off the event loop first; what that cannot do (a path too long for a system call) by descriptors. */
   async #remove(name: string): Promise<void> {
+    let fd: number | undefined;
     try {
-      await rm(join(this.directory, name), { recursive: true, force: true });
-    } catch {
-      try {
-        this.#removeByDescriptor(name);
-      } catch (error) {
-        this.log(`delete ${join(this.directory, name)}: ${messageOf(error)}`);
-      }
-    }
-  }
-
-  #removeByDescriptor(name: string): void {
-    const fd = openat(k.AT_FDCWD, this.directory, k.O_RDONLY | k.O_DIRECTORY);
-    try {
-      removeTree(fd, name);
+      fd = openat(k.AT_FDCWD, this.directory, k.O_RDONLY | k.O_DIRECTORY);
+      await removeTreeInTurns(fd, name);
+    } catch (error) {
+      this.log(`delete ${join(this.directory, name)}: ${messageOf(error)}`);
     } finally {
-      close(fd);
+      if (fd !== undefined) close(fd);
     }
   }
 }

@@ -1,7 +1,9 @@
 import { mkdirSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { newId } from "../base/digest.ts";
 import { conflict, invalid, notFound } from "../base/errors.ts";
+import { removeTreeInTurns } from "../layers/remove-tree.ts";
+import * as k from "../linux/constants.ts";
+import { close, openat } from "../linux/file.ts";
 import { ZERO_TIME } from "./clock.ts";
 import { record as objectOf } from "./config/fields.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
@@ -116,7 +118,12 @@ export class Volumes {
 
   /** Removes data and record. The record goes last, so that a crash leaves nothing unknown. */
   async discard(name: string): Promise<void> {
-    await rm(`${this.paths.volumes}/${name}`, { recursive: true, force: true });
+    const fd = openat(k.AT_FDCWD, this.paths.volumes, k.O_RDONLY | k.O_DIRECTORY);
+    try {
+      await removeTreeInTurns(fd, name);
+    } finally {
+      close(fd);
+    }
     this.store.deleteVolume(name);
     this.events.emit("volume", "destroy", name, { driver: "local" });
   }

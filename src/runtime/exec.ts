@@ -14,6 +14,8 @@ import { makeTerminal, useTerminal } from "./terminal.ts";
 export interface ExecPlan {
   /** Of the container's first process, on the host. */
   pid: number;
+  /** The spawned process's descriptor that is its pidfd; without one it is looked up by number. */
+  pidfd?: number;
   process: Process;
   filter: Filter | undefined;
   lastCapability: number;
@@ -54,7 +56,8 @@ export function execProgram(plan: ExecPlan): Builder {
   const p = new Builder();
   const why = "exec: the container's namespaces";
   beKeeper(p);
-  const pidfd = p.result(why, "pidfd", "pidfd_open", [plan.pid, 0]);
+  // A number could mean another process by now, and its namespaces the host's.
+  const pidfd = plan.pidfd ?? p.result(why, "pidfd", "pidfd_open", [plan.pid, 0]);
   let cgroup: Slot | undefined;
   if (plan.cgroup.unified) {
     const flags = k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC;
@@ -77,7 +80,9 @@ export function execProgram(plan: ExecPlan): Builder {
     return FIRST_JOIN + i;
   });
   const flags = differingNamespaces(plan.pid);
-  if (flags) p.call(why, "setns", [pidfd, flags]);
+  // Every container has mounts of its own, so what was looked at is the host's, or nothing.
+  if (!(flags & k.CLONE_NEWNS)) throw notFound(`process ${plan.pid} has ended`);
+  p.call(why, "setns", [pidfd, flags]);
   const child = p.label("process");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
   clone(p, { flags: 0, cgroup, child, terminal: process.terminal === true });

@@ -125,6 +125,7 @@ export async function exec(request: ExecRequest): Promise<Running> {
   const tty = process.terminal === true;
   const program = execProgram({
     pid: request.running.pid,
+    pidfd: FD.target,
     process,
     filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
     lastCapability: lastCapability(),
@@ -134,5 +135,5 @@ export async function exec(request: ExecRequest): Promise<Running> {
   const { runDir, stdin } = request;
   const files = { tree: { layers: [`/proc/${request.running.pid}/root`], binds: [] }, cwd: process.cwd };
   const encoded = { elf: encode(program, MACHINE), program: () => program };
-  return await start(encoded, { runDir, stdin, tty, init: undefined, files });
+  return await start(encoded, { runDir, stdin, tty, init: undefined, files, target: request.running.pidfd });
 }

@@ -117,6 +117,8 @@ export function openSources(p: Builder, planned: readonly PlannedMount[], userns
       p.setAttributes(why, tree, { userns, recursive: options.idmap === "recursive" });
     }
     p.call(why, "dup3", [tree, number, k.O_CLOEXEC]);
+    // Else some hundred of them would reach the numbers from FIRST_SOURCE on.
+    p.call(why, "close", [tree]);
   }
 }
 

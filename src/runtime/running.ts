@@ -82,6 +82,12 @@ export class Running {
     return readStatus(this.#parts.runDir) ?? KEEPER_LOST();
   }
 
+  /** Of the container's first process; a conflict when it has ended. It stays this object's. */
+  get pidfd(): number {
+    if (this.#pidfd === undefined) throw conflict(`process ${this.pid} has ended`);
+    return this.#pidfd;
+  }
+
   /** Sends a signal to the container's first process; a conflict when it has ended. */
   signal(signal: number): void {
     if (this.#pidfd === undefined || !pidfdSendSignal(this.#pidfd, signal)) {

@@ -218,7 +218,6 @@ export function becomeProcess(
 ): void {
   const process = plan.spec.process!;
   unblockSignals(p);
-  setLimits(p, process);
   if (plan.launcher) plan.launcher.closeAll(p);
   else if (plan.init === undefined) closeAll(p);
   else {
@@ -226,6 +225,8 @@ export function becomeProcess(
     p.call("only stdio, the report and the init program stay open", "close_range", [FD.exit + 1, 0xffff_ffff, 0]);
   }
   enterDirectory(p, cwd);
+  // What is above needs a few descriptors, perhaps more than the container may have.
+  setLimits(p, process);
   plan.launcher?.beforeUser?.(p);
   const ends = plan.launcher ? {} : { pdeathsig: SIGKILL };
   becomeUser(p, process, plan.filter, { lastCapability: plan.lastCapability, ...ends });

@@ -1,9 +1,10 @@
 import { openSync } from "node:fs";
 import { join } from "node:path";
-import { NATIVE_ABI, trySys } from "../linux/call.ts";
+import { NATIVE_ABI, sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { close } from "../linux/file.ts";
 import {
+  FIRST_FREE_FD,
   pidfdGetfd,
   pidfdOpen,
   pidfdSendSignal,
@@ -53,6 +54,8 @@ export interface StartOptions {
   stdin: boolean;
   keepStdin?: boolean;
   init: Program | undefined;
+  /** Of an exec: the container's pidfd, which stays the caller's. */
+  target?: number;
   /** To say why the command could not be executed. */
   files: { tree: Tree; cwd: string };
   /** With a traced program: its pipe, which is closed here, and the row of the program that it times. */
@@ -125,6 +128,9 @@ export async function start({ elf, program }: Encoded, options: StartOptions): P
       give(createUserNamespace(uidMappings, gidMappings), FD.userns);
     }
     if (options.trace) give(options.trace.fd, FD.trace);
+    if (options.target !== undefined) {
+      give(sys("fcntl", "pidfd", options.target, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD), FD.target);
+    }
     if (options.init) give(sealedExecutable("docker-init", encode(options.init, MACHINE)), FD.free);
 
     const keeper = spawn({

@@ -1,13 +1,11 @@
 import { isStatus } from "../../client/api-error.ts";
 import type { Engine } from "../../client/engine.ts";
-import type { CreateRequest } from "../../spec/docker-api.ts";
-import { type Command, type Context, ExitError } from "../command.ts";
+import type { CreateRequest, CreateResponse } from "../../spec/docker-api.ts";
+import { type Command, type Context, ExitError, StartError } from "../command.ts";
 import { createBody } from "../create/body.ts";
 import { runFlags } from "../create/flags.ts";
 import { errorText } from "../error-text.ts";
 import { BrokenPipe, stderr, stdout } from "../output.ts";
-import { runAttached, StartError, startError } from "../start-attached.ts";
-import { isTerminal, terminalSize } from "../terminal.ts";
 
 export const command: Command = {
   usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -41,14 +39,34 @@ async function runContainer({ options, args, engine }: Context): Promise<number>
   const body = createBody(options, image, words);
   const tty = body.Tty === true;
   const detach = options.bool("detach");
-  if (tty && body.AttachStdin && !isTerminal(0)) throw new ExitError(1, "the input device is not a TTY");
-  if (tty && isTerminal(1)) {
-    const size = terminalSize();
+  if (tty) {
+    const { isTerminal, terminalSize } = await import("../terminal.ts");
+    if (body.AttachStdin && !isTerminal(0)) throw new ExitError(1, "the input device is not a TTY");
+    const size = isTerminal(1) ? terminalSize() : undefined;
     if (size) body.HostConfig!.ConsoleSize = [size.h, size.w];
   }
   const api = engine();
-  const id = await createContainer(api, options, body);
   const detachKeys = options.string("detach-keys");
+  const sigProxy = !options.has("sig-proxy") || options.bool("sig-proxy");
+  const session = {
+    tty,
+    stdin: body.AttachStdin === true,
+    output: body.AttachStdout === true || body.AttachStderr === true,
+    detachKeys,
+    sigProxy,
+  };
+  // A --cidfile is to be written before the start, so there the requests stay apart.
+  let inOne = !detach && options.string("cidfile") === "";
+  const made = await withImage(api, options, body, async (query) => {
+    const running = inOne && (await api.runContainer(body, { ...query, detachKeys: detachKeys || undefined }));
+    inOne = running !== undefined && running !== false;
+    return running || (await api.createContainer(body, query));
+  });
+  // Loaded only now: the engine has its work meanwhile.
+  const { runAttached, runStarted, startError } = await import("../start-attached.ts");
+  if (!("Id" in made)) return await runStarted(api, made, session);
+  await afterCreate(options, made);
+  const id = made.Id;
   if (detach) {
     try {
       await api.startContainer(id, { detachKeys: detachKeys || undefined });
@@ -59,14 +77,10 @@ async function runContainer({ options, args, engine }: Context): Promise<number>
     return 0;
   }
   return runAttached(api, {
+    ...session,
     id,
-    tty,
-    stdin: body.AttachStdin === true,
     stdout: body.AttachStdout === true,
     stderr: body.AttachStderr === true,
-    output: body.AttachStdout === true || body.AttachStderr === true,
-    detachKeys,
-    sigProxy: !options.has("sig-proxy") || options.bool("sig-proxy"),
     autoRemove: options.bool("rm"),
     start: true,
   });
@@ -81,6 +95,20 @@ export async function createContainer(
   options: Context["options"],
   body: CreateRequest,
 ): Promise<string> {
+  const created = await withImage(engine, options, body, (query) => engine.createContainer(body, query));
+  await afterCreate(options, created);
+  return created.Id;
+}
+
+type CreateQuery = { name: string | undefined; platform: string | undefined };
+
+/** Does `create`, pulling the image first where --pull wants that or the engine has none. */
+async function withImage<T>(
+  engine: Engine,
+  options: Context["options"],
+  body: CreateRequest,
+  create: (query: CreateQuery) => Promise<T>,
+): Promise<T> {
   const policy = options.string("pull") || "missing";
   if (!["always", "missing", "never"].includes(policy)) {
     throw new ExitError(125, `invalid pull option: '${policy}': must be one of "always", "missing" or "never"`);
@@ -96,18 +124,21 @@ export async function createContainer(
       throw error instanceof ExitError ? new Error(error.message) : error;
     }
   };
-  const create = () => engine.createContainer(body, { name: options.string("name") || undefined, platform });
+  const query = { name: options.string("name") || undefined, platform };
 
   if (policy === "always") await pull();
-  const created = await create().catch(async (error: unknown) => {
+  return await create(query).catch(async (error: unknown) => {
     if (!isStatus(error, 404) || policy !== "missing" || !/no such image/i.test(error.message)) throw error;
     if (!options.bool("quiet")) await stderr.line(`Unable to find image '${withTag(body.Image!)}' locally`);
     await pull();
-    return create();
+    return create(query);
   });
+}
+
+async function afterCreate(options: Context["options"], created: CreateResponse): Promise<void> {
+  const cidfile = options.string("cidfile");
   for (const warning of created.Warnings ?? []) await stderr.line(`WARNING: ${warning}`);
   if (cidfile !== "") await (await import("../cidfile.ts")).writeId(cidfile, created.Id);
-  return created.Id;
 }
 
 /** `alpine` as `alpine:latest`; a tag or digest stays. */

@@ -1,7 +1,7 @@
-import { type Command, ExitError } from "../command.ts";
+import { type Command, ExitError, StartError } from "../command.ts";
 import { forEachName, MANY } from "../each.ts";
 import { errorText } from "../error-text.ts";
-import { runAttached, StartError } from "../start-attached.ts";
+import { runAttached } from "../start-attached.ts";
 import { isTerminal } from "../terminal.ts";
 
 export const command: Command = {

@@ -1,8 +1,10 @@
-import { resolve } from "node:path";
 import type { MountRequest } from "../../spec/docker-api.ts";
 import { ExitError } from "../command.ts";
 import { parseBool } from "../flags.ts";
 import { parseBytes } from "./sizes.ts";
+
+/** node:path is loaded when a relative path is given. */
+const resolve = (path: string) => (require("node:path") as typeof import("node:path")).resolve(path);
 
 /**
  * Sorts -v values into binds (`SRC:DST[:OPTS]`, a relative source made absolute) and anonymous volumes (`DST`), which
