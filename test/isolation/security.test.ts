@@ -210,7 +210,7 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
   test("--device of what is none is an error", async () => {
     for (const path of ["/etc/hosts", "/nope"]) {
       const { code, stderr } = await engine.sh("true", "--device", path);
-      // docker's 127 for every text with "no such file".
+      // Not docker's 127, which it gives for every text with "no such file": no command was looked for.
       expect([code, stderr]).toEqual([
         125,
         expect.stringContaining(`error gathering device information while adding custom device "${path}"`),
