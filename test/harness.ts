@@ -1,4 +1,5 @@
-import { afterAll } from "bun:test";
+import { afterAll, beforeAll } from "bun:test";
+import { randomBytes } from "node:crypto";
 import {
   copyFileSync,
   existsSync,
@@ -28,7 +29,7 @@ export interface Result {
 }
 
 export class TestEngine {
-  readonly dir = mkdtempSync(join(process.env.INRO_TEST_DIR ?? "/var/tmp", "inro-test-"));
+  readonly dir = join(process.env.INRO_TEST_DIR ?? "/var/tmp", `inro-test-${randomBytes(4).toString("hex")}`);
   readonly dataRoot = join(this.dir, "data");
   readonly execRoot = join(this.dir, "exec");
   readonly socket = join(this.dir, "inro.sock");
@@ -52,6 +53,7 @@ export class TestEngine {
 
   /** Resolves when the engine says that it listens. */
   async start(): Promise<this> {
+    mkdirSync(this.dir, { recursive: true, mode: 0o700 });
     const log = Bun.file(join(this.dir, "log"));
     const child = Bun.spawn(
       [
@@ -159,10 +161,15 @@ export class TestEngine {
 }
 
 /** An engine for one test file, with the busybox image; it ends after the file's tests. */
-export async function engineForTests(extra: string[] = []): Promise<TestEngine> {
-  const engine = await new TestEngine(extra).start();
+export function engineForTests(extra: string[] = []): TestEngine {
+  const engine = new TestEngine(extra);
+  // Not here and now: for a file of which no test is wanted (-t) nothing runs, afterAll neither.
+  beforeAll(async () => {
+    await engine.start();
+    if (hasBusybox) await engine.busybox();
+  });
   afterAll(() => engine.stop());
-  return hasBusybox ? await engine.busybox() : engine;
+  return engine;
 }
 
 /** Mounts and keepers that still name `dir`. */

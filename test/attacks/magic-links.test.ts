@@ -5,7 +5,7 @@ import { engineForTests } from "../harness.ts";
 import { Box, missing } from "../isolation/container.ts";
 
 describe.skipIf(missing !== "")(`other roots in a shared pid namespace${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-attack-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
   writeFileSync(join(dir, "marker"), "of the host");

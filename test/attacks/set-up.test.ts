@@ -12,7 +12,7 @@ test("the keeper's first rows make it, and with it the set-up, untraceable (CVE-
 });
 
 describe.skipIf(missing !== "")(`a launch gives nothing away${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
 
   test("run and exec begin so", async () => {
     const text = await engine.ok("explain", "run", "busybox", "true");

@@ -15,7 +15,7 @@ import { engineForTests, hasBusybox, isRoot } from "../harness.ts";
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 const docker = Bun.which("docker");
 const noDocker = why || (docker ? "" : "no docker command");
-const engine = why ? undefined : await engineForTests();
+const engine = why ? undefined : engineForTests();
 
 describe.skipIf(noDocker !== "")(`docker's own command line${noDocker && ` (${noDocker})`}`, () => {
   const config = mkdtempSync(join(tmpdir(), "inro-docker-"));

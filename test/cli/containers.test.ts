@@ -7,7 +7,7 @@ const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 
 describe.skipIf(why !== "")(`inro's commands${why && ` (${why})`}`, async () => {
   if (why) return;
-  const engine = await engineForTests();
+  const engine = engineForTests();
   const lines = async (...args: string[]) => (await engine.ok(...args)).split("\n");
 
   test("run: stdout and stderr apart, stdin and its end, big input both ways", async () => {

@@ -11,7 +11,7 @@ const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 
 describe.skipIf(why !== "")(`POST /inro/run${why && ` (${why})`}`, async () => {
   if (why) return;
-  const server = await engineForTests();
+  const server = engineForTests();
   const engine = new Engine({ endpoint: parseEndpoint(server.host) });
 
   const open = async (script: string, more: Partial<CreateRequest> = {}, query = {}) => {

@@ -5,7 +5,7 @@ const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 
 describe.skipIf(why !== "")(`inro on a terminal${why && ` (${why})`}`, async () => {
   if (why) return;
-  const engine = await engineForTests();
+  const engine = engineForTests();
 
   /** A command line on a terminal of its own, below a shell that shows the terminal's mode when it is over. */
   const onTerminal = (...args: string[]) => {

@@ -22,7 +22,7 @@ const gone = async (pid: number) => {
 
 describe.skipIf(why !== "")(`kill -9 of the engine${why && ` (${why})`}`, async () => {
   if (why) return;
-  const engine = await engineForTests();
+  const engine = engineForTests();
   const restart = async () => {
     await engine.kill("SIGKILL");
     await engine.start();

@@ -6,7 +6,7 @@ const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 
 describe.skipIf(why !== "")(`the API's statuses${why && ` (${why})`}`, async () => {
   if (why) return;
-  const engine = await engineForTests();
+  const engine = engineForTests();
   const text = (value: string) => new TextEncoder().encode(value);
   const json = { "Content-Type": "application/json" };
 

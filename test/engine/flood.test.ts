@@ -13,7 +13,7 @@ const highWater = (pid: number) =>
 
 describe.skipIf(why !== "")(`much of everything${why && ` (${why})`}`, async () => {
   if (why) return;
-  const engine = await engineForTests();
+  const engine = engineForTests();
   const cgroupRoots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"];
   /** All that a container may leave behind. */
   const state = (ids: ReadonlySet<string>) => ({

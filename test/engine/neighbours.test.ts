@@ -20,7 +20,7 @@ async function ended(pid: number): Promise<void> {
 
 describe.skipIf(why !== "")(`what an engine owns${why && ` (${why})`}`, async () => {
   if (why) return;
-  const engine = await engineForTests();
+  const engine = engineForTests();
   const check = async (...flags: string[]) => {
     const { code, stdout } = await engine.inro(["system", "check", "--json", ...flags]);
     return {

@@ -17,7 +17,7 @@ function elfHeader(machine: number): Buffer {
 const OTHER = process.arch === "arm64" ? { machine: 62, name: "amd64" } : { machine: 183, name: "arm64" };
 
 describe.skipIf(missing !== "")(`errors and exit codes${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-errors-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
   const run = (...args: string[]) => engine.inro(["run", "--rm", ...args]);

@@ -5,7 +5,7 @@ import { engineForTests } from "../harness.ts";
 import { Box, missing } from "./container.ts";
 
 describe.skipIf(missing !== "")(`exec${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-exec-");
   let box: Box;
   let filtered: Box;

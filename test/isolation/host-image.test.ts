@@ -15,7 +15,7 @@ import { engineForTests } from "../harness.ts";
 import { missing } from "./container.ts";
 
 describe.skipIf(missing !== "")(`the image host${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-host-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
   const run = (script: string, ...flags: string[]) =>

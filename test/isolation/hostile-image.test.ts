@@ -15,7 +15,7 @@ import { busyboxRoot, engineForTests } from "../harness.ts";
 import { Box, missing, shell } from "./container.ts";
 
 describe.skipIf(missing !== "")(`an image of symlinks to the host${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-hostile-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
   /** What the image points to. */

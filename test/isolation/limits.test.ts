@@ -6,7 +6,7 @@ import { Box, missing, until } from "./container.ts";
 const MIB = 1024 * 1024;
 
 describe.skipIf(missing !== "")(`limits${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
 
   test("a fork bomb stops at --pids-limit, and the host does not notice", async () => {
     // Should the limit not hold, the bomb ends here: this one counts for all but root.

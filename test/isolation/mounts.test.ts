@@ -7,7 +7,7 @@ import { Box, missing, shell } from "./container.ts";
 const mountinfo = (pid: number | "self" = "self") => readFileSync(`/proc/${pid}/mountinfo`, "utf8");
 
 describe.skipIf(missing !== "")(`mounts${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-mounts-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
   const host = (...command: string[]) => {

@@ -5,7 +5,7 @@ import { engineForTests } from "../harness.ts";
 import { Box, missing, shell, until } from "./container.ts";
 
 describe.skipIf(missing !== "")(`process${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
 
   test("the command is process 1, and sees only what it started", async () => {
     const [first, ...seen] = (await shell(engine, "echo $$; ls /proc | grep '^[0-9]'; true")).split("\n");

@@ -19,7 +19,7 @@ const numbers = (path: string) => {
 };
 
 describe.skipIf(missing !== "")(`security${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-security-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 

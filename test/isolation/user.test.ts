@@ -5,7 +5,7 @@ import { engineForTests } from "../harness.ts";
 import { missing, shell } from "./container.ts";
 
 describe.skipIf(missing !== "")(`user and environment${missing}`, async () => {
-  const engine = missing ? undefined! : await engineForTests();
+  const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-user-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 

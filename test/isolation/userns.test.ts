@@ -9,7 +9,7 @@ const [major = 0, minor = 0] = release().split(".").map(Number);
 const why = missing || (major > 6 || (major === 6 && minor >= 5) ? "" : " (needs Linux 6.5)");
 
 describe.skipIf(why !== "")(`--userns auto${why}`, async () => {
-  const engine = why ? undefined! : await engineForTests();
+  const engine = why ? undefined! : engineForTests();
   const AUTO = ["--userns", "auto"];
   const dir = mkdtempSync("/var/tmp/inro-userns-");
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
