@@ -263,7 +263,7 @@ describe.skipIf(!root).each(root ? hierarchies() : [])("on this kernel, %s (need
 
   test("kill ends every process, nested and frozen ones too", async () => {
     const cgroup = create();
-    const { ended, line } = shell(cgroup, "sleep 1000 & echo ready; wait");
+    const { ended, line } = shell(cgroup, "sleep 1000 & echo ready; wait; sleep 1000");
     expect(await line()).toBe("ready");
     expect(cgroup.pids()).toHaveLength(2);
     await cgroup.freeze();
@@ -277,7 +277,7 @@ describe.skipIf(!root).each(root ? hierarchies() : [])("on this kernel, %s (need
     const cgroup = create({ pids: { limit: 100 } });
     for (const directory of cgroup.paths()) mkdirSync(`${directory}/in/side/deep`, { recursive: true });
     for (let i = 0; i < 100; i++) mkdirSync(`${cgroup.paths()[0]}/in/${i}`);
-    const { ended, line, child } = shell(cgroup, "sleep 1000 & echo ready; wait");
+    const { ended, line, child } = shell(cgroup, "sleep 1000 & echo ready; wait; sleep 1000");
     expect(await line()).toBe("ready");
     writeFileSync(`${cgroup.paths()[0]}/in/side/deep/cgroup.procs`, String(child.pid));
     expect(cgroup.pids()).toHaveLength(2);

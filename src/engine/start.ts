@@ -71,11 +71,13 @@ export async function startContainer(
     startedAt: nowText(),
     finishedAt: ZERO_TIME,
   };
-  container.stdio.connect(running);
   // After a power failure it does not run, whatever the row says.
   ctx.store.updateState(container.id, container.state);
   emit(ctx, container, "start");
   watchExit(ctx, volumes, container, running);
+  // Last: output that is there already leaves the pipe now, and is in the log only when this turn is over. A kill in
+  // between would lose it.
+  container.stdio.connect(running);
 }
 
 /** All that a launch needs, made on disk and in the cgroup tree. */

@@ -75,6 +75,7 @@ export function detachedRoot(p: Builder, rootfs: Rootfs, userns: Slot | undefine
       p.setString(why, fs, key, numbered(p, why, fd, rootfs.lower.length + i));
     } else p.setString(why, fs, key, path);
   }
+  for (const key of PLAIN) p.setString("root: the upper directory stays readable as it is", fs, key, "off");
   if (rootfs.volatile)
     p.call("--rm: no sync at the end", "fsconfig", [fs, k.FSCONFIG_SET_FLAG, p.text("volatile"), 0, 0]);
   p.call(why, "fsconfig", [fs, k.FSCONFIG_CMD_CREATE, 0, 0, 0]);

@@ -193,6 +193,7 @@ describe.skipIf(why !== "")(`kill -9 of the engine${why && ` (${why})`}`, async 
     expect(kills).toBeGreaterThanOrEqual(10);
     expect(promised.size).toBeGreaterThan(launches * 0.6);
 
+    let lost = 0;
     for (const [id, { code, started, kept }] of promised) {
       // Not "wait": it would never end for one that was not started.
       const inspect = await engine.api("GET", `/containers/${id}/json`);
@@ -212,9 +213,13 @@ describe.skipIf(why !== "")(`kill -9 of the engine${why && ` (${why})`}`, async 
       if (State.Status === "exited") {
         expect(State.ExitCode).toBe(code);
         const log = await engine.api("GET", `/containers/${id}/logs?stdout=1&stderr=1`);
-        expect((await log.text()).slice(8)).toMatch(/^out \d+\n$/);
+        const text = (await log.text()).slice(8);
+        if (text === "") lost++;
+        else expect(text).toMatch(/^out \d+\n$/);
       }
     }
+    // What an engine has taken out of a pipe and not yet written dies with it: hardly ever more than none.
+    expect(lost).toBeLessThanOrEqual(2);
     const first = await engine.inro(["system", "check", "--repair"]);
     expect(first.code).toBe(0);
     await noLeaks();

@@ -20,7 +20,7 @@ describe.skipIf(why !== "")(`a full disk${why && ` (${why})`}`, () => {
   let before: Awaited<ReturnType<typeof contents>>;
 
   beforeAll(async () => {
-    mkdirSync(engine.dataRoot, { mode: 0o700 });
+    mkdirSync(engine.dataRoot, { recursive: true, mode: 0o700 });
     const { exitCode } = Bun.spawnSync([
       "mount",
       "-t",
