@@ -19,6 +19,9 @@ import { openPodman, podmanRun } from "./subjects/podman.ts";
 import { markdownTable, plainTable } from "./table.ts";
 import { Workspace } from "./workspace.ts";
 
+/** A resident engine has served before: as many times the warm-up, so that its code is compiled. */
+const RESIDENT = 20;
+
 async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   const { rounds, warmUp, containers, binary } = plan;
   const say = (text: string) => process.stderr.write(`bench: ${text}\n`);
@@ -82,7 +85,10 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   const engines = [inro, docker].filter((engine): engine is Engine => engine !== undefined);
   const cycles = [bare, rows, ...engines.map(lifeCycle)];
   tables.push(
-    timeTable("The same over the API of a resident engine", await measure(cycles, rounds, warmUp, progress("API"))),
+    timeTable(
+      "The same over the API of a resident engine",
+      await measure(cycles, rounds, warmUp * RESIDENT, progress("API")),
+    ),
   );
 
   const keepers: Keepers[] = [];
@@ -104,7 +110,9 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   const table = plan.markdown ? markdownTable : plainTable;
   for (const { title, head, rows } of tables.filter(({ rows }) => rows.length > 0))
     console.log(`${plan.markdown ? "### " : ""}${title}\n\n${table(head, rows)}\n`);
-  console.log(`Median of ${rounds} interleaved rounds after ${warmUp}. ${machine()}.`);
+  console.log(
+    `Median of ${rounds} interleaved rounds after ${warmUp} (over the API after ${warmUp * RESIDENT}). ${machine()}.`,
+  );
   if (versions.some(Boolean)) console.log(`${versions.filter(Boolean).join("; ")}.`);
   for (const { name, absent: why } of absent) console.log(`Absent: ${name}: ${why}`);
 }
