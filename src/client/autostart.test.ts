@@ -9,7 +9,7 @@ import { appendFileSync, closeSync, openSync, writeSync } from "node:fs";
 const here = import.meta.dir;
 if (process.argv[2] === "serve") {
   const path = process.argv[4].slice("unix://".length);
-  appendFileSync(here + "/started", JSON.stringify({ pid: process.pid, env: process.env, cwd: process.cwd() }) + "\\n");
+  appendFileSync(here + "/started", JSON.stringify({ pid: process.pid, env: process.env, cwd: process.cwd(), args: process.argv.slice(3) }) + "\\n");
   if (process.env.INRO_TEST_MODE === "crash") { console.error("first line"); console.error("disk full"); process.exit(3); }
   try { closeSync(openSync(here + "/lock", "wx")); } catch { console.error("already running"); process.exit(1); }
   createServer((c) => c.end()).listen(path, () => { writeSync(3, "ready\\n"); closeSync(3); });
@@ -40,7 +40,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-function started(): { pid: number; env: Record<string, string>; cwd: string }[] {
+function started(): { pid: number; env: Record<string, string>; cwd: string; args: string[] }[] {
   try {
     return readFileSync(`${directory}/started`, "utf8")
       .trim()
@@ -66,6 +66,8 @@ test("starts an engine that outlives the command, with a clean environment", asy
   const [engine] = started();
   process.kill(engine!.pid, 0);
   expect(engine!.cwd).toBe("/");
+  // Nobody asked for it to stay.
+  expect(engine!.args.join(" ")).toEndWith("--idle-timeout 1m");
   expect(engine!.env.SECRET).toBeUndefined();
   expect(engine!.env.INRO_HOST).toBeUndefined();
   const session = readFileSync(`/proc/${engine!.pid}/stat`, "utf8").split(") ")[1]!.split(" ")[3];

@@ -4,6 +4,8 @@ import { connect } from "./connection.ts";
 import { type Endpoint, runDirectory } from "./endpoint.ts";
 
 const LIMIT_MS = 10_000;
+/** Nobody asked for an engine that stays. */
+const IDLE_TIMEOUT = "1m";
 const GLANCE_MS = 300;
 
 /**
@@ -26,13 +28,16 @@ export async function startEngine(endpoint: Endpoint, error: unknown, extraArgum
   const logFd = openSync(log, "a", 0o600);
   let child: Bun.Subprocess;
   try {
-    child = Bun.spawn([...engineCommand(), "serve", "--host", endpoint.url, ...extraArguments], {
-      cwd: "/",
-      env: engineEnvironment(process.env),
-      // A session of its own: the terminal's ctrl-c and hang-up are for the command, not for the engine.
-      detached: true,
-      stdio: ["ignore", logFd, logFd, "pipe"],
-    });
+    child = Bun.spawn(
+      [...engineCommand(), "serve", "--host", endpoint.url, "--idle-timeout", IDLE_TIMEOUT, ...extraArguments],
+      {
+        cwd: "/",
+        env: engineEnvironment(process.env),
+        // A session of its own: the terminal's ctrl-c and hang-up are for the command, not for the engine.
+        detached: true,
+        stdio: ["ignore", logFd, logFd, "pipe"],
+      },
+    );
   } finally {
     closeSync(logFd);
   }
@@ -66,7 +71,7 @@ const KEPT =
 const DROPPED = new Set(["INRO_HOST", "INRO_READY_FD"]);
 
 function engineEnvironment(env: Record<string, string | undefined>): Record<string, string> {
-  const out: Record<string, string> = { INRO_READY_FD: "3", INRO_STARTED_BY_CLIENT: "1" };
+  const out: Record<string, string> = { INRO_READY_FD: "3" };
   for (const [key, value] of Object.entries(env)) {
     if (value !== undefined && KEPT.test(key) && !DROPPED.has(key)) out[key] = value;
   }
