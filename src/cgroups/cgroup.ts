@@ -322,6 +322,12 @@ export function listCgroups(hierarchy: Hierarchy, parent: string): string[] {
   return [...found].sort();
 }
 
+/** Removes a cgroup that others were made in, such as `/inro`, wherever it is empty. Whoever still uses it keeps it. */
+export function removeEmptyParent(hierarchy: Hierarchy, parent: string): void {
+  checkCgroupPath(parent);
+  for (const mountpoint of mountpoints(hierarchy)) tryRmdir(mountpoint + parent);
+}
+
 /** Each hierarchy once; named ones, which belong to a service manager, left out. */
 function mountpoints({ controllers, unified }: Hierarchy): Set<string> {
   const found = new Set<string>(unified === undefined ? [] : [unified]);

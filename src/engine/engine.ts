@@ -1,8 +1,10 @@
+import { removeEmptyParent } from "../cgroups/cgroup.ts";
 import { detectHierarchy } from "../cgroups/hierarchy.ts";
 import { ContentStore } from "../content/store.ts";
 import type { ImageUser } from "../images/images.ts";
 import { Layers } from "../layers/layers.ts";
 import { check } from "./check.ts";
+import { CGROUP_ROOT } from "./config/to-spec.ts";
 import { Containers } from "./containers.ts";
 import { type Context, readBootId } from "./context.ts";
 import { EventLog } from "./events.ts";
@@ -153,6 +155,7 @@ export class Engine {
       });
     }
     await this.#ctx.trash.empty();
+    removeEmptyParent(this.#ctx.hierarchy, CGROUP_ROOT);
     await this.#ctx.store.close();
     for (const lock of this.#locks) lock.release();
   }

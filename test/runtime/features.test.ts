@@ -12,6 +12,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { removeEmptyParent } from "../../src/cgroups/cgroup.ts";
+import { detectHierarchy } from "../../src/cgroups/hierarchy.ts";
 import { sys } from "../../src/linux/call.ts";
 import * as k from "../../src/linux/constants.ts";
 import { room, scratch } from "../../src/linux/ffi.ts";
@@ -294,6 +296,7 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     expect(denied.out).toBe("ok\n");
     await runtime.ok("delete", "-f", "limits");
     expect(existsSync(found!)).toBe(false);
+    removeEmptyParent(detectHierarchy(), "/inro-runtime-test");
   });
 
   test("a relative bind source is the bundle's, and read-only is read-only", async () => {

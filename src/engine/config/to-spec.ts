@@ -40,7 +40,8 @@ export interface SpecInput {
 }
 
 const OCI_VERSION = "1.2.1";
-const CGROUP_ROOT = "/inro";
+/** Where containers have their cgroups if they ask for no other place. */
+export const CGROUP_ROOT = "/inro";
 
 /**
  * The OCI runtime spec of a container. Looks at the host (devices, mounts) and at passwd and group of the root now, so

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { posix } from "node:path";
 import { notImplemented } from "../../base/errors.ts";
-import { Cgroup } from "../../cgroups/cgroup.ts";
+import { Cgroup, removeEmptyParent } from "../../cgroups/cgroup.ts";
 import { cgroupOf, detectHierarchy } from "../../cgroups/hierarchy.ts";
 import type { DeviceRule, Resources, Spec } from "../../spec/oci-runtime.ts";
 
@@ -24,10 +24,17 @@ const ALWAYS: readonly DeviceRule[] = [
   { allow: true, type: "c", major: 136, access: "rwm" },
 ];
 
+const OWN_PARENT = "/inro-runtime";
+
+/** The parent of those that asked for no place goes with the last of them. */
+export function removeOwnParent(): void {
+  removeEmptyParent(detectHierarchy(), OWN_PARENT);
+}
+
 /** Absolute: below the mount. Relative: below the parent of our own. Absent: a place of ours. */
 export function cgroupPath(spec: Spec, id: string): string {
   const path = spec.linux?.cgroupsPath;
-  if (!path) return `/inro-runtime/${id}`;
+  if (!path) return `${OWN_PARENT}/${id}`;
   if (/^[^/]*:[^/]*:[^/]*$/.test(path)) {
     throw notImplemented(`config.json: linux.cgroupsPath: ${path} is systemd's form, which is not supported`);
   }

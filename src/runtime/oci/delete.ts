@@ -5,7 +5,7 @@ import { room, scratch } from "../../linux/ffi.ts";
 import { close } from "../../linux/file.ts";
 import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
-import { openCgroup } from "./cgroup.ts";
+import { openCgroup, removeOwnParent } from "./cgroup.ts";
 import { isAlive, type State, StateDirectory } from "./state.ts";
 
 const SIGKILL = 9;
@@ -57,6 +57,7 @@ export async function destroy(
     if (!ended) throw conflict(`container ${state.id}: process ${state.pid} does not end`);
   }
   await cgroup?.remove();
+  removeOwnParent();
   directory.remove();
   if (!hooks?.hooks?.poststop?.length) return;
   const { hookState, runHooks } = await import("./hooks.ts");
