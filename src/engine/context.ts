@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { codeOf, InroError } from "../base/errors.ts";
+import { InroError } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import type { Hierarchy } from "../cgroups/hierarchy.ts";
 import type { Container } from "./container.ts";
@@ -45,8 +45,4 @@ export function openCgroupAt(ctx: Context, path: string): Cgroup | undefined {
 export function emit(ctx: Context, container: Container, action: string, more: Record<string, string> = {}): void {
   const { id, name, image, config } = container.record;
   ctx.events.emit("container", action, id, { ...config.Labels, image, name, ...more });
-}
-
-export function isMissing(error: unknown): boolean {
-  return codeOf(error) === "ENOENT";
 }

@@ -11,28 +11,16 @@ import type { Volumes } from "./volumes.ts";
  * Sees a run through to its end: output drained, exit code written, waiters told, cgroup and run directory removed, the
  * container itself too with AutoRemove. `container.finished` settles when all of it is done; it never rejects.
  */
-export function watchExit(
-  ctx: Context,
-  volumes: Volumes,
-  container: Container,
-  running: Running,
-  exited: Promise<ExitStatus> = running.exited,
-): void {
-  container.finished = end(ctx, volumes, container, running, exited)
+export function watchExit(ctx: Context, volumes: Volumes, container: Container, running: Running): void {
+  container.finished = end(ctx, volumes, container, running)
     .catch((error) => ctx.log(`container ${container.id.slice(0, 12)}: after its end: ${messageOf(error)}`))
     .finally(() => {
       container.ending = false;
     });
 }
 
-async function end(
-  ctx: Context,
-  volumes: Volumes,
-  container: Container,
-  running: Running,
-  exited: Promise<ExitStatus>,
-): Promise<void> {
-  const status = await exited;
+async function end(ctx: Context, volumes: Volumes, container: Container, running: Running): Promise<void> {
+  const status = await running.exited;
   if (container.running !== running) return;
   container.ending = true;
   const cgroup = container.cgroup ?? openCgroup(ctx, container);

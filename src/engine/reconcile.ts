@@ -5,7 +5,7 @@ import { removeTree } from "../layers/remove-tree.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, readdir } from "../linux/file.ts";
 import { pidfdOpen, pidfdSendSignal } from "../linux/process.ts";
-import { adopt, type ExitStatus, findKeepers, KEEPER_ARGV0, type Running, readStatus } from "../runtime/running.ts";
+import { adopt, findKeepers, KEEPER_ARGV0, type Running, readStatus } from "../runtime/running.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { type Context, openCgroup, openCgroupAt } from "./context.ts";
@@ -139,7 +139,7 @@ function takeOver(
     ctx.store.updateState(id, container.state);
   }
   container.stdio.connect(running);
-  watchExit(ctx, volumes, container, running, exitOf(running, ctx.paths.runDir(id)));
+  watchExit(ctx, volumes, container, running);
   for (const runDir of keepers.keys()) {
     if (runDir.startsWith(`${ctx.paths.runDir(id)}/exec-`)) takeOverExec(ctx, runDir, keepers);
   }
@@ -151,16 +151,10 @@ function takeOverExec(ctx: Context, runDir: string, keepers: Map<string, number>
   if (!running) return;
   const stdio = new Stdio({ tty: running.pty !== undefined, stdinOnce: true });
   stdio.connect(running);
-  exitOf(running, runDir)
+  running.exited
     .then(() => stdio.finish())
     .then(() => running.release())
     .catch((error) => ctx.log(`an earlier engine's exec: ${messageOf(error)}`));
-}
-
-/** The pipe tells of an exit once: an engine that died just after has taken it, but the keeper's file stays. */
-function exitOf(running: Running, runDir: string): Promise<ExitStatus> {
-  const status = readStatus(runDir);
-  return status ? Promise.resolve(status) : running.exited;
 }
 
 function clearTemporary(ctx: Context): void {

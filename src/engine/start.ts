@@ -1,6 +1,7 @@
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
+import { NAMESPACE_FILE } from "../runtime/namespaces.ts";
 import type { Running } from "../runtime/running.ts";
 import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
@@ -161,24 +162,13 @@ export function specOfRunning(ctx: Context, container: Container): Spec {
     files: managedFiles(ctx, id),
     volumes: [],
     ...(userns ? { userns } : {}),
-    namespaceOf: (_, type) => `/proc/self/ns/${NAMESPACE_FILES[type]}`,
+    namespaceOf: (_, type) => `/proc/self/ns/${NAMESPACE_FILE[type]}`,
   });
 }
-
-const NAMESPACE_FILES: Record<NamespaceType, string> = {
-  pid: "pid",
-  network: "net",
-  mount: "mnt",
-  ipc: "ipc",
-  uts: "uts",
-  user: "user",
-  cgroup: "cgroup",
-  time: "time",
-};
 
 /** Path of a namespace of another container, which must run. */
 function namespacePath(ctx: Context, ref: string, type: NamespaceType): string {
   const other = ctx.table.get(ref);
   if (!other.isRunning) throw conflict(`cannot join ${type} namespace of a non running container: ${other.id}`);
-  return `/proc/${other.state.pid}/ns/${NAMESPACE_FILES[type]}`;
+  return `/proc/${other.state.pid}/ns/${NAMESPACE_FILE[type]}`;
 }

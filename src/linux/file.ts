@@ -188,12 +188,6 @@ export function listxattr(fd: number): string[] {
   });
 }
 
-/** lsetxattr(2) on a name in a directory, for symlinks: by way of /proc/self/fd/DIRFD/NAME, which is not followed at its end. */
-export function lsetxattrat(dirfd: number, name: string, attribute: string, value: Uint8Array): void {
-  const path = `/proc/self/fd/${dirfd}/${name}`;
-  scratch(() => sys("lsetxattr", `${name} ${attribute}`, str(path), str(attribute), bytes(value), value.length, 0));
-}
-
 export interface Entry {
   name: Buffer;
   /** DT_*: S_IFMT >> 12; 0 where the file system does not say. */

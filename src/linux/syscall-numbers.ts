@@ -519,9 +519,3 @@ export function syscallNumber(abi: Abi, name: string): number | undefined {
   names.set(name, number);
   return number;
 }
-
-/** All calls of an ABI. */
-export function syscallNames(abi: Abi): string[] {
-  const lines = TABLE.trim().split("\n");
-  return lines.filter((line) => numberIn(line, abi) !== undefined).map((line) => line.slice(0, line.indexOf(" ")));
-}

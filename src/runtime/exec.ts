@@ -3,11 +3,11 @@ import { notFound } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import type { Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
-import type { Process } from "../spec/oci-runtime.ts";
+import type { NamespaceType, Process } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
 import { execProcess } from "./execve.ts";
 import { beKeeper, cloneAndKeep, ownKeyring } from "./keeper.ts";
-import { NAMESPACE_FLAG } from "./namespaces.ts";
+import { NAMESPACE_FILE, NAMESPACE_FLAG } from "./namespaces.ts";
 import { becomeProcess, type Launcher } from "./setup.ts";
 import { makeTerminal, useTerminal } from "./terminal.ts";
 
@@ -24,24 +24,14 @@ export interface ExecPlan {
   launcher?: Launcher;
 }
 
-const FILES: Record<number, string> = {
-  [NAMESPACE_FLAG.user]: "user",
-  [NAMESPACE_FLAG.pid]: "pid",
-  [NAMESPACE_FLAG.network]: "net",
-  [NAMESPACE_FLAG.ipc]: "ipc",
-  [NAMESPACE_FLAG.uts]: "uts",
-  [NAMESPACE_FLAG.time]: "time",
-  [NAMESPACE_FLAG.cgroup]: "cgroup",
-  [NAMESPACE_FLAG.mount]: "mnt",
-};
-
 /** The namespaces in which `pid` is not where we are: setns(2) refuses to enter one's own user namespace. */
 export function differingNamespaces(pid: number): number {
   let flags = 0;
-  for (const [flag, file] of Object.entries(FILES)) {
+  for (const [type, file] of Object.entries(NAMESPACE_FILE)) {
     const theirs = inode(`/proc/${pid}/ns/${file}`);
     if (theirs === undefined && file === "mnt") throw notFound(`process ${pid} has ended`);
-    if (theirs !== undefined && theirs !== inode(`/proc/self/ns/${file}`)) flags |= Number(flag);
+    if (theirs !== undefined && theirs !== inode(`/proc/self/ns/${file}`))
+      flags |= NAMESPACE_FLAG[type as NamespaceType];
   }
   return flags;
 }

@@ -15,6 +15,18 @@ export const NAMESPACE_FLAG: Record<NamespaceType, number> = {
   mount: k.CLONE_NEWNS,
 };
 
+/** Names in /proc/PID/ns (namespaces(7)). */
+export const NAMESPACE_FILE: Record<NamespaceType, string> = {
+  user: "user",
+  pid: "pid",
+  network: "net",
+  ipc: "ipc",
+  uts: "uts",
+  time: "time",
+  cgroup: "cgroup",
+  mount: "mnt",
+};
+
 export interface Namespaces {
   /** To make with clone3(2). */
   clone: number;

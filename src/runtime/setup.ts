@@ -136,7 +136,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   enterJoined(p, joined, "others");
   const child = p.label("container");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
-  clone(p, { flags: cloneFlags(p, spec, namespaces.clone), cgroup, child, terminal: process.terminal === true });
+  clone(p, { flags: cloneFlags(spec, namespaces.clone), cgroup, child, terminal: process.terminal === true });
 
   // In the container's namespaces, still on the host's tree.
   p.place(child);
@@ -264,7 +264,7 @@ function timeOffsets(p: Builder, spec: Spec): void {
   p.writeFile("linux.timeOffsets", k.AT_FDCWD, "/proc/self/timens_offsets", lines);
 }
 
-function cloneFlags(_p: Builder, spec: Spec, flags: number): number {
+function cloneFlags(spec: Spec, flags: number): number {
   return Object.keys(spec.linux?.timeOffsets ?? {}).length > 0 ? flags & ~k.CLONE_NEWTIME : flags;
 }
 

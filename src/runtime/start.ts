@@ -1,6 +1,6 @@
 import { openSync } from "node:fs";
 import { join } from "node:path";
-import { NATIVE_ABI, sys, trySys } from "../linux/call.ts";
+import { sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { close } from "../linux/file.ts";
 import {
@@ -18,7 +18,7 @@ import {
 } from "../linux/process.ts";
 import { encode } from "../program/elf.ts";
 import type { Program } from "../program/ir.ts";
-import type { Machine } from "../program/layout.ts";
+import { MACHINE } from "../program/machine.ts";
 import type { Spec } from "../spec/oci-runtime.ts";
 import { FD } from "./builder.ts";
 import { type Failure, launchError } from "./diagnose.ts";
@@ -35,9 +35,6 @@ export async function readAll(fd: number): Promise<Buffer> {
   for await (const chunk of Bun.file(fd).stream()) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
-
-/** What this machine runs. */
-export const MACHINE: Machine = NATIVE_ABI === "aarch64" ? "aarch64" : "x86_64";
 
 export function hasOwnUserns(spec: Spec): boolean {
   return spec.linux?.namespaces?.some(({ type, path }) => type === "user" && !path) ?? false;

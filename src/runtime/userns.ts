@@ -1,11 +1,11 @@
 import { openSync, writeFileSync } from "node:fs";
 import { invalid, messageOf } from "../base/errors.ts";
-import { NATIVE_ABI } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { close, read } from "../linux/file.ts";
 import { pipe, raise, reap, sealedExecutable, spawn } from "../linux/process.ts";
 import { encode } from "../program/elf.ts";
 import { Program } from "../program/ir.ts";
+import { MACHINE } from "../program/machine.ts";
 import type { IdMapping } from "../spec/oci-runtime.ts";
 
 const REPORT = 3;
@@ -29,7 +29,7 @@ export function createUserNamespace(uidMappings: readonly IdMapping[], gidMappin
   const open = [report, raise(reportFar), raise(hold), holdFar];
   let pid: number | undefined;
   try {
-    const executable = sealedExecutable("inro-userns", encode(memberProgram(), NATIVE_ABI as "x86_64" | "aarch64"));
+    const executable = sealedExecutable("inro-userns", encode(memberProgram(), MACHINE));
     open.push(executable);
     pid = spawn({
       path: `/proc/self/fd/${executable}`,

@@ -1,24 +1,16 @@
 import type { Command } from "../command.ts";
 import { forEachName, MANY } from "../each.ts";
+import { stopFlags, stopQuery } from "../stop-options.ts";
 
 export const command: Command = {
   usage: "[OPTIONS] CONTAINER [CONTAINER...]",
   args: [1, MANY],
   completes: "running",
-  flags: [
-    { name: "signal", short: "s", type: "string", help: "Signal to send (default: the container's, SIGTERM)" },
-    {
-      name: "timeout",
-      aliases: ["time"],
-      short: "t",
-      type: "int",
-      help: "Seconds to wait before killing; -1 waits forever",
-    },
-  ],
+  flags: stopFlags,
   examples: [["inro restart web", "Stop it and start it again"]],
   async run({ options, args, engine }) {
     const api = engine();
-    const query = { t: options.number("timeout"), signal: options.string("signal") || undefined };
+    const query = stopQuery(options);
     return forEachName(args, (name) => api.restartContainer(name, query));
   },
 };

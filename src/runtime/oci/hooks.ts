@@ -1,9 +1,9 @@
 import { invalid } from "../../base/errors.ts";
-import { NATIVE_ABI } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { close } from "../../linux/file.ts";
 import { sealedExecutable } from "../../linux/process.ts";
 import { encode } from "../../program/elf.ts";
+import { MACHINE } from "../../program/machine.ts";
 import type { Hook, Process } from "../../spec/oci-runtime.ts";
 import { Builder, FD } from "../builder.ts";
 import { differingNamespaces } from "../exec.ts";
@@ -46,7 +46,7 @@ export function runHooksInside(
     // An empty environment is the container's in startContainer, as with runc.
     const env = hook.env?.length ? hook.env : (as?.process.env ?? []);
     const program = insideProgram(hook, env, state, as);
-    const fd = sealedExecutable("inro-hook", encode(program, NATIVE_ABI as "x86_64"));
+    const fd = sealedExecutable("inro-hook", encode(program, MACHINE));
     try {
       const path = `/proc/${process.pid}/fd/${fd}`;
       run(`hooks.${kind}[${i}] ${hook.path}`, hook, [path], [], state.bundle, stdin, program);

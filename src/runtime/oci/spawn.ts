@@ -1,11 +1,12 @@
 import { fstatSync } from "node:fs";
 import { SysError } from "../../base/errors.ts";
-import { NATIVE_ABI, sys, trySys } from "../../linux/call.ts";
+import { sys, trySys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { close, read, writeAll } from "../../linux/file.ts";
 import { FIRST_FREE_FD, pipe, raise, reap, sealedExecutable, socketpair, spawn } from "../../linux/process.ts";
 import { encode } from "../../program/elf.ts";
 import type { Program } from "../../program/ir.ts";
+import { MACHINE } from "../../program/machine.ts";
 import { PID_RECORD } from "../keeper.ts";
 import { connectConsole, receiveDescriptor } from "./console.ts";
 import { HOOKS_RECORD, OCI_FD, READY_RECORD } from "./launcher.ts";
@@ -65,7 +66,7 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
   try {
     // Preserved ones first: their numbers are the caller's, and nothing of ours may be taken for one.
     for (let i = 0; i < request.preserve; i++) preserve(3 + i, OCI_FD.preserved + i, fds, theirs);
-    const executable = raise(sealedExecutable("inro-runtime", encode(request.program, machine)));
+    const executable = raise(sealedExecutable("inro-runtime", encode(request.program, MACHINE)));
     theirs.push(executable);
     const [report, reportFar] = pipe();
     keep(report);
@@ -129,8 +130,6 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
     throw error;
   }
 }
-
-const machine = NATIVE_ABI as "x86_64" | "aarch64";
 
 function preserve(fd: number, as: number, fds: [number, number][], theirs: number[]): void {
   // What the caller passed on survived an execve; what close-on-exec marks is this process's own.
