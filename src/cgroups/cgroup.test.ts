@@ -37,7 +37,7 @@ describe("on a plain directory tree", () => {
     const cgroup = Cgroup.create(hybrid, "/t/a", { pids: { limit: 3 } });
     expect(cgroup.paths()).toEqual([join(root, "unified/t/a"), join(root, "pids/t/a")]);
     expect(cgroup.unifiedDir).toBe(join(root, "unified/t/a"));
-    expect(cgroup.joinFiles).toEqual([join(root, "pids/t/a/cgroup.procs")]);
+    expect(cgroup.joinFiles).toEqual([join(root, "pids/t/a/tasks")]);
     expect(readFileSync(join(root, "pids/t/a/pids.max"), "utf8")).toBe("3");
     expect(existsSync(join(root, "memory/t"))).toBe(false);
     expect(Cgroup.open(hybrid, "/t/a").paths()).toEqual(cgroup.paths());

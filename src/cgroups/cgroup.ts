@@ -24,6 +24,7 @@ import {
   threads,
   throttlingV1,
 } from "./stats.ts";
+import { UndoDirectory } from "./undo.ts";
 import { enableControllers, writeUnified } from "./unified.ts";
 
 export interface CgroupOptions {
@@ -40,6 +41,12 @@ export interface CreateOptions extends CgroupOptions {
    * processor time alone; in v2 all that is available.
    */
   account?: readonly Accounting[];
+  /**
+   * A directory in every v1 hierarchy, named ones too, and not only where a limit needs one: what others read by path,
+   * or have limited above it, is then there, and the container is in no hierarchy's root, whose release_agent a mount
+   * of it would show (CVE-2022-0492).
+   */
+  everywhere?: boolean;
   /** Host user who may make cgroups inside (cgroup-v2.rst, "Delegation"); only where all controllers are v2. */
   owner?: number;
 }
@@ -87,6 +94,7 @@ export class Cgroup {
         if (mountpoint !== undefined && !(what === "cpu" && unified !== undefined)) cgroup.#make(mountpoint, made);
       }
       for (const { mountpoint } of placement.writers) cgroup.#make(mountpoint, made);
+      if (options.everywhere) for (const mountpoint of mountpoints(hierarchy)) cgroup.#make(mountpoint, made);
       cgroup.#write(placement, resources, context(true, options));
       if (resources.devices !== undefined && resources.devices.length > 0) {
         cgroup.#restrictDevices(resources.devices, made);
@@ -116,11 +124,14 @@ export class Cgroup {
     return this.#unified?.path;
   }
 
-  /** v1 files that a launched process must write `0` into to join. */
+  /**
+   * v1 files that a launched process of one thread must write `0` into to join. `tasks` and not `cgroup.procs`: moving
+   * just oneself takes 10 us, a whole process waits for the lock that holds off forks (10 ms and more after idle).
+   */
   get joinFiles(): string[] {
     return this.paths()
       .filter((path) => path !== this.unifiedDir)
-      .map((path) => `${path}/cgroup.procs`);
+      .map((path) => `${path}/tasks`);
   }
 
   /** All its directories. */
@@ -130,7 +141,7 @@ export class Cgroup {
 
   /**
    * Writes the given limits, and leaves the others and the devices as they are. Where v1 needs one more directory, the
-   * processes are moved into it. Errors as {@link create}; a write before the failing one stays.
+   * processes are moved into it. Errors as {@link create}; then the limits are as before.
    */
   update(resources: Resources, options: CgroupOptions = {}): void {
     const placement = place(this.#hierarchy, resources);
@@ -139,10 +150,13 @@ export class Cgroup {
     }
     const made: string[] = [];
     const before = new Set(this.#directories.keys());
+    const undo = new Map<string, UndoDirectory>();
     try {
       for (const { mountpoint } of placement.writers) this.#make(mountpoint, made);
-      this.#write(placement, resources, context(false, options));
+      for (const [mountpoint, { path }] of this.#directories) undo.set(mountpoint, new UndoDirectory(path));
+      this.#write(placement, resources, context(false, options), undo);
     } catch (error) {
+      for (const directory of undo.values()) directory.undo();
       for (const mountpoint of this.#directories.keys())
         if (!before.has(mountpoint)) this.#directories.delete(mountpoint);
       for (const directory of made.toReversed()) tryRmdir(directory);
@@ -262,13 +276,19 @@ export class Cgroup {
     this.#directories.set(mountpoint, directory);
   }
 
-  #write(placement: Placement, resources: Resources, ctx: Context): void {
+  #write(
+    placement: Placement,
+    resources: Resources,
+    ctx: Context,
+    directories: ReadonlyMap<string, CgroupDirectory> = this.#directories,
+  ): void {
     for (const { controller, version, mountpoint } of placement.writers) {
-      const directory = this.#directories.get(mountpoint)!;
+      const directory = directories.get(mountpoint)!;
       if (version === 1) controller.v1!(directory, resources, ctx);
       else controller.v2!(directory, resources, ctx);
     }
-    if (resources.unified !== undefined && this.#unified !== undefined) writeUnified(this.#unified, resources.unified);
+    const { unified } = this.#hierarchy;
+    if (resources.unified && unified !== undefined) writeUnified(directories.get(unified)!, resources.unified);
   }
 
   #restrictDevices(rules: readonly DeviceRule[], made: string[]): void {
@@ -328,11 +348,9 @@ export function removeEmptyParent(hierarchy: Hierarchy, parent: string): void {
   for (const mountpoint of mountpoints(hierarchy)) tryRmdir(mountpoint + parent);
 }
 
-/** Each hierarchy once; named ones, which belong to a service manager, left out. */
+/** Each hierarchy once. */
 function mountpoints({ controllers, unified }: Hierarchy): Set<string> {
-  const found = new Set<string>(unified === undefined ? [] : [unified]);
-  for (const [name, mountpoint] of controllers) if (!name.startsWith("name=")) found.add(mountpoint);
-  return found;
+  return new Set([...(unified === undefined ? [] : [unified]), ...controllers.values()]);
 }
 
 function context(fresh: boolean, options: CgroupOptions): Context {

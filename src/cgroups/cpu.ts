@@ -1,22 +1,24 @@
-import { codeOf } from "../base/errors.ts";
+import { codeOf, invalid } from "../base/errors.ts";
 import { type Controller, INT64_MAX, integer } from "./controller.ts";
+import type { CgroupDirectory } from "./directory.ts";
 
-/** Kernel: scheduler/sched-bwc.rst, cgroup-v2.rst "CPU". Quota, period, burst and realtime times in microseconds. */
+/** Kernel: scheduler/sched-bwc.rst, cgroup-v2.rst "CPU". All times in microseconds; but for idle and burst, 0 is not set. */
 export const cpu: Controller = {
   v1Name: "cpu",
   v2Name: "cpu",
   needed({ cpu: c = {} }) {
-    const { cpus: _, mems: __, shares, ...own } = c;
-    return (shares ?? 0) !== 0 || Object.values(own).some((v) => v !== undefined);
+    const { shares, quota, period, realtimeRuntime, realtimePeriod, burst, idle } = c;
+    const set = shares || quota || period || realtimeRuntime || realtimePeriod;
+    return Boolean(set) || burst !== undefined || idle !== undefined;
   },
 
   v1(directory, { cpu: c = {} }) {
-    const quota = c.quota === undefined ? undefined : c.quota <= 0 ? "-1" : time("quota", c.quota);
-    const period = c.period === undefined || c.period === 0 ? undefined : time("period", c.period);
+    const quota = !c.quota ? undefined : c.quota < 0 ? "-1" : time("quota", c.quota);
+    const period = !c.period ? undefined : time("period", c.period);
     const burst = c.burst === undefined ? undefined : time("burst", c.burst);
     // An idle group takes no shares: leave idle first, enter it last.
     if (c.idle === 0) directory.write("cpu.idle", "0");
-    if (c.shares) directory.write("cpu.shares", integer("cpu shares", c.shares, 0, INT64_MAX));
+    if (c.shares) writeShares(directory, c.shares);
     if (c.idle !== undefined && c.idle !== 0) directory.write("cpu.idle", integer("cpu idle", c.idle, 0, 1));
     inSomeOrder([
       burst === undefined ? undefined : () => directory.write("cpu.cfs_burst_us", burst, { EINVAL: "above the quota" }),
@@ -39,14 +41,14 @@ export const cpu: Controller = {
     // An idle group has no weight to set.
     if (c.shares && c.idle !== 1) directory.write("cpu.weight", weightOfShares(c.shares));
     const burst = c.burst === undefined ? undefined : time("burst", c.burst);
-    const limited = c.quota !== undefined || (c.period ?? 0) !== 0;
+    const limited = Boolean(c.quota || c.period);
     inSomeOrder([
       burst === undefined ? undefined : () => directory.write("cpu.max.burst", burst, { EINVAL: "above the quota" }),
       !limited
         ? undefined
         : () => {
             const [presentQuota, presentPeriod] = (directory.tryRead("cpu.max") ?? "").split(" ");
-            const quota = c.quota === undefined ? presentQuota || "max" : c.quota <= 0 ? "max" : time("quota", c.quota);
+            const quota = !c.quota ? presentQuota || "max" : c.quota < 0 ? "max" : time("quota", c.quota);
             const period = c.period ? time("period", c.period) : (presentPeriod ?? "100000");
             directory.write("cpu.max", `${quota} ${period}`, QUOTA_CAUSES);
           },
@@ -60,6 +62,14 @@ const time = (what: string, value: number) => integer(`cpu ${what}`, value, 0, I
 const QUOTA_CAUSES = { EINVAL: "at least 1000 us, and not above the share of the cgroup above" };
 const PERIOD_CAUSES = { EINVAL: "from 1000 to 1000000 us" };
 const RT = { EINVAL: "not above what the cgroup above has", ENOENT: "the kernel lacks CONFIG_RT_GROUP_SCHED" };
+
+/** The kernel takes any number and makes it one in its range, which is then not what was asked for. */
+function writeShares(directory: CgroupDirectory, shares: number): void {
+  directory.write("cpu.shares", integer("cpu shares", shares, 0, INT64_MAX));
+  const taken = directory.number("cpu.shares") ?? shares;
+  if (taken < shares) throw invalid(`cpu shares ${shares}: the maximum allowed cpu-shares is ${taken}`);
+  if (taken > shares) throw invalid(`cpu shares ${shares}: the minimum allowed cpu-shares is ${taken}`);
+}
 
 /**
  * Quota, period and burst bound each other, so which write must come first depends on the present values: those that

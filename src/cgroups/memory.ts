@@ -3,21 +3,22 @@ import type { Resources } from "../spec/oci-runtime.ts";
 import { type Controller, INT64_MAX, integer } from "./controller.ts";
 import type { CgroupDirectory } from "./directory.ts";
 
-/** Kernel: cgroup-v1/memory.rst and cgroup-v2.rst, "Memory". Sizes in bytes; -1 is unlimited. */
+/** Kernel: cgroup-v1/memory.rst and cgroup-v2.rst, "Memory". Sizes in bytes; -1 is unlimited, 0 not set, as in runc. */
 export const memory: Controller = {
   v1Name: "memory",
   v2Name: "memory",
-  needed({ memory: m }) {
-    return (
-      m !== undefined &&
-      Object.entries(m).some(([name, v]) => v !== undefined && v !== false && name !== "checkBeforeUpdate")
-    );
+  needed({ memory: m = {} }) {
+    const sizes = [m.limit, m.reservation, m.swap].some((v) => (v ?? 0) !== 0);
+    return sizes || m.swappiness !== undefined || m.disableOOMKiller === true;
   },
 
   v1(directory, { memory: m = {} }, { fresh, warn }) {
     const { limit, swap } = limits(m);
+    if (swap !== undefined && swap >= 0 && limit !== undefined && (limit > swap || limit < 0)) {
+      throw invalid(`memory and swap limit ${swap} is below the memory limit ${limit}`);
+    }
     writeLimits(directory, limit, swap, warn);
-    if (m.reservation !== undefined) directory.write("memory.soft_limit_in_bytes", size("reservation", m.reservation));
+    if (m.reservation) directory.write("memory.soft_limit_in_bytes", size("reservation", m.reservation));
     if (m.swappiness !== undefined) {
       directory.write("memory.swappiness", integer("memory swappiness", m.swappiness, 0, 100));
     }
@@ -32,18 +33,13 @@ export const memory: Controller = {
       const current = directory.number("memory.current") ?? 0;
       if (current > limit) throw conflict(`memory limit ${limit} is below the ${current} bytes in use`);
     }
-    // cgroup2 limits swap alone, so a sum without a limit cannot be split.
     if (swap !== undefined) {
-      if (swap >= 0 && (limit === undefined || limit < 0)) {
-        throw invalid(`memory and swap limit ${swap}: cgroup v2 needs a memory limit with it`);
-      }
-      const value = swap < 0 ? "max" : String(swap - limit!);
-      const effective = value === "max" || value === "0";
+      const value = swapAlone(swap, limit);
       if (directory.has("memory.swap.max")) directory.write("memory.swap.max", value);
-      else if (!effective) warn("memory swap limit discarded: the kernel accounts no swap");
+      else if (value !== "max" && value !== "0") warn("memory swap limit discarded: the kernel accounts no swap");
     }
     if (limit !== undefined) directory.write("memory.max", limit < 0 ? "max" : size("limit", limit));
-    if (m.reservation !== undefined) {
+    if (m.reservation) {
       directory.write("memory.low", m.reservation < 0 ? "max" : size("reservation", m.reservation));
     }
     if (m.swappiness !== undefined) {
@@ -60,11 +56,16 @@ const size = (what: string, value: number) => integer(`memory ${what}`, value, -
 function limits(m: NonNullable<Resources["memory"]>): { limit: number | undefined; swap: number | undefined } {
   if (m.limit !== undefined) size("limit", m.limit);
   if (m.swap !== undefined) size("and swap limit", m.swap);
-  const swap = m.swap ?? (m.limit === -1 ? -1 : undefined);
-  if (swap !== undefined && swap >= 0 && m.limit !== undefined && (m.limit > swap || m.limit < 0)) {
-    throw invalid(`memory and swap limit ${swap} is below the memory limit ${m.limit}`);
-  }
-  return { limit: m.limit, swap };
+  return { limit: m.limit || undefined, swap: m.swap || (m.limit === -1 ? -1 : undefined) };
+}
+
+/** cgroup2 limits swap alone, where OCI has the sum; without a limit on memory the sum is that of swap. */
+function swapAlone(swap: number, limit: number | undefined): string {
+  if (swap < 0) return "max";
+  if (limit === undefined) throw invalid(`memory and swap limit ${swap}: cgroup v2 needs a memory limit with it`);
+  if (limit < 0) return String(swap);
+  if (swap < limit) throw invalid(`memory and swap limit ${swap} is below the memory limit ${limit}`);
+  return String(swap - limit);
 }
 
 const LIMIT_CAUSES = {

@@ -32,7 +32,7 @@ export interface Plan {
   cgroup: {
     /** cgroup2 directory for CLONE_INTO_CGROUP. */
     unified: string | undefined;
-    /** cgroup v1 `cgroup.procs` files to join. */
+    /** cgroup v1 `tasks` files to join. */
     joinFiles: readonly string[];
     /** What the container sees under its cgroup mount. */
     mounts: readonly { name: string; path: string }[];

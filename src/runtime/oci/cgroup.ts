@@ -42,10 +42,27 @@ export function cgroupPath(spec: Spec, id: string): string {
   return posix.join(posix.dirname(cgroupOf(readFileSync("/proc/self/cgroup", "utf8"))), path);
 }
 
+/**
+ * Makes it and writes the limits. A property that this kernel has nothing for is an unavailable error; only what
+ * promises nothing any more is a warning.
+ */
 export function createCgroup(spec: Spec, path: string, warn: (message: string) => void): Cgroup {
   const resources: Resources = { ...spec.linux?.resources };
+  if (hasKernelMemory(resources)) warn("kernel memory limits discarded: the kernel has none any more");
   resources.devices = [...(resources.devices ?? [{ allow: false, access: "rwm" }]), ...ALWAYS];
-  return Cgroup.create(detectHierarchy(), path, resources, { warn });
+  return Cgroup.create(detectHierarchy(), path, resources, { everywhere: everywhere(spec) });
+}
+
+export function hasKernelMemory({ memory }: Resources): boolean {
+  const { kernel, kernelTCP } = (memory ?? {}) as Record<string, unknown>;
+  return Boolean(kernel) || Boolean(kernelTCP);
+}
+
+/** Whoever names a place has its limits and reads its figures there; who can mount a hierarchy must not be in its root. */
+function everywhere({ linux, process }: Spec): boolean {
+  const capabilities = process?.capabilities;
+  const admin = !capabilities || capabilities.bounding?.includes("CAP_SYS_ADMIN") === true;
+  return Boolean(linux?.cgroupsPath) || admin || linux?.namespaces?.some(({ type }) => type === "user") === true;
 }
 
 /** What exists of it; undefined when it is gone. */

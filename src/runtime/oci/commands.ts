@@ -32,6 +32,26 @@ const CREATE: Flags = {
   "preserve-fds": "count",
 };
 
+const UPDATE: Flags = {
+  "resources,r": "text",
+  "blkio-weight": "text",
+  "cpu-period": "text",
+  "cpu-quota": "text",
+  "cpu-burst": "text",
+  "cpu-rt-period": "text",
+  "cpu-rt-runtime": "text",
+  "cpu-share": "text",
+  "cpu-idle": "text",
+  "cpuset-cpus": "text",
+  "cpuset-mems": "text",
+  memory: "text",
+  "memory-reservation": "text",
+  "memory-swap": "text",
+  "kernel-memory": "text",
+  "kernel-memory-tcp": "text",
+  "pids-limit": "text",
+};
+
 async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wait: boolean }) {
   if (parsed.bools.has("no-pivot")) {
     throw notImplemented("--no-pivot: not supported; without pivot_root a container could reach the host's root");
@@ -184,6 +204,16 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     args: [1, 1],
     run: (globals, parsed) => freeze(globals, parsed, false),
   },
+  update: {
+    usage: "update [--resources FILE|-] [--memory BYTES] [--cpu-quota US] [--pids-limit N] ... ID",
+    flags: UPDATE,
+    args: [1, 1],
+    async run(globals, parsed) {
+      const { updateContainer } = await import("./update.ts");
+      updateContainer(globals.root, parsed.rest[0]!, parsed.texts, globals.warn);
+      return 0;
+    },
+  },
   spec: {
     usage: "spec [--bundle DIR] [--rootless]",
     flags: { "bundle,b": "text", rootless: "bool" },
@@ -207,7 +237,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 /** Of runc, and not here yet: said, rather than called unknown. */
-export const MISSING = ["update", "events", "checkpoint", "restore"];
+export const MISSING = ["events", "checkpoint", "restore"];
 
 function formatOf(parsed: Parsed): "table" | "json" {
   const format = parsed.texts.get("format") ?? "table";

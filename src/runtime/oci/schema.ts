@@ -37,7 +37,7 @@ export const processSchema = object({
   execCPUAffinity: object({ initial: text, final: text }),
 });
 
-const resources = object({
+export const resourcesSchema = object({
   devices: list(
     object({ "allow!": boolean, type: oneOf("a", "b", "c", "p", "u"), major: i64, minor: i64, access: text }),
   ),
@@ -125,7 +125,7 @@ export const specSchema = object({
       }),
     ),
     cgroupsPath: text,
-    resources,
+    resources: resourcesSchema,
     rootfsPropagation: text,
     seccomp: anything,
     sysctl: map(text),

@@ -75,9 +75,17 @@ export class StateDirectory {
 
   /** Whole or not at all. */
   write(state: State): void {
-    const temporary = this.file(`${STATE_FILE}.new`);
-    writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
-    renameSync(temporary, this.file(STATE_FILE));
+    this.#replace(STATE_FILE, state);
+  }
+
+  writeConfig(spec: Spec): void {
+    this.#replace(CONFIG_FILE, spec);
+  }
+
+  #replace(name: string, value: unknown): void {
+    const temporary = this.file(`${name}.new`);
+    writeFileSync(temporary, JSON.stringify(value), { mode: 0o600 });
+    renameSync(temporary, this.file(name));
   }
 
   readConfig(): Spec {
