@@ -336,6 +336,11 @@ export const SIGNATURES = {
     ["msg", "pointer"],
     ["flags", "int"],
   ],
+  set_mempolicy: [
+    ["mode", "int"],
+    ["nodemask", "pointer"],
+    ["maxnode", "int"],
+  ],
   setdomainname: [
     ["name", "text"],
     ["len", "size"],

@@ -77,6 +77,18 @@ function likelyCause(row: Row, call: string, code: string): string | undefined {
       return "the id is not mapped in the user namespace";
     case "seccomp EINVAL":
       return "the kernel refuses the seccomp filter or its flags";
+    case "sched_setattr EPERM":
+      return "process.scheduler needs CAP_SYS_NICE; under cgroup v1 real-time also needs cpu.rt_runtime_us";
+    case "sched_setattr EINVAL":
+      return "this kernel has no such process.scheduler";
+    case "sched_setattr EBUSY":
+      return "process.scheduler asks for more time than the processors have left";
+    case "ioprio_set EPERM":
+      return "process.ioPriority needs CAP_SYS_NICE";
+    case "sched_setaffinity EINVAL":
+      return `none of the processors of ${why} is there and in the cpuset of the cgroup`;
+    case "set_mempolicy EINVAL":
+      return "linux.memoryPolicy: none of its nodes has memory and is in the cpuset, or this kernel has no such mode";
     case "fchdir EACCES":
       return "the user may not enter the working directory";
   }

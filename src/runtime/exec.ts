@@ -5,9 +5,12 @@ import type { Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
 import type { NamespaceType, Process } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
+import type { Execution } from "./execution.ts";
 import { execProcess } from "./execve.ts";
 import { beKeeper, cloneAndKeep, ownKeyring } from "./keeper.ts";
 import { NAMESPACE_FILE, NAMESPACE_FLAG } from "./namespaces.ts";
+import { beforeUserNamespace } from "./privileged.ts";
+import { setAffinity } from "./scheduling.ts";
 import { becomeProcess, type Launcher } from "./setup.ts";
 import { makeTerminal, useTerminal } from "./terminal.ts";
 
@@ -17,6 +20,8 @@ export interface ExecPlan {
   /** The spawned process's descriptor that is its pidfd; without one it is looked up by number. */
   pidfd?: number;
   process: Process;
+  /** The container's. */
+  execution?: Execution;
   filter: Filter | undefined;
   lastCapability: number;
   cgroup: { unified: string | undefined; joinFiles: readonly string[] };
@@ -45,6 +50,11 @@ export function execProgram(plan: ExecPlan): Builder {
   const { process } = plan;
   const p = new Builder();
   const why = "exec: the container's namespaces";
+  const flags = differingNamespaces(plan.pid);
+  // Every container has mounts of its own, so what was looked at is the host's, or nothing.
+  if (!(flags & k.CLONE_NEWNS)) throw notFound(`process ${plan.pid} has ended`);
+  const inUserns = (flags & k.CLONE_NEWUSER) !== 0;
+  if (inUserns) beforeUserNamespace(p, process);
   beKeeper(p);
   // A number could mean another process by now, and its namespaces the host's.
   const pidfd = plan.pidfd ?? p.result(why, "pidfd", "pidfd_open", [plan.pid, 0]);
@@ -55,7 +65,7 @@ export function execProgram(plan: ExecPlan): Builder {
   }
   // The host's own: the container may have put anything on its /proc.
   const proc =
-    process.oomScoreAdj === undefined
+    process.oomScoreAdj === undefined || inUserns
       ? undefined
       : p.result("process.oomScoreAdj", "proc", "openat", [
           k.AT_FDCWD,
@@ -69,10 +79,8 @@ export function execProgram(plan: ExecPlan): Builder {
     p.call("exec: cgroup v1", "dup3", [fd, FIRST_JOIN + i, k.O_CLOEXEC]);
     return FIRST_JOIN + i;
   });
-  const flags = differingNamespaces(plan.pid);
-  // Every container has mounts of its own, so what was looked at is the host's, or nothing.
-  if (!(flags & k.CLONE_NEWNS)) throw notFound(`process ${plan.pid} has ended`);
   p.call(why, "setns", [pidfd, flags]);
+  setAffinity(p, "initial", process);
   const child = p.label("process");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
   clone(p, { flags: 0, cgroup, child, terminal: process.terminal === true });
@@ -81,9 +89,10 @@ export function execProgram(plan: ExecPlan): Builder {
   if (plan.launcher) plan.launcher.inChild?.(p);
   else ownKeyring(p);
   for (const fd of joins) p.call("exec: cgroup v1", "write", [fd, p.text("0"), 1], { expect: 1 });
+  setAffinity(p, "final", process);
   p.call("process: a session of its own", "setsid", []);
   if (proc) p.writeFile("process.oomScoreAdj", proc, "self/oom_score_adj", String(process.oomScoreAdj));
-  if (flags & k.CLONE_NEWUSER) {
+  if (inUserns) {
     p.call("root of the user namespace", "setresgid", [0, 0, 0]);
     p.call("root of the user namespace", "setresuid", [0, 0, 0]);
   }
@@ -109,10 +118,11 @@ export function execProgram(plan: ExecPlan): Builder {
       filter: plan.filter,
       lastCapability: plan.lastCapability,
       init: undefined,
-      spec: { process },
+      spec: { process, ...(plan.execution && { linux: plan.execution }) },
       ...(plan.launcher && { launcher: plan.launcher }),
     },
     process.cwd,
+    inUserns,
   );
   execProcess(p, process);
   return p;

@@ -12,17 +12,37 @@ const RLIMITS =
 const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
 const SYS_ADMIN = 21;
 
-export function setLimits(p: Builder, process: Process): void {
+/** `process.rlimits` by the kernel's numbers. Unknown and repeated types are invalid-argument errors. */
+export function limitsOf(process: Process): { type: string; resource: number; soft: bigint; hard: bigint }[] {
   const seen = new Set<string>();
-  for (const { type, soft, hard } of process.rlimits ?? []) {
+  return (process.rlimits ?? []).map(({ type, soft, hard }) => {
     const resource = RLIMITS.indexOf(type.replace(/^RLIMIT_/, ""));
     if (resource < 0) throw invalid(`process.rlimits: unknown type ${JSON.stringify(type)}`);
     if (seen.has(type)) throw invalid(`process.rlimits: ${type} twice`);
     seen.add(type);
-    // -1 and everything that a double cannot hold mean RLIM_INFINITY.
-    const limit = (value: number) => (value < 0 || value >= 2 ** 63 ? 2n ** 64n - 1n : BigInt(value));
-    const value = new Uint8Array(new BigUint64Array([limit(soft), limit(hard)]).buffer);
-    p.call(`process.rlimits ${type}`, "prlimit64", [0, resource, p.bytes(value, `${soft}:${hard}`), 0]);
+    return { type, resource, soft: limit(soft), hard: limit(hard) };
+  });
+}
+
+/** -1 and what a double of the engine's cannot hold mean RLIM_INFINITY; a bigint is exact. */
+function limit(value: number | bigint): bigint {
+  if (typeof value === "bigint") return value;
+  return value < 0 || value >= 2 ** 63 ? 2n ** 64n - 1n : BigInt(value);
+}
+
+/** struct rlimit64. */
+export function limitBytes(soft: bigint, hard: bigint): Uint8Array {
+  return new Uint8Array(new BigUint64Array([soft, hard]).buffer);
+}
+
+export function setLimits(p: Builder, process: Process): void {
+  for (const { type, resource, soft, hard } of limitsOf(process)) {
+    p.call(`process.rlimits ${type}`, "prlimit64", [
+      0,
+      resource,
+      p.bytes(limitBytes(soft, hard), `${soft}:${hard}`),
+      0,
+    ]);
   }
 }
 

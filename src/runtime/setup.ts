@@ -5,6 +5,7 @@ import type { Filter } from "../security/seccomp/compile.ts";
 import type { Device, Spec } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
 import { makeDevices, openHostDevices, planDevices } from "./devices.ts";
+import { type Execution, setExecution } from "./execution.ts";
 import { execProcess } from "./execve.ts";
 import { becomeUser, setLimits } from "./identity.ts";
 import { beKeeper, cloneAndKeep, closeAll, ownKeyring, unblockSignals } from "./keeper.ts";
@@ -18,7 +19,9 @@ import {
   readonlyPaths,
 } from "./mounts.ts";
 import { enterJoined, type Namespaces, openJoined, planNamespaces } from "./namespaces.ts";
+import { beforeUserNamespace, writeOomScore } from "./privileged.ts";
 import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs } from "./rootfs.ts";
+import { isInherited, schedule } from "./scheduling.ts";
 import { handOver } from "./supervise.ts";
 import { makeTerminal, useTerminal } from "./terminal.ts";
 import { resolveInTree, treeOf } from "./tree.ts";
@@ -107,6 +110,8 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   const p = new Builder();
 
   // On the host: everything that a host path names is opened here, attached nowhere.
+  const inUserns = namespaces.has("user");
+  if (inUserns) beforeUserNamespace(p, process);
   beKeeper(p);
   const joined = openJoined(p, namespaces);
   if (plan.userns !== undefined) {
@@ -145,9 +150,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   for (const file of plan.cgroup.joinFiles) p.writeFile("cgroup v1", k.AT_FDCWD, file, "0");
   if (namespaces.newCgroup) p.call("linux.namespaces cgroup", "unshare", [k.CLONE_NEWCGROUP]);
   p.call("process: a session of its own", "setsid", []);
-  if (process.oomScoreAdj !== undefined) {
-    p.writeFile("process.oomScoreAdj", k.AT_FDCWD, "/proc/self/oom_score_adj", String(process.oomScoreAdj));
-  }
+  if (process.oomScoreAdj !== undefined && !inUserns) writeOomScore(p, process.oomScoreAdj);
   p.call("modes are meant as they are given", "umask", [0]);
   enterMountNamespace(
     p,
@@ -203,18 +206,21 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
         ignore: ["EPERM", "EINVAL"],
       });
   }
-  becomeProcess(p, plan, process.cwd);
+  becomeProcess(p, plan, process.cwd, inUserns);
   plan.launcher?.beforeExec?.(p);
   if (plan.init === undefined) execProcess(p, process);
   else handOver(p, plan.init, process);
   return p;
 }
 
-/** The end of every launch, of a container and of an exec alike. */
+/** The end of every launch, of a container and of an exec alike. `early`: {@link beforeUserNamespace} went before. */
 export function becomeProcess(
   p: Builder,
-  plan: Pick<Plan, "filter" | "lastCapability" | "init" | "launcher"> & { spec: Pick<Spec, "process"> },
+  plan: Pick<Plan, "filter" | "lastCapability" | "init" | "launcher"> & {
+    spec: Pick<Spec, "process"> & { linux?: Execution };
+  },
   cwd: string,
+  early: boolean,
 ): void {
   const process = plan.spec.process!;
   unblockSignals(p);
@@ -227,6 +233,8 @@ export function becomeProcess(
   enterDirectory(p, cwd);
   // What is above needs a few descriptors, perhaps more than the container may have.
   setLimits(p, process);
+  if (!early || !isInherited(process)) schedule(p, process);
+  if (plan.spec.linux) setExecution(p, plan.spec.linux);
   plan.launcher?.beforeUser?.(p);
   const ends = plan.launcher ? {} : { pdeathsig: SIGKILL };
   becomeUser(p, process, plan.filter, { lastCapability: plan.lastCapability, ...ends });

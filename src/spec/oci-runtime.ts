@@ -20,7 +20,8 @@ export interface Process {
   env?: string[];
   cwd: string;
   capabilities?: Capabilities;
-  rlimits?: { type: string; soft: number; hard: number }[];
+  /** Unsigned 64-bit; beyond 2^53 as bigint. */
+  rlimits?: { type: string; soft: number | bigint; hard: number | bigint }[];
   noNewPrivileges?: boolean;
   apparmorProfile?: string;
   selinuxLabel?: string;
@@ -30,6 +31,7 @@ export interface Process {
     nice?: number;
     priority?: number;
     flags?: string[];
+    /** Nanoseconds. */
     runtime?: number;
     deadline?: number;
     period?: number;
@@ -95,6 +97,7 @@ export interface Linux {
   readonlyPaths?: string[];
   mountLabel?: string;
   personality?: { domain: string; flags?: string[] };
+  memoryPolicy?: { mode: string; nodes?: string; flags?: string[] };
 }
 
 export interface Device {

@@ -44,6 +44,7 @@ export const integer = (min: number, max: number): Check =>
     }
   });
 
+export const i32 = integer(-(2 ** 31), 2 ** 31 - 1);
 export const u32 = integer(0, 0xffff_ffff);
 export const i64 = integer(-(2 ** 63), 2 ** 63);
 export const u64 = integer(0, 2 ** 64);

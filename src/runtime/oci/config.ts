@@ -2,6 +2,8 @@ import { lstatSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
 import { codeOf, invalid, messageOf, notImplemented } from "../../base/errors.ts";
 import type { Hooks, NamespaceType, Process, Spec } from "../../spec/oci-runtime.ts";
+import { checkExecution } from "../execution.ts";
+import { checkScheduling } from "../scheduling.ts";
 import { processSchema, specSchema } from "./schema.ts";
 import { OCI_VERSION } from "./version.ts";
 
@@ -37,6 +39,7 @@ export function readConfig(source: string, bundle: string, warn: (message: strin
   if (!spec.process) throw invalid("config.json: process: required");
   checkProcess(spec.process, "process");
   checkNamespaces(spec);
+  if (spec.linux) checkExecution(spec.linux);
   checkSysctl(spec);
   refuseUnsupported(spec);
   normalizePropagation(spec);
@@ -85,8 +88,7 @@ function checkProcess(process: Process, at: string): void {
   for (const { type, soft, hard } of process.rlimits ?? []) {
     if (soft > hard) throw invalid(`config.json: ${at}.rlimits: ${type}: soft ${soft} is over hard ${hard}`);
   }
-  const unsupported = (["scheduler", "ioPriority", "execCPUAffinity"] as const).find((name) => process[name]);
-  if (unsupported) throw notImplemented(`config.json: ${at}.${unsupported}: not supported`);
+  checkScheduling(process);
   if (process.apparmorProfile && process.apparmorProfile !== "unconfined") {
     throw notImplemented(`config.json: ${at}.apparmorProfile: not supported`);
   }
@@ -150,7 +152,7 @@ function checkSysctl(spec: Spec): void {
 
 function refuseUnsupported(spec: Spec): void {
   const linux: Record<string, unknown> = { ...spec.linux };
-  for (const name of ["intelRdt", "memoryPolicy", "personality"]) {
+  for (const name of ["intelRdt"]) {
     if (linux[name]) throw notImplemented(`config.json: linux.${name}: not supported`);
   }
   if (Object.keys((linux.netDevices as object | undefined) ?? {}).length > 0) {

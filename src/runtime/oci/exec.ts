@@ -39,6 +39,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   const program = execProgram({
     pid: state.pid,
     process: process_,
+    ...(spec.linux && { execution: spec.linux }),
     filter: await seccompFilter({ ...spec, process: process_ }, globals.root),
     lastCapability: lastCapability(),
     cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },

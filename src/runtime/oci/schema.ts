@@ -1,4 +1,4 @@
-import { absolute, anything, boolean, i64, integer, list, map, object, oneOf, text, u32, u64 } from "./check.ts";
+import { absolute, anything, boolean, i32, i64, integer, list, map, object, oneOf, text, u32, u64 } from "./check.ts";
 
 /** runtime-spec config.md and config-linux.md: types, and what is required. */
 
@@ -29,7 +29,15 @@ export const processSchema = object({
   apparmorProfile: text,
   selinuxLabel: text,
   oomScoreAdj: integer(-1000, 1000),
-  scheduler: object({ "policy!": text }),
+  scheduler: object({
+    "policy!": text,
+    nice: i32,
+    priority: i32,
+    flags: list(text),
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+  }),
   ioPriority: object({
     "class!": oneOf("IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"),
     "priority!": integer(0, 7),
@@ -135,6 +143,6 @@ export const specSchema = object({
     personality: object({ "domain!": text, flags: list(text) }),
     intelRdt: anything,
     netDevices: anything,
-    memoryPolicy: anything,
+    memoryPolicy: object({ "mode!": text, nodes: text, flags: list(text) }),
   }),
 });
