@@ -1,3 +1,4 @@
+import { invalid } from "../base/errors.ts";
 import * as arm64 from "./arm64.ts";
 import type { Program } from "./ir.ts";
 import { CODE_ADDRESS, DATA_ADDRESS, layout, type Machine } from "./layout.ts";
@@ -39,7 +40,7 @@ export function encode(program: Program, machine: Machine): Uint8Array {
   const rowsOffset = rowsAddress - CODE_ADDRESS;
   const textSize = rowsOffset + rows.length;
   if (textSize > DATA_ADDRESS - CODE_ADDRESS)
-    throw new RangeError(`a program of ${program.rows.length} rows is too long`);
+    throw invalid(`a launch of ${program.rows.length} system calls is too long: the config asks for too much`);
   const page = PAGE[machine];
   const dataOffset = Math.ceil(textSize / page) * page;
   const file = Buffer.alloc(dataOffset + data.length);

@@ -1,4 +1,5 @@
 import type { constants } from "node:os";
+import { invalid } from "../base/errors.ts";
 import type { SyscallName } from "../linux/signatures.ts";
 
 /**
@@ -115,7 +116,8 @@ export class Program {
   }
 
   slot(name: string): Slot {
-    if (this.slots.length === MAX_SLOTS - TEMPORARY_SLOTS) throw new RangeError("too many slots");
+    if (this.slots.length === MAX_SLOTS - TEMPORARY_SLOTS)
+      throw invalid("a launch of more values than fit into its slots: the config asks for too much");
     const slot = new Slot(this.slots.length, name);
     this.slots.push(slot);
     return slot;
@@ -131,7 +133,7 @@ export class Program {
   text(value: string): Data {
     let data = this.#texts.get(value);
     if (!data) {
-      if (value.includes("\0")) throw new RangeError(`text with a NUL: ${JSON.stringify(value)}`);
+      if (value.includes("\0")) throw invalid(`text with a NUL: ${JSON.stringify(value.slice(0, 200))}`);
       data = new Data(Buffer.from(`${value}\0`), value);
       this.#texts.set(value, data);
     }

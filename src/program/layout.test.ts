@@ -156,7 +156,7 @@ describe("layout", () => {
     const many = () => {
       for (let i = 0; i < MAX_SLOTS; i++) p.slot("slot");
     };
-    expect(many).toThrow("too many slots");
+    expect(many).toThrow("a launch of more values than fit into its slots");
     expect(p.temporary("t").index).toBe(p.slots.length);
   });
 });
@@ -244,6 +244,6 @@ describe("elf", () => {
   test("refuses rows that would reach into the data", () => {
     const p = new Program(3);
     for (let i = 0; i < 32768; i++) p.call("", "getpid", []);
-    expect(() => encode(p, "x86_64")).toThrow("a program of 32768 rows is too long");
+    expect(() => encode(p, "x86_64")).toThrow("a launch of 32768 system calls is too long");
   });
 });

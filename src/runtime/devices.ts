@@ -35,6 +35,7 @@ export function planDevices(devices: readonly Device[]): Device[] {
   for (const device of [...DEFAULT_DEVICES, ...devices]) {
     const path = posix.resolve("/", device.path);
     if (!(device.type in TYPE)) throw invalid(`device ${path}: unknown type ${JSON.stringify(device.type)}`);
+    if (path === "/") throw invalid(`linux.devices: ${JSON.stringify(device.path)} names no file`);
     if (device.type !== "p" && (device.major === undefined || device.minor === undefined)) {
       throw invalid(`device ${path}: a ${device.type} device needs major and minor`);
     }

@@ -65,7 +65,13 @@ export function openJoined(p: Builder, namespaces: Namespaces): Map<NamespaceTyp
     const why = `linux.namespaces ${type}`;
     opened.set(
       type,
-      p.result(why, `${type} namespace`, "openat", [k.AT_FDCWD, p.text(path), k.O_RDONLY | k.O_CLOEXEC, 0]),
+      p.result(why, `${type} namespace`, "openat", [
+        k.AT_FDCWD,
+        p.text(path),
+        // A FIFO would wait for its writer; setns(2) refuses it.
+        k.O_RDONLY | k.O_NONBLOCK | k.O_CLOEXEC,
+        0,
+      ]),
     );
   }
   return opened;

@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, type Stats } from "node:fs";
 import { posix } from "node:path";
 import { codeOf, invalid, messageOf, notImplemented } from "../../base/errors.ts";
 import type { Hooks, NamespaceType, Process, Spec } from "../../spec/oci-runtime.ts";
@@ -13,21 +13,46 @@ export interface Config {
 }
 
 const MAX_CONFIG = 16 << 20;
+/** More would not fit into one program (elf.ts). */
+const MAX_MOUNTS = 2000;
+/** UID_GID_MAP_MAX_EXTENTS (user_namespaces(7)). */
+const MAX_MAPPINGS = 340;
+/** MAX_ARG_STRLEN (execve(2)), less the NUL. */
+const MAX_ARG = 128 * 1024 - 1;
 
 /** `config.json` of a bundle, checked, with relative paths made absolute. `warn` takes what the spec lets pass. */
 export function loadConfig(bundle: string, warn: (message: string) => void): Config {
-  let source: string;
+  return readConfig(readText(posix.join(bundle, "config.json"), bundle), bundle, warn);
+}
+
+/** Of a regular file alone: a FIFO or a device would hold us up, or never end. */
+function readText(path: string, bundle: string): string {
+  let fd: number;
   try {
-    source = readFileSync(posix.join(bundle, "config.json"), "utf8");
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
     if (codeOf(error) === "ENOENT") throw invalid(`JSON specification file config.json not found in ${bundle}`);
-    throw error;
+    throw invalid(`config.json: ${messageOf(error)}`, error);
   }
-  return readConfig(source, bundle, warn);
+  let source: Buffer;
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw invalid(`config.json: ${path} is not a regular file`);
+    if (stat.size > MAX_CONFIG) throw invalid(`config.json: over ${MAX_CONFIG} bytes`);
+    source = readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(source);
+  } catch {
+    throw invalid("config.json: not UTF-8");
+  }
 }
 
 export function readConfig(source: string, bundle: string, warn: (message: string) => void): Config {
   if (source.length > MAX_CONFIG) throw invalid(`config.json: over ${MAX_CONFIG} bytes`);
+  if (source.startsWith("\ufeff")) throw invalid("config.json: not valid JSON: it begins with a byte order mark");
   let spec: Spec;
   try {
     spec = JSON.parse(source) as Spec;
@@ -38,6 +63,9 @@ export function readConfig(source: string, bundle: string, warn: (message: strin
   checkVersion(spec.ociVersion);
   if (!spec.process) throw invalid("config.json: process: required");
   checkProcess(spec.process, "process");
+  const count = spec.mounts?.length ?? 0;
+  if (count > MAX_MOUNTS)
+    throw invalid(`config.json: mounts: ${count} are too many, at most ${MAX_MOUNTS} are possible`);
   checkNamespaces(spec);
   if (spec.linux) checkExecution(spec.linux);
   checkSysctl(spec);
@@ -74,6 +102,11 @@ function checkProcess(process: Process, at: string): void {
   process.user.gid ??= 0;
   if (!process.args || process.args.length === 0) throw invalid(`config.json: ${at}.args: must not be empty`);
   if (process.args[0] === "") throw invalid(`config.json: ${at}.args[0]: must not be empty`);
+  for (const [name, texts] of [["args", process.args] as const, ["env", process.env ?? []] as const]) {
+    const long = texts.findIndex((text) => text.length > MAX_ARG || Buffer.byteLength(text) > MAX_ARG);
+    if (long >= 0)
+      throw invalid(`config.json: ${at}.${name}[${long}]: too long, execve takes at most ${MAX_ARG} bytes`);
+  }
   const env = new Map<string, string>();
   for (const entry of process.env ?? []) {
     const equals = entry.indexOf("=");
@@ -108,6 +141,12 @@ function checkNamespaces(spec: Spec): void {
   const own = (type: NamespaceType) => paths.has(type) && paths.get(type) === undefined;
   if (spec.hostname && !paths.has("uts")) throw invalid("config.json: hostname: needs a uts namespace");
   if (spec.domainname && !paths.has("uts")) throw invalid("config.json: domainname: needs a uts namespace");
+  for (const name of ["uidMappings", "gidMappings"] as const) {
+    const count = linux[name]?.length ?? 0;
+    if (count > MAX_MAPPINGS) {
+      throw invalid(`config.json: linux.${name}: ${count} are too many, the kernel takes ${MAX_MAPPINGS}`);
+    }
+  }
   const mapped = Boolean(linux.uidMappings?.length) || Boolean(linux.gidMappings?.length);
   if (mapped && !paths.has("user")) throw invalid("config.json: linux.uidMappings: need a user namespace");
   if (own("user") && !(linux.uidMappings?.length && linux.gidMappings?.length)) {
@@ -182,8 +221,17 @@ function normalizePropagation(spec: Spec): void {
 }
 
 function checkRoot(spec: Spec, bundle: string): string {
-  const path = posix.resolve(bundle, spec.root!.path);
-  const stat = lstatSync(path, { throwIfNoEntry: false });
+  const given = spec.root!.path;
+  if (given === "") throw invalid("config.json: root.path: must not be empty");
+  const path = posix.resolve(bundle, given);
+  // What is made for mounts and devices would be made on the host.
+  if (path === "/") throw invalid("config.json: root.path: / is the host's root");
+  let stat: Stats | undefined;
+  try {
+    stat = lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw invalid(`config.json: root.path: ${messageOf(error)}`, error);
+  }
   if (!stat) throw invalid(`config.json: root.path: ${path} does not exist`);
   // A link could be turned between this check and the launch.
   if (stat.isSymbolicLink()) throw invalid(`config.json: root.path: ${path} is a symbolic link`);

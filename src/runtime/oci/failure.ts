@@ -1,5 +1,6 @@
 import { errnoName, InroError } from "../../base/errors.ts";
 import type { Program } from "../../program/ir.ts";
+import { plain } from "../../program/values.ts";
 import { launchError } from "../diagnose.ts";
 import type { RowFailure } from "./spawn.ts";
 
@@ -30,5 +31,8 @@ export function programError(program: Program, failure: RowFailure, command: str
     const error = commandError(command, errnoName(failure.errno));
     if (error) return error;
   }
-  return new InroError("internal", `unable to start container process: ${launchError(program, failure).message}`);
+  // The property that asked for it, where the step's own words do not say.
+  const { message } = launchError(program, failure);
+  const why = /^(linux|process|mounts|root|hooks)\b/.test(row.why) ? `${plain(row.why)}: ` : "";
+  return new InroError("internal", `unable to start container process: ${why}${message}`);
 }

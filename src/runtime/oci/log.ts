@@ -7,9 +7,13 @@ export interface Log {
   debug: boolean;
 }
 
+/** What a config says may be of any length. */
+const MAX_MESSAGE = 4096;
+
 /** Writes one line as runc's logger does. An error goes to stderr too, for whoever called by hand. */
 export function writeLog(log: Log, level: "error" | "warning" | "debug", message: string): void {
   if (level === "debug" && !log.debug) return;
+  if (message.length > MAX_MESSAGE) message = `${message.slice(0, MAX_MESSAGE)}…`;
   const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
   const line =
     log.format === "json"
