@@ -1,6 +1,6 @@
 import { invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
-import { Data } from "../program/ir.ts";
+import { Data, type Slot } from "../program/ir.ts";
 import { CAPABILITIES, capabilityNumber } from "../security/capabilities.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
 import type { Process } from "../spec/oci-runtime.ts";
@@ -70,12 +70,16 @@ function capset(p: Builder, why: string, effective: bigint, permitted: bigint, i
   p.call(why, "capset", [header, p.bytes(new Uint8Array(words.buffer), shown)]);
 }
 
-function installFilter(p: Builder, filter: Filter): void {
+/** With the listener's descriptor, if the filter has one. */
+function installFilter(p: Builder, filter: Filter): Slot | undefined {
   const code = p.bytes(filter.code, `${filter.count} instructions`);
   const prog = new Uint8Array(16);
   new DataView(prog.buffer).setUint16(0, filter.count, true);
   const fprog = new Data(prog, `sock_fprog: ${filter.count} instructions`, [[8, code]]);
-  p.call("linux.seccomp", "seccomp", [k.SECCOMP_SET_MODE_FILTER, filter.flags, fprog]);
+  const args = [k.SECCOMP_SET_MODE_FILTER, filter.flags, fprog];
+  if (filter.listener) return p.result("linux.seccomp", "seccomp listener", "seccomp", args);
+  p.call("linux.seccomp", "seccomp", args);
+  return undefined;
 }
 
 /**
@@ -86,7 +90,7 @@ export function becomeUser(
   p: Builder,
   process: Process,
   filter: Filter | undefined,
-  options: { lastCapability: number; pdeathsig?: number },
+  options: { lastCapability: number; pdeathsig?: number; listener?(p: Builder, fd: Slot): void },
 ): void {
   const { user, capabilities } = process;
   const why = "process.user";
@@ -125,7 +129,8 @@ export function becomeUser(
     }
   }
   if (process.noNewPrivileges) p.call("process.noNewPrivileges", "prctl", [k.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
-  if (filter) installFilter(p, filter);
+  const listener = filter && installFilter(p, filter);
+  if (listener) options.listener?.(p, listener);
   if (late && (extra & permitted) === 0n) {
     capset(p, "process.capabilities: SYS_ADMIN was for the filter only", effective, permitted, inheritable);
   }

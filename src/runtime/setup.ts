@@ -64,6 +64,11 @@ export interface Launcher {
   closeAll(p: Builder): void;
   /** In the container's working directory, as root, no filter installed. */
   beforeUser?(p: Builder): void;
+  /**
+   * The seccomp filter is installed and notifies on `fd`: until somebody serves that, no call is safe but write(2), which
+   * no filter may notify.
+   */
+  listener?(p: Builder, fd: Slot): void;
   /** Under the filter: the next row is the execve. */
   beforeExec?(p: Builder): void;
 }
@@ -237,7 +242,11 @@ export function becomeProcess(
   if (plan.spec.linux) setExecution(p, plan.spec.linux);
   plan.launcher?.beforeUser?.(p);
   const ends = plan.launcher ? {} : { pdeathsig: SIGKILL };
-  becomeUser(p, process, plan.filter, { lastCapability: plan.lastCapability, ...ends });
+  becomeUser(p, process, plan.filter, {
+    lastCapability: plan.lastCapability,
+    ...ends,
+    ...(plan.launcher?.listener && { listener: plan.launcher.listener }),
+  });
 }
 
 /**

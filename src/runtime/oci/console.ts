@@ -1,28 +1,6 @@
-import { SysError } from "../../base/errors.ts";
-import { sys, trySys } from "../../linux/call.ts";
+import { trySys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { room, scratch } from "../../linux/ffi.ts";
-import { close } from "../../linux/file.ts";
-
-/** Connects to the console socket at `path` (runc's `--console-socket`). The caller closes the descriptor. */
-export function connectConsole(path: string): number {
-  const name = Buffer.from(path);
-  // sun_path (unix(7)).
-  if (name.length > 107) throw new SysError("connect", path, 36, "a socket's path has at most 107 bytes");
-  const fd = sys("socket", path, k.AF_UNIX, k.SOCK_STREAM | k.SOCK_CLOEXEC, 0);
-  try {
-    scratch(() => {
-      const address = room(110);
-      address.view.writeUInt16LE(k.AF_UNIX, 0);
-      address.view.set(name, 2);
-      sys("connect", path, fd, address.address, 2 + name.length + 1);
-    });
-    return fd;
-  } catch (error) {
-    close(fd);
-    throw error;
-  }
-}
 
 /** Takes the descriptor that waits on the socket, if there is one; CLOEXEC, the caller closes it. */
 export function receiveDescriptor(socket: number): number | undefined {

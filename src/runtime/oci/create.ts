@@ -1,6 +1,6 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { posix } from "node:path";
-import { invalid, notImplemented } from "../../base/errors.ts";
+import { invalid } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
 import { NATIVE_ABI } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
@@ -17,7 +17,7 @@ import { type Config, loadConfig } from "./config.ts";
 import { FilterCache } from "./filter-cache.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
 import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
-import { CONFIG_FILE, EXEC_FIFO, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
+import { CONFIG_FILE, EXEC_FIFO, ociState, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
 
 export interface CreateOptions {
   root: string;
@@ -70,6 +70,9 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   try {
     directory.write(state);
     writeFileSync(directory.file(CONFIG_FILE), JSON.stringify(spec), { mode: 0o600 });
+    const filter = await seccompFilter(spec, options.root);
+    const listener = filter?.listener ? await import("./listener.ts") : undefined;
+    const target = listener?.listenerTarget(spec.linux!.seccomp!);
     cgroup = createCgroup(spec, state.cgroup, options.warn);
     const shape = {
       wait: how.wait,
@@ -77,6 +80,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       hooks: Boolean(
         spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length || spec.hooks?.createContainer?.length,
       ),
+      listener: listener !== undefined,
       preserve: options.preserve,
       keyring: options.noNewKeyring ? undefined : `_ses.${options.id}`,
     };
@@ -106,16 +110,14 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         joinFiles: cgroup.joinFiles,
         mounts: cgroupMounts(cgroup.paths()),
       },
-      filter: await seccompFilter(spec, options.root),
+      filter,
       lastCapability: lastCapability(),
       ownStdio: spec.process!.terminal ? [] : ownStdio(),
       init: undefined,
       ...(userns !== undefined && { userns: OCI_FD.userns }),
       launcher: ociLauncher(shape, spec.process!),
     });
-    const { runHooks, runHooksInside, hookState } = shape.hooks
-      ? await import("./hooks.ts")
-      : ({} as typeof import("./hooks.ts"));
+    const { runHooks, runHooksInside } = shape.hooks ? await import("./hooks.ts") : ({} as typeof import("./hooks.ts"));
     let launched: Launched;
     try {
       launched = await spawnProgram({
@@ -131,10 +133,15 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
           state.startTime = processStat(pid)?.startTime ?? "";
           directory.write(state);
         },
+        ...(listener && {
+          onListener(pid, fd) {
+            listener.handOver(target!, pid, fd, ociState(state, "creating"));
+          },
+        }),
         ...(shape.hooks && {
           onHooks() {
             hooked = true;
-            const stdin = hookState(state, "creating");
+            const stdin = JSON.stringify(ociState(state, "creating"));
             runHooks("prestart", spec.hooks?.prestart, bundle, stdin);
             runHooks("createRuntime", spec.hooks?.createRuntime, bundle, stdin);
             runHooksInside("createContainer", spec.hooks?.createContainer, state, stdin, undefined);
@@ -190,7 +197,6 @@ export async function seccompFilter(spec: Spec, root: string): Promise<Filter | 
   });
   if (!profile) return undefined;
   const filter = compileFilter(profile, NATIVE_ABI);
-  if (filter.listener) throw notImplemented("config.json: linux.seccomp: SCMP_ACT_NOTIFY is not supported");
   cache.write(filter);
   return filter;
 }

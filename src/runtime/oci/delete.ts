@@ -6,7 +6,7 @@ import { close } from "../../linux/file.ts";
 import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { openCgroup, removeOwnParent } from "./cgroup.ts";
-import { isAlive, type State, StateDirectory } from "./state.ts";
+import { isAlive, ociState, type State, StateDirectory } from "./state.ts";
 
 const SIGKILL = 9;
 const WAIT_MS = 10_000;
@@ -60,10 +60,10 @@ export async function destroy(
   removeOwnParent();
   directory.remove();
   if (!hooks?.hooks?.poststop?.length) return;
-  const { hookState, runHooks } = await import("./hooks.ts");
+  const { runHooks } = await import("./hooks.ts");
   for (const hook of hooks.hooks.poststop) {
     try {
-      runHooks("poststop", [hook], state.bundle, hookState(state, "stopped", 0));
+      runHooks("poststop", [hook], state.bundle, JSON.stringify(ociState(state, "stopped", 0)));
     } catch (error) {
       // runtime.md, "Lifecycle" 13: the container is gone either way.
       warn(messageOf(error));

@@ -10,7 +10,7 @@ import { homeOf, seccompFilter, writePidFile } from "./create.ts";
 import { ociLauncher } from "./launcher.ts";
 import type { Parsed } from "./options.ts";
 import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
-import { StateDirectory } from "./state.ts";
+import { ociState, StateDirectory } from "./state.ts";
 
 /** Another process in a container. The exit status is the process's own, or 0 with `--detach`. */
 export async function execContainer(globals: Globals, parsed: Parsed, preserve: number): Promise<number> {
@@ -36,15 +36,21 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     process_.env = [...env, `HOME=${homeOf(process_.user.uid, `/proc/${state.pid}/root`)}`];
   }
   const wait = !bools.has("detach");
+  const filter = await seccompFilter({ ...spec, process: process_ }, globals.root);
+  const listener = filter?.listener ? await import("./listener.ts") : undefined;
+  const target = listener?.listenerTarget(spec.linux!.seccomp!);
   const program = execProgram({
     pid: state.pid,
     process: process_,
     ...(spec.linux && { execution: spec.linux }),
-    filter: await seccompFilter({ ...spec, process: process_ }, globals.root),
+    filter,
     lastCapability: lastCapability(),
     cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },
     ownStdio: process_.terminal ? [] : ownStdio(),
-    launcher: ociLauncher({ wait, fifo: false, hooks: false, preserve, keyring: undefined }, process_),
+    launcher: ociLauncher(
+      { wait, fifo: false, hooks: false, listener: listener !== undefined, preserve, keyring: undefined },
+      process_,
+    ),
   });
   let launched: Launched;
   try {
@@ -57,6 +63,9 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
       extra: [],
       ...(wait && { meanwhile: () => import("./attend.ts") }),
       onPid() {},
+      ...(listener && {
+        onListener: (pid, fd) => listener.handOver(target!, pid, fd, ociState(state, "running")),
+      }),
     });
   } catch (error) {
     if (!(error instanceof RowFailure)) throw error;

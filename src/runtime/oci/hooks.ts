@@ -10,19 +10,7 @@ import { differingNamespaces } from "../exec.ts";
 import { becomeUser } from "../identity.ts";
 import { CLONE_ARGS_SIZE, cloneArgs } from "../namespaces.ts";
 import type { Plan } from "../setup.ts";
-import type { State, Status } from "./state.ts";
-
-/** What a hook reads on its stdin (runtime.md, "State"). */
-export function hookState(state: State, status: Status, pid = state.pid): string {
-  return JSON.stringify({
-    ociVersion: state.ociVersion,
-    id: state.id,
-    status,
-    ...(pid > 0 && { pid }),
-    bundle: state.bundle,
-    ...(Object.keys(state.annotations).length > 0 && { annotations: state.annotations }),
-  });
-}
+import type { State } from "./state.ts";
 
 /** Runs hooks in the runtime's own namespaces, one after the other; the first that fails is an error. */
 export function runHooks(kind: string, hooks: readonly Hook[] | undefined, bundle: string, stdin: string): void {

@@ -8,9 +8,13 @@ import { PID_RECORD } from "../keeper.ts";
 import { CLONE_ARGS_CGROUP, CLONE_ARGS_SIZE, cloneArgs } from "../namespaces.ts";
 import type { Launcher } from "../setup.ts";
 
-/** First words of records beside {@link PID_RECORD}: the container waits for its hooks; it waits for `start`. */
+/**
+ * First words of records beside {@link PID_RECORD}: the container waits for its hooks; it waits for `start`; its seccomp
+ * filter has a listener, whose number follows.
+ */
 export const HOOKS_RECORD = 0xffff_fffd;
 export const READY_RECORD = 0xffff_fffc;
+export const LISTENER_RECORD = 0xffff_fffb;
 
 /** Where the spawned process finds its descriptors: stdio, the report, and these. */
 export const OCI_FD = {
@@ -21,6 +25,8 @@ export const OCI_FD = {
   fifo: 8,
   startReport: 9,
   userns: 10,
+  /** A full pipe, at which the process waits whose filter notifies. */
+  gate: 11,
   /** The first of `--preserve-fds`. */
   preserved: 600,
 } as const;
@@ -35,6 +41,8 @@ export interface Shape {
   fifo: boolean;
   /** It waits for hooks before pivot_root. */
   hooks: boolean;
+  /** Its seccomp filter has a listener. */
+  listener: boolean;
   /** How many descriptors after stdio the container keeps. */
   preserve: number;
   /** Name of its own session keyring. */
@@ -55,6 +63,8 @@ export function goNumber(shape: Pick<Shape, "preserve">): number {
  *     | <- ~0, pid -------- | ends                  | set-up
  *     | <- HOOKS ------------------------------------ | (with hooks)
  *     | runs hooks; sync: one byte -----------------> | pivot_root …
+ *     | <- LISTENER, its number --------------------- | (with a seccomp listener)
+ *     | pidfd_getfd, sends it; empties the gate ----> |
  *     | <- READY ------------------------------------ |
  *     | ends                                          | reads exec.fifo <- go bytes ------ |
  *                                                     | execve, or row, errno: exec.report -> | reads to its end
@@ -100,11 +110,13 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
       const why = "only stdio, what is preserved, and the report stay open";
       const first = FD.report + shape.preserve;
       const [report, fifo, startReport] = [first, first + 1, first + 2];
+      const gate = gateNumber(shape);
       if (shape.preserve > 0) p.call(why, "dup3", [FD.report, ASIDE, k.O_CLOEXEC], { into: p.report });
       if (shape.fifo) {
         p.call(why, "dup3", [OCI_FD.fifo, ASIDE + 1, k.O_CLOEXEC]);
         p.call(why, "dup3", [OCI_FD.startReport, ASIDE + 2, k.O_CLOEXEC]);
       }
+      if (shape.listener) p.call(why, "dup3", [OCI_FD.gate, ASIDE + 3, k.O_CLOEXEC]);
       for (let i = 0; i < shape.preserve; i++)
         p.call("--preserve-fds", "dup3", [OCI_FD.preserved + i, FD.report + i, 0]);
       if (shape.preserve > 0) p.call(why, "dup3", [ASIDE, report, k.O_CLOEXEC], { into: p.report });
@@ -113,7 +125,8 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
         p.call(why, "dup3", [ASIDE + 1, fifo, k.O_CLOEXEC]);
         p.call(why, "dup3", [ASIDE + 2, startReport, k.O_CLOEXEC]);
       }
-      p.call(why, "close_range", [shape.fifo ? startReport + 1 : report + 1, 0xffff_ffff, 0]);
+      if (shape.listener) p.call(why, "dup3", [ASIDE + 3, gate, k.O_CLOEXEC]);
+      p.call(why, "close_range", [gate + (shape.listener ? 1 : 0), 0xffff_ffff, 0]);
     },
     beforeUser(p) {
       if (shape.fifo) {
@@ -121,6 +134,13 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
         // It may wait long, where others of a shared pid namespace could trace it (CVE-2016-9962).
         p.call("nobody may trace it while it waits", "prctl", [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
       }
+    },
+    listener(p, fd) {
+      const record = new Data(new Uint8Array(new Uint32Array([LISTENER_RECORD, 0, 0, 0]).buffer), "listener record");
+      p.store("seccomp: tell the listener's number", fd, new Offset(record, 4));
+      p.call("seccomp: tell the listener's number", "write", [p.report, record, 8]);
+      // Whatever is called here may be notified, but for write(2), and nobody listens yet; and execve would close it.
+      p.call("seccomp: until its listener is handed over", "write", [gateNumber(shape), p.room(8, "byte"), 1]);
     },
     beforeExec(p) {
       if (!shape.fifo) return;
@@ -134,6 +154,11 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
       });
     },
   };
+}
+
+/** After what the container keeps, the report and the FIFOs. */
+function gateNumber(shape: Shape): number {
+  return FD.report + shape.preserve + (shape.fifo ? 3 : 1);
 }
 
 const CLONE_PARENT = 0x8000;

@@ -4,12 +4,13 @@ import { sys, trySys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { close, read, writeAll } from "../../linux/file.ts";
 import { FIRST_FREE_FD, pipe, raise, reap, sealedExecutable, socketpair, spawn } from "../../linux/process.ts";
+import { connectUnix } from "../../linux/unix-socket.ts";
 import { encode } from "../../program/elf.ts";
 import type { Program } from "../../program/ir.ts";
 import { MACHINE } from "../../program/machine.ts";
 import { PID_RECORD } from "../keeper.ts";
-import { connectConsole, receiveDescriptor } from "./console.ts";
-import { HOOKS_RECORD, OCI_FD, READY_RECORD } from "./launcher.ts";
+import { receiveDescriptor } from "./console.ts";
+import { HOOKS_RECORD, LISTENER_RECORD, OCI_FD, READY_RECORD } from "./launcher.ts";
 
 /** A launch that failed in a row of its program. */
 export class RowFailure extends Error {
@@ -40,6 +41,11 @@ export interface SpawnRequest {
   onPid(pid: number): void;
   /** The container waits before pivot_root. What it throws ends the container. */
   onHooks?(): void;
+  /**
+   * Its seccomp filter is installed, and notifies: `fd` is the listener's number in process `pid`, which goes no further
+   * before this returns. What it throws ends the container.
+   */
+  onListener?(pid: number, fd: number): void;
   /** Done while the container sets itself up. */
   meanwhile?(): Promise<unknown>;
 }
@@ -83,13 +89,19 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
       give(near, OCI_FD.sync);
       sync = keep(far);
     }
+    let gate: Gate | undefined;
+    if (request.onListener) {
+      gate = closedGate();
+      keep(gate.near);
+      give(gate.far, OCI_FD.gate);
+    }
     let console_: number | undefined;
     if (request.terminal) {
       if (request.consoleSocket === undefined) {
         const [near, far] = socketpair(k.SOCK_STREAM);
         console_ = keep(near);
         give(far, OCI_FD.console);
-      } else give(connectConsole(request.consoleSocket), OCI_FD.console);
+      } else give(connectUnix(request.consoleSocket), OCI_FD.console);
     }
     for (const [fd, as] of request.extra) fds.push([fd, as]);
     parent = spawn({ path: `/proc/self/fd/${executable}`, argv: ["inro-runtime", "init"], fds });
@@ -97,25 +109,18 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
 
     await request.meanwhile?.();
 
-    const record = Buffer.alloc(8);
-    let ready = false;
-    while (!ready && read(report, record) === 8) {
-      const value = record.readUInt32LE(4);
-      switch (record.readUInt32LE(0)) {
-        case PID_RECORD:
-          pid = value;
-          request.onPid(pid);
-          break;
-        case HOOKS_RECORD:
-          request.onHooks!();
-          writeByte(sync!);
-          break;
-        case READY_RECORD:
-          ready = true;
-          break;
-        default:
-          throw new RowFailure(record.readUInt32LE(0), value);
-      }
+    for (const [kind, value] of records(report)) {
+      if (kind === PID_RECORD) {
+        pid = value;
+        request.onPid(pid);
+      } else if (kind === HOOKS_RECORD) {
+        request.onHooks!();
+        writeByte(sync!);
+      } else if (kind === LISTENER_RECORD) {
+        request.onListener!(pid, value);
+        read(gate!.near, Buffer.alloc(gate!.size));
+      } else if (kind === READY_RECORD) break;
+      else throw new RowFailure(kind, value);
     }
     if (pid === 0) throw new RowFailure(-1, 0);
     const master = console_ === undefined ? undefined : receiveDescriptor(console_);
@@ -138,6 +143,38 @@ function preserve(fd: number, as: number, fds: [number, number][], theirs: numbe
   const copy = sys("fcntl", `fd ${fd}`, fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD);
   theirs.push(copy);
   fds.push([copy, as]);
+}
+
+/** What comes on the report, until its end; the pid first, though the child may be quicker than its parent. */
+function* records(report: number): Generator<[kind: number, value: number]> {
+  const record = Buffer.alloc(8);
+  let early: [number, number][] | undefined = [];
+  while (read(report, record) === 8) {
+    const next: [number, number] = [record.readUInt32LE(0), record.readUInt32LE(4)];
+    if (early && next[0] !== PID_RECORD) {
+      early.push(next);
+      continue;
+    }
+    yield next;
+    if (early) yield* early;
+    early = undefined;
+  }
+  // The parent was killed, or has failed itself.
+  if (early) yield* early;
+}
+
+interface Gate {
+  near: number;
+  far: number;
+  size: number;
+}
+
+/** A pipe that is full: who writes to it waits until it is read. */
+function closedGate(): Gate {
+  const [near, far] = pipe();
+  const size = sys("fcntl", "F_SETPIPE_SZ", far, k.F_SETPIPE_SZ, 4096);
+  writeAll(far, Buffer.alloc(size));
+  return { near, far, size };
 }
 
 const F_GETFD = 1;

@@ -4,7 +4,7 @@ import * as k from "../../linux/constants.ts";
 import { close, openat, read, writeAll } from "../../linux/file.ts";
 import { setNonblock } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
-import { EXEC_FIFO, REPORT_FIFO, type State, type StateDirectory } from "./state.ts";
+import { EXEC_FIFO, ociState, REPORT_FIFO, type State, type StateDirectory } from "./state.ts";
 
 /** Lets a created container run. Returns when its command has been executed and its poststart hooks have run. */
 export async function startContainer(directory: StateDirectory, state: State, spec: Spec): Promise<void> {
@@ -51,9 +51,9 @@ export async function startContainer(directory: StateDirectory, state: State, sp
 /** A poststart hook that fails ends the container. */
 export async function poststart(state: State, spec: Spec): Promise<void> {
   if (!spec.hooks?.poststart?.length) return;
-  const { hookState, runHooks } = await import("./hooks.ts");
+  const { runHooks } = await import("./hooks.ts");
   try {
-    runHooks("poststart", spec.hooks.poststart, state.bundle, hookState(state, "running"));
+    runHooks("poststart", spec.hooks.poststart, state.bundle, JSON.stringify(ociState(state, "running")));
   } catch (error) {
     killProcess(state.pid);
     throw error;
@@ -61,7 +61,7 @@ export async function poststart(state: State, spec: Spec): Promise<void> {
 }
 
 async function startHooks(directory: StateDirectory, state: State, spec: Spec): Promise<void> {
-  const { hookState, runHooksInside } = await import("./hooks.ts");
+  const { runHooksInside } = await import("./hooks.ts");
   const { seccompFilter } = await import("./create.ts");
   const { lastCapability } = await import("../../security/capabilities.ts");
   // The container's own view: it is pid 1 there, if it has a pid namespace of its own.
@@ -71,7 +71,7 @@ async function startHooks(directory: StateDirectory, state: State, spec: Spec): 
       "startContainer",
       spec.hooks?.startContainer,
       state,
-      hookState(state, "created", own ? 1 : state.pid),
+      JSON.stringify(ociState(state, "created", own ? 1 : state.pid)),
       {
         process: spec.process!,
         filter: await seccompFilter(spec, directory.root),

@@ -33,6 +33,18 @@ export interface State {
   command: string;
 }
 
+/** The state as JSON for hooks and agents (runtime.md, "State"); `pid` as its reader sees it. */
+export function ociState(state: State, status: Status, pid = state.pid) {
+  return {
+    ociVersion: state.ociVersion,
+    id: state.id,
+    status,
+    ...(pid > 0 && { pid }),
+    bundle: state.bundle,
+    ...(Object.keys(state.annotations).length > 0 && { annotations: state.annotations }),
+  };
+}
+
 export function checkId(id: string): void {
   if (!/^[\w+.-]{1,255}$/.test(id) || id === "." || id === "..") throw invalid(`invalid container ID format: ${id}`);
 }

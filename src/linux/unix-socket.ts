@@ -1,0 +1,52 @@
+import { SysError } from "../base/errors.ts";
+import { sys } from "./call.ts";
+import * as k from "./constants.ts";
+import { addressOf, room, scratch } from "./ffi.ts";
+import { close, writeAll } from "./file.ts";
+
+/** Longest path of a socket (unix(7), sun_path, with its NUL). */
+const MAX_PATH = 107;
+
+/** Connects to the AF_UNIX stream socket at `path`. The caller closes the descriptor, which is CLOEXEC. */
+export function connectUnix(path: string): number {
+  const name = Buffer.from(path);
+  if (name.length > MAX_PATH) {
+    throw new SysError("connect", path, 36, `a socket's path has at most ${MAX_PATH} bytes`);
+  }
+  const fd = sys("socket", path, k.AF_UNIX, k.SOCK_STREAM | k.SOCK_CLOEXEC, 0);
+  try {
+    scratch(() => {
+      const address = room(MAX_PATH + 3);
+      address.view.writeUInt16LE(k.AF_UNIX, 0);
+      address.view.set(name, 2);
+      sys("connect", path, fd, address.address, 2 + name.length + 1);
+    });
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** Sends all of `data`, which is not empty, and with its first byte a copy of descriptor `fd` (SCM_RIGHTS). Blocks. */
+export function sendWithDescriptor(socket: number, data: Uint8Array, fd: number): void {
+  const sent = scratch(() => {
+    const iov = room(16);
+    iov.view.writeBigUInt64LE(BigInt(addressOf(data)), 0);
+    iov.view.writeBigUInt64LE(BigInt(data.length), 8);
+    const control = room(24);
+    control.view.writeBigUInt64LE(20n, 0);
+    control.view.writeInt32LE(k.SOL_SOCKET, 8);
+    control.view.writeInt32LE(k.SCM_RIGHTS, 12);
+    control.view.writeInt32LE(fd, 16);
+    const header = room(56);
+    header.view.writeBigUInt64LE(BigInt(iov.address), 16);
+    header.view.writeBigUInt64LE(1n, 24);
+    header.view.writeBigUInt64LE(BigInt(control.address), 32);
+    header.view.writeBigUInt64LE(24n, 40);
+    return sys("sendmsg", `fd ${socket}`, socket, header.address, MSG_NOSIGNAL);
+  });
+  if (sent < data.length) writeAll(socket, data.subarray(sent));
+}
+
+const MSG_NOSIGNAL = 0x4000;
