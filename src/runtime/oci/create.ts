@@ -15,6 +15,7 @@ import { setUp } from "../setup.ts";
 import { cgroupPath, createCgroup } from "./cgroup.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { FilterCache } from "./filter-cache.ts";
+import { withGrantable } from "./grantable.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
 import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
 import { CONFIG_FILE, EXEC_FIFO, ociState, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
@@ -46,6 +47,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   const directory = new StateDirectory(options.root, options.id);
   const config = loadConfig(bundle, options.warn);
   const spec = withHome(config);
+  spec.process = withGrantable(spec.process!, spec, options.warn);
   const command = spec.process!.args![0]!;
   if (options.consoleSocket !== undefined && !spec.process!.terminal) {
     throw invalid("--console-socket: the container's process has no terminal");

@@ -7,6 +7,7 @@ import { isPaused, openCgroup } from "./cgroup.ts";
 import type { Globals } from "./commands.ts";
 import { readProcess } from "./config.ts";
 import { homeOf, seccompFilter, writePidFile } from "./create.ts";
+import { withGrantable } from "./grantable.ts";
 import { ociLauncher } from "./launcher.ts";
 import type { Parsed } from "./options.ts";
 import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
@@ -26,7 +27,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   const cgroup = openCgroup(state.cgroup);
   if (isPaused(cgroup) && !bools.has("ignore-paused")) throw conflict("cannot exec in a paused container");
   const spec = directory.readConfig();
-  const process_ = processOf(parsed, spec.process!);
+  const process_ = withGrantable(processOf(parsed, spec.process!), spec, globals.warn);
   if (process_.terminal && bools.has("detach") && !texts.has("console-socket")) {
     throw invalid("--detach with a terminal needs --console-socket");
   }
