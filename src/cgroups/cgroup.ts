@@ -7,7 +7,7 @@ import { inheritCpuset } from "./cpuset.ts";
 import { attachDevices, writeDevices } from "./devices.ts";
 import { CgroupDirectory } from "./directory.ts";
 import { freezeUnified, freezeV1 } from "./freezer.ts";
-import type { Hierarchy } from "./hierarchy.ts";
+import { type Hierarchy, locate } from "./hierarchy.ts";
 import { checkUnused, delegate, mkdir, tryRmdir } from "./make.ts";
 import { ancestors, checkCgroupPath } from "./path.ts";
 import { children, processes } from "./processes.ts";
@@ -132,6 +132,18 @@ export class Cgroup {
     return this.paths()
       .filter((path) => path !== this.unifiedDir)
       .map((path) => `${path}/tasks`);
+  }
+
+  /** The directory of a controller that v1 and v2 may name differently; undefined where the cgroup has none. */
+  directoryOf(names: { v1?: string; v2?: string }): { version: 1 | 2; directory: CgroupDirectory } | undefined {
+    const found = locate(this.#hierarchy, names);
+    const directory = found && this.#directories.get(found.mountpoint);
+    return found && directory && { version: found.version, directory };
+  }
+
+  /** The cgroup2 directory, which in hybrid mode has no controllers. */
+  get unifiedDirectory(): CgroupDirectory | undefined {
+    return this.#unified;
   }
 
   /** All its directories. */

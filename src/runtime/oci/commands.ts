@@ -214,6 +214,21 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return 0;
     },
   },
+  events: {
+    usage: "events [--interval DURATION] [--stats] ID",
+    flags: { interval: "text", stats: "bool" },
+    args: [1, 1],
+    async run(globals, parsed) {
+      const { events, parseDuration } = await import("./events.ts");
+      events(
+        globals.root,
+        parsed.rest[0]!,
+        parseDuration(parsed.texts.get("interval") ?? "5s"),
+        parsed.bools.has("stats"),
+      );
+      return 0;
+    },
+  },
   spec: {
     usage: "spec [--bundle DIR] [--rootless]",
     flags: { "bundle,b": "text", rootless: "bool" },
@@ -237,7 +252,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 /** Of runc, and not here yet: said, rather than called unknown. */
-export const MISSING = ["events", "checkpoint", "restore"];
+export const MISSING = ["checkpoint", "restore"];
 
 function formatOf(parsed: Parsed): "table" | "json" {
   const format = parsed.texts.get("format") ?? "table";

@@ -1,8 +1,7 @@
 import { conflict, messageOf } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
-import { trySys } from "../../linux/call.ts";
-import { room, scratch } from "../../linux/ffi.ts";
 import { close } from "../../linux/file.ts";
+import { POLLIN, poll } from "../../linux/poll.ts";
 import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { openCgroup, removeOwnParent } from "./cgroup.ts";
@@ -28,15 +27,7 @@ export function openProcess(state: State): number | undefined {
 
 /** Waits until the process of a pidfd has ended; false after `timeout` ms. Blocks. */
 export function waitEnd(pidfd: number, timeout: number): boolean {
-  return scratch(() => {
-    const poll = room(8);
-    poll.view.writeInt32LE(pidfd, 0);
-    poll.view.writeInt16LE(1 /* POLLIN */, 4);
-    const time = room(16);
-    time.view.writeBigInt64LE(BigInt(Math.floor(timeout / 1000)), 0);
-    time.view.writeBigInt64LE(BigInt(timeout % 1000) * 1_000_000n, 8);
-    return trySys("ppoll", poll.address, 1, time.address, 0, 8) > 0;
-  });
+  return poll([[pidfd, POLLIN]], timeout)[0] !== 0;
 }
 
 /** Ends what runs, removes the cgroup and the state directory, runs the poststop hooks of `hooks`. */
