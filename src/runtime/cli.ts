@@ -1,5 +1,6 @@
 import { invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
+import { inUserNamespace } from "../linux/rights.ts";
 import { COMMANDS, type Globals, MISSING, print } from "./oci/commands.ts";
 import { type Log, writeLog } from "./oci/log.ts";
 import { type Flags, parseFlags } from "./oci/options.ts";
@@ -68,7 +69,11 @@ export async function main(argv: string[]): Promise<number> {
     if (!["true", "false", "auto"].includes(rootless))
       throw invalid(`--rootless: ${JSON.stringify(rootless)} is not true, false or auto`);
     const globals: Globals = {
-      root: rootOf(parsed.texts.get("root")),
+      // Only commands with a container need it.
+      get root() {
+        return rootOf(parsed.texts.get("root"));
+      },
+      rootless: rootless === "auto" ? undefined : rootless === "true",
       rootGiven: parsed.texts.has("root"),
       log,
       warn: (message) => writeLog(log, "warning", message),
@@ -87,7 +92,17 @@ function rootOf(given: string | undefined): string {
     return given.startsWith("/") ? given : `${process.cwd()}/${given}`;
   }
   const run = process.env.XDG_RUNTIME_DIR;
-  return process.getuid?.() !== 0 && run ? `${run}/inro-runtime` : "/run/inro-runtime";
+  const plain = process.geteuid?.() !== 0;
+  if (run && (plain || (process.env.USER !== "root" && inUserNamespace()))) {
+    if (!run.startsWith("/")) throw invalid(`XDG_RUNTIME_DIR: ${JSON.stringify(run)} is no absolute path`);
+    return `${run}/inro-runtime`;
+  }
+  if (plain) {
+    throw invalid(
+      "XDG_RUNTIME_DIR is not set, and the state of a plain user's containers goes there: set it, or give --root DIR",
+    );
+  }
+  return "/run/inro-runtime";
 }
 
 function help(): string {

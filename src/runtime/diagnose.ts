@@ -4,6 +4,7 @@ import { Data, type Program, type Row } from "../program/ir.ts";
 import { nameStep } from "../program/print.ts";
 import { whyNotExecuted } from "./command.ts";
 import type { Tree } from "./tree.ts";
+import { forbiddenUserNamespaces } from "./userns-switches.ts";
 
 /** The record of a row that failed: its index, and a positive errno. */
 export interface Failure {
@@ -49,6 +50,17 @@ export function launchError(
   return new LaunchError(hint ? `${step}: ${hint}` : step, exitCode, code, call);
 }
 
+/** Why a file system cannot be mounted; `why` names the mount. */
+function mountForbidden(why: string): string {
+  const place = why.replace(/^mounts\[\d+\] /, "");
+  if (place === "/proc")
+    return "proc in a user namespace needs a pid namespace of its own too, and a host's /proc that nothing covers";
+  if (place === "/sys") return "sysfs in a user namespace needs a network namespace of its own too: bind /sys instead";
+  return (
+    forbiddenUserNamespaces() ?? "mounting needs CAP_SYS_ADMIN, and in a user namespace this file system may be refused"
+  );
+}
+
 function executeCause(row: Row, code: string, { tree, cwd }: { tree: Tree; cwd: string }): string | undefined {
   if (row.kind === "fail") return "executable file not found in $PATH";
   const path = row.kind === "call" ? row.args[0] : undefined;
@@ -60,7 +72,24 @@ function likelyCause(row: Row, call: string, code: string): string | undefined {
   switch (`${call} ${code}`) {
     case "clone3 EPERM":
     case "unshare EPERM":
-      return "namespaces are not allowed: see /proc/sys/user/max_*_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns";
+    case "unshare EACCES":
+      return `namespaces are not allowed: ${forbiddenUserNamespaces() ?? "a seccomp filter or a security module forbids them, or they need a user namespace"}`;
+    case "setns EPERM":
+    case "setns EACCES":
+      return (
+        forbiddenUserNamespaces() ??
+        "no right over the namespace: it must belong to the container's user namespace, or that one's path must be given too"
+      );
+    case "mount_setattr EPERM":
+      return "in a user namespace ro, nosuid, nodev, noexec and the kind of atime of the host's own mount cannot be taken back, and only file systems of that namespace can be id-mapped";
+    case "open_tree EINVAL":
+      return "in a user namespace a directory with other mounts below it can be bound only as a whole: rbind";
+    case "open_tree EPERM":
+    case "fsopen EPERM":
+    case "fsmount EPERM":
+    case "fsconfig EPERM":
+    case "mount EPERM":
+      return mountForbidden(why);
     case "clone3 ENOSPC":
       return "the limit of namespaces in /proc/sys/user/max_*_namespaces is reached";
     case "clone3 EAGAIN":

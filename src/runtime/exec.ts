@@ -1,5 +1,5 @@
-import { statSync } from "node:fs";
-import { notFound } from "../base/errors.ts";
+import { readFileSync, statSync } from "node:fs";
+import { codeOf, notFound } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import type { Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
@@ -26,6 +26,8 @@ export interface ExecPlan {
   lastCapability: number;
   cgroup: { unified: string | undefined; joinFiles: readonly string[] };
   ownStdio: readonly number[];
+  /** As in the container's own plan. */
+  nested?: boolean;
   launcher?: Launcher;
 }
 
@@ -43,6 +45,16 @@ export function differingNamespaces(pid: number): number {
 
 function inode(path: string): bigint | undefined {
   return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
+/** Whether the user namespace of `pid` refuses setgroups(2) (user_namespaces(7), /proc/pid/setgroups). */
+export function refusesSetgroups(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/setgroups`, "latin1").trim() === "deny";
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") throw notFound(`process ${pid} has ended`);
+    throw error;
+  }
 }
 
 /** Another process in a running container: its namespaces in one setns(2), then as any launch ends. */
@@ -120,6 +132,7 @@ export function execProgram(plan: ExecPlan): Builder {
       init: undefined,
       spec: { process, ...(plan.execution && { linux: plan.execution }) },
       ...(plan.launcher && { launcher: plan.launcher }),
+      noSetgroups: (plan.nested === true || Boolean(flags & k.CLONE_NEWUSER)) && refusesSetgroups(plan.pid),
     },
     process.cwd,
     inUserns,

@@ -90,7 +90,13 @@ export function becomeUser(
   p: Builder,
   process: Process,
   filter: Filter | undefined,
-  options: { lastCapability: number; pdeathsig?: number; listener?(p: Builder, fd: Slot): void },
+  options: {
+    lastCapability: number;
+    pdeathsig?: number;
+    traceable?: boolean;
+    noSetgroups?: boolean;
+    listener?(p: Builder, fd: Slot): void;
+  },
 ): void {
   const { user, capabilities } = process;
   const why = "process.user";
@@ -103,11 +109,20 @@ export function becomeUser(
     }
   }
   const groups = user.additionalGids ?? [];
-  p.call(why, "setgroups", [groups.length, p.bytes(new Uint8Array(new Uint32Array(groups).buffer), groups.join(" "))]);
+  if (!options.noSetgroups) {
+    const list = p.bytes(new Uint8Array(new Uint32Array(groups).buffer), groups.join(" "));
+    p.call(why, "setgroups", [groups.length, list]);
+  } else if (groups.length > 0) {
+    throw invalid(
+      "process.user.additionalGids: cannot set any additional groups in a rootless container whose user namespace " +
+        "refuses setgroups; several linux.gidMappings, which newgidmap writes, allow them",
+    );
+  }
   p.call(why, "setresgid", [user.gid, user.gid, user.gid]);
   p.call(why, "prctl", [k.PR_SET_KEEPCAPS, 1, 0, 0, 0]);
   p.call(why, "setresuid", [user.uid, user.uid, user.uid]);
   p.call(why, "prctl", [k.PR_SET_KEEPCAPS, 0, 0, 0, 0]);
+  if (options.traceable) p.call("rootless: exec and hooks find it", "prctl", [k.PR_SET_DUMPABLE, 1, 0, 0, 0]);
   p.call("process.user.umask", "umask", [user.umask ?? 0o022]);
   // Changing the user clears it, so it comes after.
   if (options.pdeathsig)

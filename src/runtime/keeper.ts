@@ -11,9 +11,12 @@ export const PID_RECORD = 0xffff_ffff;
  * The first rows. Until its execve the container's side of this process holds descriptors of the host, where others of
  * its pid namespace see it: they may neither trace it nor look at what it has open (CVE-2016-9962). That goes with the
  * memory, so the child of clone3 has it too, and with setns into a user namespace whose root could trace anybody.
+ * `traceable`: there is nobody else in its namespaces, and its own plain user has to find them (setns(2) asks for the
+ * right to trace).
  */
-export function beKeeper(p: Builder): void {
+export function beKeeper(p: Builder, traceable = false): void {
   p.call("keeper", "prctl", [k.PR_SET_NAME, p.text("inro-keeper"), 0, 0, 0]);
+  if (traceable) return;
   p.call("keeper: nobody may trace it, nor the set-up", "prctl", [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
 }
 

@@ -48,6 +48,14 @@ export interface Plan {
   init: number | undefined;
   /** The container's own user namespace, made by the caller: the spawned process's descriptor. */
   userns?: number;
+  /** Launched without the right to mount: the user namespace comes first, and gives it. */
+  plain?: boolean;
+  /** We are in a user namespace already, where no root may make device nodes. */
+  nested?: boolean;
+  /** Others of the user may look into the set-up: it joins no namespace, so only they could. */
+  traceable?: boolean;
+  /** The user namespace refuses setgroups(2). */
+  noSetgroups?: boolean;
   /** Who launches, when it is not the engine with its keeper. */
   launcher?: Launcher;
 }
@@ -117,7 +125,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   // On the host: everything that a host path names is opened here, attached nowhere.
   const inUserns = namespaces.has("user");
   if (inUserns) beforeUserNamespace(p, process);
-  beKeeper(p);
+  beKeeper(p, plan.traceable);
   const joined = openJoined(p, namespaces);
   if (plan.userns !== undefined) {
     const why = "linux.namespaces user";
@@ -126,12 +134,18 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   const userns = joined.get("user");
   if (namespaces.own("user") && plan.userns === undefined)
     throw invalid("linux.namespaces: the user namespace is made by the caller and joined by path");
+  if (plan.plain) {
+    // A user of the machine may open mounts only in a mount namespace that his user namespace owns; its mounts are the
+    // host's, and nothing of them goes back there (mount_namespaces(7), "Restrictions").
+    enterJoined(p, joined, "user");
+    p.call("linux.namespaces mount", "unshare", [k.CLONE_NEWNS]);
+  }
   const classic = needsClassicOverlay(plan.rootfs);
   if (classic && userns) throw invalid("a user namespace with an overlay needs Linux 6.5");
   const detached = classic ? undefined : detachedRoot(p, plan.rootfs, userns);
   openSources(p, mounts, userns);
   const cgroupMounts = openCgroups(p, mounts.some((m) => m.kind === "cgroup") ? plan.cgroup.mounts : []);
-  const bound = userns && ownDev ? openHostDevices(p, devices) : undefined;
+  const bound = (userns || plan.nested) && ownDev ? openHostDevices(p, devices) : undefined;
   let cgroup: Slot | undefined;
   if (plan.cgroup.unified) {
     cgroup = p.result("cgroup", "cgroup", "openat", [
@@ -142,11 +156,12 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
     ]);
   }
   timeOffsets(p, spec);
-  enterJoined(p, joined, "user");
+  if (!plan.plain) enterJoined(p, joined, "user");
   enterJoined(p, joined, "others");
   const child = p.label("container");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
-  clone(p, { flags: cloneFlags(spec, namespaces.clone), cgroup, child, terminal: process.terminal === true });
+  const flags = cloneFlags(spec, namespaces.clone) & ~(plan.plain ? k.CLONE_NEWNS : 0);
+  clone(p, { flags, cgroup, child, terminal: process.terminal === true });
 
   // In the container's namespaces, still on the host's tree.
   p.place(child);
@@ -167,9 +182,11 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   // Not earlier: the way to the target may be open to the host's root alone.
   if (userns) {
     const why = "root of the user namespace";
-    p.call(why, "setgroups", [0, 0]);
+    if (!plan.noSetgroups) p.call(why, "setgroups", [0, 0]);
     p.call(why, "setresgid", [0, 0, 0]);
     p.call(why, "setresuid", [0, 0, 0]);
+    // Another user's memory is out of sight again.
+    if (plan.traceable) p.call(why, "prctl", [k.PR_SET_DUMPABLE, 1, 0, 0, 0]);
   }
   const proc = attachMounts(p, mounts, cgroupMounts);
   if (ownDev) makeDevices(p, devices, bound);
@@ -221,7 +238,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
 /** The end of every launch, of a container and of an exec alike. `early`: {@link beforeUserNamespace} went before. */
 export function becomeProcess(
   p: Builder,
-  plan: Pick<Plan, "filter" | "lastCapability" | "init" | "launcher"> & {
+  plan: Pick<Plan, "filter" | "lastCapability" | "init" | "launcher" | "traceable" | "noSetgroups"> & {
     spec: Pick<Spec, "process"> & { linux?: Execution };
   },
   cwd: string,
@@ -242,9 +259,12 @@ export function becomeProcess(
   if (plan.spec.linux) setExecution(p, plan.spec.linux);
   plan.launcher?.beforeUser?.(p);
   const ends = plan.launcher ? {} : { pdeathsig: SIGKILL };
+  const { lastCapability, traceable, noSetgroups } = plan;
   becomeUser(p, process, plan.filter, {
-    lastCapability: plan.lastCapability,
+    lastCapability,
     ...ends,
+    ...(traceable && { traceable }),
+    ...(noSetgroups && { noSetgroups }),
     ...(plan.launcher?.listener && { listener: plan.launcher.listener }),
   });
 }

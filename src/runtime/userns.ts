@@ -1,5 +1,5 @@
-import { openSync, writeFileSync } from "node:fs";
-import { invalid, messageOf } from "../base/errors.ts";
+import { openSync } from "node:fs";
+import { errnoName, invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, read } from "../linux/file.ts";
 import { pipe, raise, reap, sealedExecutable, spawn } from "../linux/process.ts";
@@ -7,14 +7,16 @@ import { encode } from "../program/elf.ts";
 import { Program } from "../program/ir.ts";
 import { MACHINE } from "../program/machine.ts";
 import type { IdMapping } from "../spec/oci-runtime.ts";
+import { writeIdMaps } from "./id-maps.ts";
+import { whyNoUserNamespace } from "./userns-switches.ts";
 
 const REPORT = 3;
 const HOLD = 4;
 
 /**
- * A user namespace with these mappings, its maps written as user_namespaces(7) has it. The descriptor is CLOEXEC; the
- * caller closes it, and the namespace goes with its last user. Wrong mappings, or more than we may map, are an
- * invalid-argument error.
+ * A user namespace with these mappings, its maps written by {@link writeIdMaps}. The descriptor is CLOEXEC; the caller
+ * closes it, and the namespace goes with its last user. Wrong mappings, or more than we may map, are an invalid-argument
+ * error.
  *
  *   us                         member
  *    | spawn ------------------> | unshare(CLONE_NEWUSER)
@@ -43,12 +45,10 @@ export function createUserNamespace(uidMappings: readonly IdMapping[], gidMappin
     open.splice(1, 1);
     const record = Buffer.alloc(8);
     if (read(report, record) !== 8 || record.readUInt32LE(0) !== READY) {
-      throw invalid(
-        `linux.namespaces user: unshare: errno ${record.readUInt32LE(4)}; see /proc/sys/user/max_user_namespaces`,
-      );
+      const code = errnoName(record.readUInt32LE(4));
+      throw invalid(`linux.namespaces user: unshare: ${code}: ${whyNoUserNamespace(code)}`);
     }
-    writeMap(pid, "uid_map", uidMappings);
-    writeMap(pid, "gid_map", gidMappings);
+    writeIdMaps(pid, uidMappings, gidMappings);
     return openSync(`/proc/${pid}/ns/user`, "r");
   } finally {
     for (const fd of open) close(fd);
@@ -67,15 +67,4 @@ function memberProgram(): Program {
   p.call(`${why}: until its maps are written`, "read", [HOLD, p.room(8, "byte"), 1], { ignore: "all" });
   p.exit(why, p.room(8, "0"));
   return p;
-}
-
-/** The kernel takes a map in one write, once. */
-function writeMap(pid: number, file: "uid_map" | "gid_map", mappings: readonly IdMapping[]): void {
-  const lines = mappings.map((m) => `${m.containerID} ${m.hostID} ${m.size}\n`).join("");
-  try {
-    writeFileSync(`/proc/${pid}/${file}`, lines);
-  } catch (error) {
-    const shown = lines.trimEnd().replaceAll("\n", ", ");
-    throw invalid(`user namespace: ${file} ${JSON.stringify(shown)}: ${messageOf(error)}`, error);
-  }
 }

@@ -44,13 +44,14 @@ export function cgroupPath(spec: Spec, id: string): string {
 
 /**
  * Makes it and writes the limits. A property that this kernel has nothing for is an unavailable error; only what
- * promises nothing any more is a warning.
+ * promises nothing any more is a warning. Without `root`, the machine's, there are no device rules, which need it, and no
+ * hierarchies that nothing was asked of.
  */
-export function createCgroup(spec: Spec, path: string, warn: (message: string) => void): Cgroup {
-  const resources: Resources = { ...spec.linux?.resources };
+export function createCgroup(spec: Spec, path: string, warn: (message: string) => void, root = true): Cgroup {
+  const { devices = [{ allow: false, access: "rwm" }], ...rest } = spec.linux?.resources ?? {};
+  const resources: Resources = root ? { ...rest, devices: [...devices, ...ALWAYS] } : rest;
   if (hasKernelMemory(resources)) warn("kernel memory limits discarded: the kernel has none any more");
-  resources.devices = [...(resources.devices ?? [{ allow: false, access: "rwm" }]), ...ALWAYS];
-  return Cgroup.create(detectHierarchy(), path, resources, { everywhere: everywhere(spec) });
+  return Cgroup.create(detectHierarchy(), path, resources, { everywhere: root && everywhere(spec) });
 }
 
 export function hasKernelMemory({ memory }: Resources): boolean {

@@ -8,6 +8,8 @@ export interface Globals {
   root: string;
   /** `--root` was given, so it must exist. */
   rootGiven: boolean;
+  /** `--rootless`; undefined is auto. */
+  rootless: boolean | undefined;
   log: Log;
   warn(message: string): void;
 }
@@ -67,6 +69,7 @@ async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wa
       pidFile: parsed.texts.get("pid-file"),
       noNewKeyring: parsed.bools.has("no-new-keyring"),
       preserve: preserved(parsed),
+      rootless: globals.rootless,
       warn: globals.warn,
     },
     how,
@@ -147,7 +150,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     args: [1, 2],
     async run(globals, parsed) {
       const { killContainer } = await import("./kill.ts");
-      killContainer(globals.root, parsed.rest[0]!, parsed.rest[1] ?? "SIGTERM", parsed.bools.has("all"));
+      await killContainer(globals.root, parsed.rest[0]!, parsed.rest[1] ?? "SIGTERM", parsed.bools.has("all"));
       return 0;
     },
   },
@@ -188,7 +191,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     stopEarly: true,
     async run(globals, parsed) {
       const { ps } = await import("./ps.ts");
-      print(ps(globals.root, parsed.rest[0]!, formatOf(parsed), parsed.rest.slice(1)));
+      print(await ps(globals.root, parsed.rest[0]!, formatOf(parsed), parsed.rest.slice(1)));
       return 0;
     },
   },

@@ -6,6 +6,7 @@ import { NATIVE_ABI } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { close, mknodat, openat } from "../../linux/file.ts";
 import { raise } from "../../linux/process.ts";
+import { CAP, hasCapability, inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { readRootFile } from "../../security/root-file.ts";
 import type { Filter } from "../../security/seccomp/compile.ts";
@@ -28,6 +29,8 @@ export interface CreateOptions {
   pidFile: string | undefined;
   noNewKeyring: boolean;
   preserve: number;
+  /** Cgroup errors that only a plain user gets are no errors, as long as nothing is asked of cgroups. */
+  rootless: boolean | undefined;
   warn(message: string): void;
 }
 
@@ -35,7 +38,7 @@ export interface Created extends Launched {
   directory: StateDirectory;
   state: State;
   spec: Spec;
-  cgroup: Cgroup;
+  cgroup: Cgroup | undefined;
 }
 
 /**
@@ -52,6 +55,10 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   if (options.consoleSocket !== undefined && !spec.process!.terminal) {
     throw invalid("--console-socket: the container's process has no terminal");
   }
+  const nested = inUserNamespace();
+  const root = hasCapability(CAP.sysAdmin);
+  const rootless = options.rootless ?? (nested || process.geteuid?.() !== 0);
+  const plain = root && !nested ? {} : (await import("./rootless.ts")).planPlain(spec, root);
   const state: State = {
     ociVersion: spec.ociVersion,
     id: options.id,
@@ -75,7 +82,19 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     const filter = await seccompFilter(spec, options.root);
     const listener = filter?.listener ? await import("./listener.ts") : undefined;
     const target = listener?.listenerTarget(spec.linux!.seccomp!);
-    cgroup = createCgroup(spec, state.cgroup, options.warn);
+    if (rootless) {
+      const { createRootlessCgroup } = await import("./rootless.ts");
+      cgroup = createRootlessCgroup(spec, {
+        path: state.cgroup,
+        id: options.id,
+        devices: root && !nested,
+        warn: options.warn,
+        attempt(path) {
+          state.cgroup = path;
+          directory.write(state);
+        },
+      });
+    } else cgroup = createCgroup(spec, state.cgroup, options.warn, root && !nested);
     const shape = {
       wait: how.wait,
       fifo: how.fifo || Boolean(spec.hooks?.startContainer?.length),
@@ -85,6 +104,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       listener: listener !== undefined,
       preserve: options.preserve,
       keyring: options.noNewKeyring ? undefined : `_ses.${options.id}`,
+      ...(plain.traceable && { traceable: true }),
     };
     const extra: [number, number][] = [];
     const give = (fd: number, as: number) => {
@@ -108,15 +128,16 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       rootfs: { kind: "directory", path: config.rootfs },
       target: config.rootfs,
       cgroup: {
-        unified: cgroup.unifiedDir,
-        joinFiles: cgroup.joinFiles,
-        mounts: cgroupMounts(cgroup.paths()),
+        unified: cgroup?.unifiedDir,
+        joinFiles: cgroup?.joinFiles ?? [],
+        mounts: cgroupMounts(cgroup?.paths() ?? []),
       },
       filter,
       lastCapability: lastCapability(),
       ownStdio: spec.process!.terminal ? [] : ownStdio(),
       init: undefined,
       ...(userns !== undefined && { userns: OCI_FD.userns }),
+      ...plain,
       launcher: ociLauncher(shape, spec.process!),
     });
     const { runHooks, runHooksInside } = shape.hooks ? await import("./hooks.ts") : ({} as typeof import("./hooks.ts"));

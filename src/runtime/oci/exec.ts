@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { conflict, invalid, messageOf, notImplemented } from "../../base/errors.ts";
+import { inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import type { Process } from "../../spec/oci-runtime.ts";
 import { execProgram } from "../exec.ts";
@@ -48,6 +49,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     lastCapability: lastCapability(),
     cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },
     ownStdio: process_.terminal ? [] : ownStdio(),
+    nested: inUserNamespace(),
     launcher: ociLauncher(
       { wait, fifo: false, hooks: false, listener: listener !== undefined, preserve, keyring: undefined },
       process_,

@@ -2,11 +2,12 @@ import { invalid } from "../../base/errors.ts";
 import * as k from "../../linux/constants.ts";
 import { close } from "../../linux/file.ts";
 import { sealedExecutable } from "../../linux/process.ts";
+import { inUserNamespace } from "../../linux/rights.ts";
 import { encode } from "../../program/elf.ts";
 import { MACHINE } from "../../program/machine.ts";
 import type { Hook, Process } from "../../spec/oci-runtime.ts";
 import { Builder, FD } from "../builder.ts";
-import { differingNamespaces } from "../exec.ts";
+import { differingNamespaces, refusesSetgroups } from "../exec.ts";
 import { becomeUser } from "../identity.ts";
 import { CLONE_ARGS_SIZE, cloneArgs } from "../namespaces.ts";
 import type { Plan } from "../setup.ts";
@@ -71,7 +72,8 @@ function insideProgram(
       p.call("root of the user namespace", "setresgid", [0, 0, 0]);
       p.call("root of the user namespace", "setresuid", [0, 0, 0]);
     }
-    const options = { lastCapability: as.lastCapability, pdeathsig: 9 };
+    const noSetgroups = (inUserNamespace() || Boolean(flags & k.CLONE_NEWUSER)) && refusesSetgroups(state.pid);
+    const options = { lastCapability: as.lastCapability, pdeathsig: 9, noSetgroups };
     becomeUser(p, as.process, as.filter, options);
   } else p.call("hook", "chdir", [p.text(state.bundle)], { ignore: "all" });
   p.call("hook", "fcntl", [FD.report, k.F_SETFD, 1]);

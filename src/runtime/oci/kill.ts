@@ -28,7 +28,7 @@ export function parseSignal(text: string): number {
 }
 
 /** Sends a signal to the container's first process; with `all`, to every process in its cgroup. */
-export function killContainer(root: string, id: string, signal: string, all: boolean): void {
+export async function killContainer(root: string, id: string, signal: string, all: boolean): Promise<void> {
   const number = parseSignal(signal);
   const directory = new StateDirectory(root, id);
   const state = directory.read();
@@ -36,6 +36,11 @@ export function killContainer(root: string, id: string, signal: string, all: boo
   try {
     const shared = !directory.readConfig().linux?.namespaces?.some((n) => n.type === "pid" && !n.path);
     // Without a pid namespace of its own, the others do not end with the first.
+    if (all && !state.cgroup) {
+      const { namespaceProcesses } = await import("./rootless.ts");
+      for (const pid of namespaceProcesses("signal all of", state)) signalPid(pid, number);
+      return;
+    }
     if (all || (shared && number === SIGKILL)) {
       const cgroup = openCgroup(state.cgroup);
       if (number === SIGKILL) cgroup?.killAll();

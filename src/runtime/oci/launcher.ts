@@ -47,6 +47,8 @@ export interface Shape {
   preserve: number;
   /** Name of its own session keyring. */
   keyring: string | undefined;
+  /** As in the plan: a plain user's own, which `exec` must be able to find while it waits. */
+  traceable?: boolean;
 }
 
 /** How many bytes `start` writes into the FIFO: the number of the descriptor that failures go to from then on. */
@@ -132,7 +134,7 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
       if (shape.fifo) {
         lookUp(p, process);
         // It may wait long, where others of a shared pid namespace could trace it (CVE-2016-9962).
-        p.call("nobody may trace it while it waits", "prctl", [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
+        if (!shape.traceable) p.call("nobody may trace it while it waits", "prctl", [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
       }
     },
     listener(p, fd) {

@@ -8,6 +8,7 @@ export async function setFrozen(root: string, id: string, frozen: boolean): Prom
   const state = directory.read();
   const status = directory.status(state);
   const cgroup = openCgroup(state.cgroup);
+  if (!state.cgroup) throw (await import("./rootless.ts")).noCgroup(frozen ? "pause" : "resume", id);
   if ((status !== "running" && status !== "created") || !cgroup) throw conflict(`container not running: ${status}`);
   if (!frozen && !isPaused(cgroup)) throw conflict("container not paused");
   if (frozen) await cgroup.freeze();

@@ -3,8 +3,16 @@ import { openCgroup } from "./cgroup.ts";
 import { StateDirectory } from "./state.ts";
 
 /** The container's processes: their host numbers as JSON, or the lines of ps(1) that are theirs. */
-export function ps(root: string, id: string, format: "table" | "json", options: readonly string[]): string {
-  const pids = openCgroup(new StateDirectory(root, id).read().cgroup)?.pids() ?? [];
+export async function ps(
+  root: string,
+  id: string,
+  format: "table" | "json",
+  options: readonly string[],
+): Promise<string> {
+  const state = new StateDirectory(root, id).read();
+  const pids = state.cgroup
+    ? (openCgroup(state.cgroup)?.pids() ?? [])
+    : (await import("./rootless.ts")).namespaceProcesses("list the processes of", state);
   if (format === "json") return `${JSON.stringify(pids)}\n`;
   const { stdout, stderr, success } = Bun.spawnSync(["ps", ...(options.length > 0 ? options : ["-ef"])]);
   if (!success) throw invalid(`ps: ${stderr.toString().trim()}`);

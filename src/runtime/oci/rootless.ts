@@ -1,0 +1,143 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { posix } from "node:path";
+import { codeOf, InroError, invalid, messageOf, unavailable } from "../../base/errors.ts";
+import type { Cgroup } from "../../cgroups/cgroup.ts";
+import { cgroupOf } from "../../cgroups/hierarchy.ts";
+import type { IdMapping, Resources, Spec } from "../../spec/oci-runtime.ts";
+import { refusesSetgroups } from "../exec.ts";
+import { losesSetgroups } from "../id-maps.ts";
+import type { Plan } from "../setup.ts";
+import { createCgroup } from "./cgroup.ts";
+import { isAlive, type State } from "./state.ts";
+
+/**
+ * What a process without CAP_SYS_ADMIN launches otherwise, or one that has it (`root`) in a user namespace. What no
+ * plain user can have is an invalid-argument error, before anything is made.
+ */
+export function planPlain(spec: Spec, root: boolean): Pick<Plan, "plain" | "traceable" | "noSetgroups" | "nested"> {
+  // A namespace made in one that refuses setgroups does so too.
+  if (root) return { nested: true, noSetgroups: refusesSetgroups(process.pid) };
+  const { namespaces = [], uidMappings = [], gidMappings = [] } = spec.linux ?? {};
+  const user = namespaces.find(({ type }) => type === "user");
+  if (!user) {
+    throw invalid(
+      "config.json: linux.namespaces: rootless containers require user namespaces: a plain user needs one to mount " +
+        "and to make the others (`spec --rootless` writes such a config)",
+    );
+  }
+  const {
+    user: ids,
+    user: { additionalGids = [] },
+  } = spec.process!;
+  const noSetgroups = user.path ? joinedRefusesSetgroups(user.path) : losesSetgroups(gidMappings);
+  if (noSetgroups && additionalGids.length > 0) {
+    throw invalid(
+      "config.json: process.user.additionalGids: cannot set any additional groups in a rootless container with one gid " +
+        "mapped: its user namespace refuses setgroups; map several, which newgidmap does",
+    );
+  }
+  if (!user.path) {
+    checkMapped("process.user.uid", ids.uid, uidMappings);
+    checkMapped("process.user.gid", ids.gid, gidMappings);
+  }
+  for (const [i, { destination, options = [] }] of (spec.mounts ?? []).entries()) {
+    const at = `mounts[${i}] ${destination}`;
+    if (options.some((option) => option === "idmap" || option === "ridmap"))
+      throw invalid(`config.json: ${at}: id-mapped mounts are not possible in a rootless container`);
+    if (user.path) continue;
+    for (const option of options) {
+      const [, name, id] = /^(uid|gid)=(\d{1,10})$/.exec(option) ?? [];
+      if (id !== undefined)
+        checkMapped(`${at}: option ${name}`, Number(id), name === "uid" ? uidMappings : gidMappings);
+    }
+  }
+  return { plain: true, noSetgroups, traceable: !namespaces.some(({ path }) => path) };
+}
+
+function checkMapped(what: string, id: number, mappings: readonly IdMapping[]): void {
+  if (mappings.some((m) => id >= m.containerID && id < m.containerID + m.size)) return;
+  throw invalid(`config.json: ${what}: ${id} is not mapped in the container's user namespace`);
+}
+
+/** Only a path in /proc tells whose namespace it is. */
+function joinedRefusesSetgroups(path: string): boolean {
+  const pid = /^\/proc\/(\d+|self)\/ns\/user$/.exec(path)?.[1];
+  if (pid === undefined) return true;
+  return refusesSetgroups(pid === "self" ? process.pid : Number(pid));
+}
+
+/** Cgroups that a user may have been given (cgroup-v2.rst, "Delegation"): beside his own, or in it. */
+function candidates(spec: Spec, path: string, id: string): string[] {
+  if (spec.linux?.cgroupsPath) return [path];
+  const own = cgroupOf(readFileSync("/proc/self/cgroup", "utf8"));
+  // Outside of what the cgroup namespace shows.
+  if (own.includes("/..")) return [];
+  return [...new Set([posix.join(posix.dirname(own), id), posix.join(own, id)])];
+}
+
+/**
+ * The container's cgroup, where one is delegated to this user. Without, undefined, as long as neither limits nor a path
+ * are asked for; else an error. `attempt` hears each path before it is made; `devices`: rules can be set, which takes the
+ * machine's root.
+ */
+export function createRootlessCgroup(
+  spec: Spec,
+  options: { path: string; id: string; devices: boolean; warn(message: string): void; attempt(path: string): void },
+): Cgroup | undefined {
+  let refused: unknown = unavailable("no cgroup of this user's is in sight");
+  for (const path of candidates(spec, options.path, options.id)) {
+    options.attempt(path);
+    try {
+      return createCgroup(spec, path, options.warn, options.devices);
+    } catch (error) {
+      if (!isPermission(error)) throw error;
+      refused = error;
+    }
+  }
+  options.attempt("");
+  if (!spec.linux?.cgroupsPath && !wantsLimits(spec.linux?.resources)) return undefined;
+  throw unavailable(
+    "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: " +
+      `${messageOf(refused)}; ${DELEGATE}`,
+    refused,
+  );
+}
+
+const DELEGATE =
+  "delegate a cgroup to this user, as `systemd-run --user --scope -p Delegate=yes COMMAND` does on cgroup v2";
+
+function isPermission(error: unknown): boolean {
+  if (["EACCES", "EPERM", "EROFS", "EBUSY"].includes(codeOf(error) ?? "")) return true;
+  return error instanceof InroError && error.kind === "unavailable";
+}
+
+/** Device rules do not count: in a user namespace no device can be made, so there is nothing to keep from. */
+function wantsLimits(resources: Resources | undefined): boolean {
+  return Object.entries(resources ?? {}).some(
+    ([name, value]) => name !== "devices" && (typeof value !== "object" || Object.keys(value ?? {}).length > 0),
+  );
+}
+
+/** What cannot be done to a container without a cgroup. */
+export function noCgroup(operation: string, id: string): InroError {
+  return unavailable(`cannot ${operation} container ${id}: it has no cgroup; ${DELEGATE} before it is created`);
+}
+
+/** Host pids of a container without a cgroup: all in its pid namespace. One that shares its caller's has no such list. */
+export function namespaceProcesses(operation: string, state: State): number[] {
+  if (!isAlive(state)) return [];
+  const theirs = namespaceOf(String(state.pid));
+  if (theirs === undefined || theirs === namespaceOf("self")) throw noCgroup(operation, state.id);
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && namespaceOf(name) === theirs)
+    .map(Number);
+}
+
+function namespaceOf(pid: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`);
+  } catch {
+    // Another user's, or gone.
+    return undefined;
+  }
+}
