@@ -108,6 +108,7 @@ export const CLONE_INTO_CGROUP = 0x2_0000_0000;
 
 // keyctl(2)
 export const KEYCTL_JOIN_SESSION_KEYRING = 1;
+export const KEYCTL_SETPERM = 5;
 
 // prctl(2), linux/prctl.h
 export const PR_SET_PDEATHSIG = 1;

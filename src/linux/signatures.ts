@@ -199,8 +199,9 @@ export const SIGNATURES = {
     ["ioprio", "int"],
   ],
   keyctl: [
-    ["operation", { choice: { KEYCTL_JOIN_SESSION_KEYRING: 1 } }],
-    ["name", "text"],
+    ["operation", { choice: named("KEYCTL_") }],
+    ["arg2", "text"],
+    ["arg3", "int"],
   ],
   kill: [
     ["pid", "int"],

@@ -98,8 +98,6 @@ export function execProgram(plan: ExecPlan): Builder {
   clone(p, { flags: 0, cgroup, child, terminal: process.terminal === true });
 
   p.place(child);
-  if (plan.launcher) plan.launcher.inChild?.(p);
-  else ownKeyring(p);
   for (const fd of joins) p.call("exec: cgroup v1", "write", [fd, p.text("0"), 1], { expect: 1 });
   setAffinity(p, "final", process);
   p.call("process: a session of its own", "setsid", []);
@@ -108,6 +106,8 @@ export function execProgram(plan: ExecPlan): Builder {
     p.call("root of the user namespace", "setresgid", [0, 0, 0]);
     p.call("root of the user namespace", "setresuid", [0, 0, 0]);
   }
+  if (plan.launcher) plan.launcher.inChild?.(p);
+  else ownKeyring(p);
   if (process.terminal) {
     const ptmx = p.slot("pty master");
     const nonblock = plan.launcher ? 0 : k.O_NONBLOCK;

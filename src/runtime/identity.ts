@@ -96,6 +96,7 @@ export function becomeUser(
     traceable?: boolean;
     noSetgroups?: boolean;
     listener?(p: Builder, fd: Slot): void;
+    asUser?(): void;
   },
 ): void {
   const { user, capabilities } = process;
@@ -123,6 +124,7 @@ export function becomeUser(
   p.call(why, "setresuid", [user.uid, user.uid, user.uid]);
   p.call(why, "prctl", [k.PR_SET_KEEPCAPS, 0, 0, 0, 0]);
   if (options.traceable) p.call("rootless: exec and hooks find it", "prctl", [k.PR_SET_DUMPABLE, 1, 0, 0, 0]);
+  options.asUser?.();
   p.call("process.user.umask", "umask", [user.umask ?? 0o022]);
   // Changing the user clears it, so it comes after.
   if (options.pdeathsig)

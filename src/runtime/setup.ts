@@ -64,7 +64,7 @@ export interface Plan {
 export interface Launcher {
   /** clone3(2), and what becomes of the parent. In place of {@link cloneAndKeep}. */
   clone(p: Builder, options: Parameters<typeof cloneAndKeep>[1]): void;
-  /** First in the container's process, with all rights. */
+  /** In the container's process, when it is root of the container's user namespace. */
   inChild?(p: Builder): void;
   /** All mounts and devices are there, and the host's tree too. */
   beforePivot?(p: Builder): void;
@@ -165,8 +165,6 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
 
   // In the container's namespaces, still on the host's tree.
   p.place(child);
-  if (plan.launcher) plan.launcher.inChild?.(p);
-  else ownKeyring(p);
   for (const file of plan.cgroup.joinFiles) p.writeFile("cgroup v1", k.AT_FDCWD, file, "0");
   if (namespaces.newCgroup) p.call("linux.namespaces cgroup", "unshare", [k.CLONE_NEWCGROUP]);
   p.call("process: a session of its own", "setsid", []);
@@ -188,6 +186,9 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
     // Another user's memory is out of sight again.
     if (plan.traceable) p.call(why, "prctl", [k.PR_SET_DUMPABLE, 1, 0, 0, 0]);
   }
+  // Not earlier: a keyring belongs to its maker, and a name is known in one user namespace.
+  if (plan.launcher) plan.launcher.inChild?.(p);
+  else ownKeyring(p);
   const proc = attachMounts(p, mounts, cgroupMounts);
   if (ownDev) makeDevices(p, devices, bound);
   const slave = process.terminal ? terminal(p, spec, plan.launcher ? 0 : k.O_NONBLOCK) : undefined;
@@ -252,7 +253,7 @@ export function becomeProcess(
     p.call("--init", "dup3", [plan.init, FD.exit, k.O_CLOEXEC]);
     p.call("only stdio, the report and the init program stay open", "close_range", [FD.exit + 1, 0xffff_ffff, 0]);
   }
-  enterDirectory(p, cwd);
+  const entered = enterDirectory(p, cwd, process.user.uid !== 0);
   // What is above needs a few descriptors, perhaps more than the container may have.
   setLimits(p, process);
   if (!early || !isInherited(process)) schedule(p, process);
@@ -266,6 +267,7 @@ export function becomeProcess(
     ...(traceable && { traceable }),
     ...(noSetgroups && { noSetgroups }),
     ...(plan.launcher?.listener && { listener: plan.launcher.listener }),
+    ...(entered && { asUser: () => enterAsUser(p, cwd, entered) }),
   });
 }
 
@@ -274,13 +276,24 @@ export function becomeProcess(
  * the pid namespace of others their roots and descriptors are a magic link away, which root could follow and the
  * container's process could not (CVE-2024-21626).
  */
-function enterDirectory(p: Builder, cwd: string): void {
+function enterDirectory(p: Builder, cwd: string, again: boolean): Slot | undefined {
   const why = "process.cwd";
   const directory = p.temporary("working directory");
+  const ignore = again ? (["EACCES", "EPERM", "EBADF"] as const) : [];
+  const entered = again ? p.slot("working directory") : undefined;
   const how = p.how(k.O_PATH | k.O_DIRECTORY, k.RESOLVE_NO_MAGICLINKS);
-  p.call(why, "openat2", [k.AT_FDCWD, p.text(cwd), how, 24], { into: directory });
-  p.call(why, "fchdir", [directory]);
-  p.call(why, "close", [directory]);
+  p.call(why, "openat2", [k.AT_FDCWD, p.text(cwd), how, 24], { into: directory, ignore });
+  p.call(why, "fchdir", [directory], { ignore, ...(entered && { into: entered }) });
+  p.call(why, "close", [directory], { ignore });
+  return entered;
+}
+
+/** On some file systems (FUSE, NFS without root's rights) it is the other way round. */
+function enterAsUser(p: Builder, cwd: string, entered: Slot): void {
+  const done = p.label("in the working directory");
+  p.branch("process.cwd", entered, "equal", 0, done);
+  enterDirectory(p, cwd, false);
+  p.place(done);
 }
 
 const SIGKILL = 9;

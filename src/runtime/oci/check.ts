@@ -47,7 +47,13 @@ export const integer = (min: number, max: number): Check =>
 export const i32 = integer(-(2 ** 31), 2 ** 31 - 1);
 export const u32 = integer(0, 0xffff_ffff);
 export const i64 = integer(-(2 ** 63), 2 ** 63);
-export const u64 = integer(0, 2 ** 64);
+const rounded = integer(0, 2 ** 64);
+/** A bigint is what json.ts keeps exact. */
+export const u64 = of(rounded.shape!, (value, at) => {
+  if (typeof value !== "bigint") rounded(value, at);
+  else if (value < 0n || value >= 1n << 64n)
+    throw invalid(`config.json: ${at}: ${value} is not an unsigned 64-bit integer`);
+});
 
 export const oneOf = (...values: readonly string[]): Check =>
   of({ kind: "string", values }, (value, at) => {

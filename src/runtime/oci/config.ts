@@ -4,6 +4,7 @@ import { codeOf, invalid, messageOf, notImplemented } from "../../base/errors.ts
 import type { Hooks, NamespaceType, Process, Spec } from "../../spec/oci-runtime.ts";
 import { checkExecution } from "../execution.ts";
 import { checkScheduling } from "../scheduling.ts";
+import { parseJson } from "./json.ts";
 import { processSchema, specSchema } from "./schema.ts";
 import { OCI_VERSION } from "./version.ts";
 
@@ -55,7 +56,7 @@ export function readConfig(source: string, bundle: string, warn: (message: strin
   if (source.startsWith("\ufeff")) throw invalid("config.json: not valid JSON: it begins with a byte order mark");
   let spec: Spec;
   try {
-    spec = JSON.parse(source) as Spec;
+    spec = parseJson(source) as Spec;
   } catch (error) {
     throw invalid(`config.json: not valid JSON: ${messageOf(error)}`);
   }

@@ -17,6 +17,7 @@ import { cgroupPath, createCgroup } from "./cgroup.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { FilterCache } from "./filter-cache.ts";
 import { withGrantable } from "./grantable.ts";
+import { stringifyJson } from "./json.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
 import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
 import { CONFIG_FILE, EXEC_FIFO, ociState, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
@@ -71,6 +72,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     cgroup: cgroupPath(spec, options.id),
     go: goNumber({ preserve: options.preserve }),
     command,
+    ...(!options.noNewKeyring && { keyring: `_ses.${options.id}` }),
   };
   directory.make();
   let cgroup: Cgroup | undefined;
@@ -103,8 +105,9 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       ),
       listener: listener !== undefined,
       preserve: options.preserve,
-      keyring: options.noNewKeyring ? undefined : `_ses.${options.id}`,
       ...(plain.traceable && { traceable: true }),
+      keyring: state.keyring,
+      newKeyring: true,
     };
     const extra: [number, number][] = [];
     const give = (fd: number, as: number) => {
@@ -207,7 +210,7 @@ export async function seccompFilter(spec: Spec, root: string): Promise<Filter | 
   const section: unknown = spec.linux?.seccomp;
   if (!section) return undefined;
   const caps = spec.process?.capabilities?.bounding ?? [];
-  const cache = new FilterCache(root, JSON.stringify([section, caps]));
+  const cache = new FilterCache(root, stringifyJson([section, caps]));
   const cached = cache.read();
   if (cached) return cached;
   const { compileFilter } = await import("../../security/seccomp/compile.ts");
@@ -234,12 +237,16 @@ export function withHome(config: Pick<Config, "spec" | "rootfs">): Spec {
   return { ...spec, process: { ...process, env } };
 }
 
+/** PATH_MAX. */
+const MAX_HOME = 4096;
+
+/** The home of `uid` in the hostile passwd below `rootfs`; `/` where it has none. */
 export function homeOf(uid: number, rootfs: string): string {
   const root = openat(k.AT_FDCWD, rootfs, k.O_PATH | k.O_DIRECTORY);
   try {
     for (const line of readRootFile(root, "/etc/passwd")?.split("\n") ?? []) {
       const [, , id, , , home] = line.split(":");
-      if (id === String(uid) && home?.startsWith("/")) return home;
+      if (id === String(uid) && home?.startsWith("/") && home.length <= MAX_HOME && !home.includes("\0")) return home;
     }
     return "/";
   } finally {

@@ -27,6 +27,8 @@ export const OCI_FD = {
   userns: 10,
   /** A full pipe, at which the process waits whose filter notifies. */
   gate: 11,
+  /** Of an exec: the pidfd of the container's first process. */
+  target: 12,
   /** The first of `--preserve-fds`. */
   preserved: 600,
 } as const;
@@ -45,10 +47,12 @@ export interface Shape {
   listener: boolean;
   /** How many descriptors after stdio the container keeps. */
   preserve: number;
-  /** Name of its own session keyring. */
+  /** Name of the container's session keyring. */
   keyring: string | undefined;
   /** As in the plan: a plain user's own, which `exec` must be able to find while it waits. */
   traceable?: boolean;
+  /** It is new: later ones may find it by its name. */
+  newKeyring?: boolean;
 }
 
 /** How many bytes `start` writes into the FIFO: the number of the descriptor that failures go to from then on. */
@@ -98,10 +102,17 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
     },
     inChild(p) {
       if (shape.keyring === undefined) return;
-      const name = p.text(shape.keyring);
-      p.call("a session keyring of its own", "keyctl", [k.KEYCTL_JOIN_SESSION_KEYRING, name], {
+      const why = "the container's session keyring";
+      const ring = p.temporary("keyring");
+      p.call(why, "keyctl", [k.KEYCTL_JOIN_SESSION_KEYRING, p.text(shape.keyring)], {
         ignore: ["ENOSYS", "EDQUOT"],
+        into: ring,
       });
+      if (!shape.newKeyring) return;
+      const none = p.label("no keyring");
+      p.branch(why, ring, "at most", -1, none);
+      p.call(`${why}: exec finds it by name`, "keyctl", [k.KEYCTL_SETPERM, ring, FINDABLE]);
+      p.place(none);
     },
     beforePivot(p) {
       if (!shape.hooks) return;
@@ -163,6 +174,8 @@ function gateNumber(shape: Shape): number {
   return FD.report + shape.preserve + (shape.fifo ? 3 : 1);
 }
 
+/** What a session keyring has anyway (security/keys/process_keys.c), and search for its user (linux/key.h). */
+const FINDABLE = 0x3f13_0000 | 0x8_0000;
 const CLONE_PARENT = 0x8000;
 /** Offset of clone_args.exit_signal. */
 const EXIT_SIGNAL = 32;

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { join } from "node:path";
 import { codeOf, conflict, invalid, notFound } from "../../base/errors.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
+import { parseJson, stringifyJson } from "./json.ts";
 
 /** `<root>/<id>/`: what create leaves for the commands after it. */
 export const STATE_FILE = "state.json";
@@ -31,6 +32,8 @@ export interface State {
   go: number;
   /** `process.args[0]`, for the error of its execve. */
   command: string;
+  /** Name of its session keyring, which `exec` joins too; undefined with `--no-new-keyring`. */
+  keyring?: string;
 }
 
 /** The state as JSON for hooks and agents (runtime.md, "State"); `pid` as its reader sees it. */
@@ -96,12 +99,12 @@ export class StateDirectory {
 
   #replace(name: string, value: unknown): void {
     const temporary = this.file(`${name}.new`);
-    writeFileSync(temporary, JSON.stringify(value), { mode: 0o600 });
+    writeFileSync(temporary, stringifyJson(value), { mode: 0o600 });
     renameSync(temporary, this.file(name));
   }
 
   readConfig(): Spec {
-    return JSON.parse(readFileSync(this.file(CONFIG_FILE), "utf8")) as Spec;
+    return parseJson(readFileSync(this.file(CONFIG_FILE), "utf8")) as Spec;
   }
 
   get exists(): boolean {
