@@ -121,6 +121,7 @@ describe.skipIf(cannotRun !== undefined)(`the process${reason}`, () => {
       s.process.cwd = "/private";
     });
     chmodSync(runtime.dir, 0o755);
+    for (const name of ["proc", "dev", "sys"]) mkdirSync(join(bundle, "rootfs", name));
     // Its owner is not in the user namespace, so root there has no rights over it; the group is.
     const directory = join(bundle, "rootfs/private");
     mkdirSync(directory, { mode: 0o750 });

@@ -80,7 +80,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   let fds: number[] = [];
   try {
     directory.write(state);
-    writeFileSync(directory.file(CONFIG_FILE), JSON.stringify(spec), { mode: 0o600 });
+    writeFileSync(directory.file(CONFIG_FILE), stringifyJson(spec), { mode: 0o600 });
     const filter = await seccompFilter(spec, options.root);
     const listener = filter?.listener ? await import("./listener.ts") : undefined;
     const target = listener?.listenerTarget(spec.linux!.seccomp!);
