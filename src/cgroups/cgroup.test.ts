@@ -298,6 +298,28 @@ describe.skipIf(!root).each(root ? hierarchies() : [])("on this kernel, %s (need
     expect(Cgroup.open(hierarchy, cgroup.path).paths().toSorted()).toEqual(cgroup.paths().toSorted());
   });
 
+  test.skipIf(hierarchy.unified === undefined)("below a threaded cgroup it is threaded, or an error", () => {
+    const above = create();
+    mkdirSync(`${above.unifiedDir}/threads`);
+    writeFileSync(`${above.unifiedDir}/threads/cgroup.type`, "threaded");
+    const inside = Cgroup.create(hierarchy, `${above.path}/a/b`, {});
+    expect(readFileSync(`${inside.unifiedDir}/cgroup.type`, "utf8")).toBe("threaded\n");
+    // Only where cgroup2 has the controller is it one for domains there.
+    if (mode !== "v2") return;
+    const limited = () => Cgroup.create(hierarchy, `${above.path}/c`, { memory: { limit: 1 << 20 } });
+    expect(limited).toThrow("its type is domain invalid, where memory cannot be limited");
+    expect(existsSync(`${above.unifiedDir}/c`)).toBe(false);
+  });
+
+  test("everywhere: a directory in each hierarchy, and the process in it", async () => {
+    const cgroup = create({}, { everywhere: true });
+    const { line } = shell(cgroup, "echo ready; read -r x");
+    expect(await line()).toBe("ready");
+    const mounts = new Set([...hierarchy.controllers.values(), ...(hierarchy.unified ? [hierarchy.unified] : [])]);
+    expect(cgroup.paths().toSorted()).toEqual([...mounts].map((m) => m + cgroup.path).toSorted());
+    for (const path of cgroup.paths()) expect(readFileSync(`${path}/cgroup.procs`, "utf8")).not.toBe("");
+  });
+
   test("an occupied cgroup is a conflict and stays as it is", async () => {
     const cgroup = create();
     const { line } = shell(cgroup, "echo ready; read -r x");

@@ -10,20 +10,10 @@ import { freezeUnified, freezeV1 } from "./freezer.ts";
 import { type Hierarchy, locate } from "./hierarchy.ts";
 import { checkUnused, delegate, mkdir, tryRmdir } from "./make.ts";
 import { ancestors, checkCgroupPath } from "./path.ts";
-import { children, processes } from "./processes.ts";
+import { children, moveAll, processes } from "./processes.ts";
 import { killEach, removeDirectories } from "./remove.ts";
-import {
-  type CgroupStats,
-  cpuV1,
-  cpuV2,
-  ioV1,
-  ioV2,
-  memoryV1,
-  memoryV2,
-  pidsStats,
-  threads,
-  throttlingV1,
-} from "./stats.ts";
+import { type CgroupStats, readStats } from "./stats.ts";
+import { settleType } from "./threaded.ts";
 import { UndoDirectory } from "./undo.ts";
 import { enableControllers, writeUnified } from "./unified.ts";
 
@@ -42,9 +32,9 @@ export interface CreateOptions extends CgroupOptions {
    */
   account?: readonly Accounting[];
   /**
-   * A directory in every v1 hierarchy, named ones too, and not only where a limit needs one: what others read by path,
-   * or have limited above it, is then there, and the container is in no hierarchy's root, whose release_agent a mount
-   * of it would show (CVE-2022-0492).
+   * A directory in every v1 hierarchy, named ones too, and every v2 controller, and not only where a limit needs one:
+   * what others read by path, or have limited above it, is then there, and the container is in no hierarchy's root,
+   * whose release_agent a mount of it would show (CVE-2022-0492).
    */
   everywhere?: boolean;
   /** Host user who may make cgroups inside (cgroup-v2.rst, "Delegation"); only where all controllers are v2. */
@@ -80,9 +70,9 @@ export class Cgroup {
       const { unified, controllers } = hierarchy;
       if (unified !== undefined) {
         cgroup.#make(unified, made);
+        settleType(unified, path, placement.required);
         if (hierarchy.mode === "v2" || placement.required.size > 0) {
-          const wished = hierarchy.mode === "v2" ? (options.account ?? ["memory", "cpu", "pids", "io"]) : [];
-          enableControllers(hierarchy, path, placement.required, new Set(wished));
+          enableControllers(hierarchy, path, placement.required, wished(hierarchy, options));
         }
       } else {
         const freezer = controllers.get("freezer");
@@ -174,7 +164,9 @@ export class Cgroup {
       for (const directory of made.toReversed()) tryRmdir(directory);
       throw error;
     }
-    for (const [mountpoint, directory] of this.#directories) if (!before.has(mountpoint)) this.#moveInto(directory);
+    for (const [mountpoint, directory] of this.#directories) {
+      if (!before.has(mountpoint)) moveAll(() => this.pids(), directory);
+    }
   }
 
   /** Resolves when all processes inside are stopped. */
@@ -224,25 +216,7 @@ export class Cgroup {
 
   /** What was used, from whichever hierarchy accounts it. */
   stats(): CgroupStats {
-    const unified = this.#unified;
-    const from = <T>(name: string, v1: (d: CgroupDirectory) => T, v2: (d: CgroupDirectory) => T): T | undefined => {
-      const directory = this.#v1(name);
-      return (directory && v1(directory)) ?? (unified && v2(unified));
-    };
-    const stats: CgroupStats = {};
-    const memory = from("memory", memoryV1, memoryV2);
-    if (memory) stats.memory = memory;
-    const cpu = from("cpuacct", cpuV1, cpuV2);
-    if (cpu) {
-      const directory = this.#v1("cpu");
-      const throttling = directory && throttlingV1(directory);
-      stats.cpu = throttling ? { ...cpu, throttling } : cpu;
-    }
-    const pids = from("pids", pidsStats, (d) => pidsStats(d) ?? threads(d));
-    if (pids) stats.pids = pids;
-    const io = from("blkio", ioV1, ioV2);
-    if (io) stats.io = io;
-    return stats;
+    return readStats((controller) => this.#v1(controller), this.#unified);
   }
 
   /**
@@ -325,23 +299,6 @@ export class Cgroup {
     else if (freezer !== undefined) await freezeV1(freezer, frozen);
     else throw unavailable("pausing needs cgroup v2 or the v1 freezer controller");
   }
-
-  #moveInto(directory: CgroupDirectory): void {
-    const moved = new Set<number>();
-    // Until a round finds no process that forked in between.
-    for (let round = 0; round < 64; round++) {
-      const fresh = this.pids().filter((pid) => !moved.has(pid));
-      if (fresh.length === 0) return;
-      for (const pid of fresh) {
-        moved.add(pid);
-        try {
-          directory.write("cgroup.procs", pid);
-        } catch (error) {
-          if (codeOf(error) !== "ESRCH") throw error;
-        }
-      }
-    }
-  }
 }
 
 /** Cgroup paths directly below `parent` (`/inro`) in any hierarchy, for finding leaks. */
@@ -358,6 +315,13 @@ export function listCgroups(hierarchy: Hierarchy, parent: string): string[] {
 export function removeEmptyParent(hierarchy: Hierarchy, parent: string): void {
   checkCgroupPath(parent);
   for (const mountpoint of mountpoints(hierarchy)) tryRmdir(mountpoint + parent);
+}
+
+/** The v2 controllers that nothing needs but their figures. */
+function wished({ mode, controllers, unified }: Hierarchy, options: CreateOptions): Set<string> {
+  if (mode !== "v2") return new Set();
+  if (!options.everywhere) return new Set(options.account ?? ["memory", "cpu", "pids", "io"]);
+  return new Set([...controllers.keys()].filter((name) => controllers.get(name) === unified));
 }
 
 /** Each hierarchy once. */

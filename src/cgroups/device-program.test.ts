@@ -73,7 +73,7 @@ function meaning(rules: readonly DeviceRule[], { type, major, minor, access }: R
         ((rule.type ?? "a") === "a" || rule.type === type) &&
         [undefined, -1, major].includes(rule.major) &&
         [undefined, -1, minor].includes(rule.minor) &&
-        (rule.access ?? "rwm").includes(letter as string),
+        rule.access!.includes(letter as string),
     );
     return last?.allow ?? false;
   });
@@ -86,7 +86,7 @@ const anyRule = fc
     type: fc.constantFrom(undefined, "a", "b", "c"),
     major: number,
     minor: number,
-    access: fc.constantFrom(undefined, "r", "w", "m", "rw", "rm", "wm", "rwm"),
+    access: fc.constantFrom("r", "w", "m", "rw", "rm", "wm", "rwm"),
   })
   .map((rule) => Object.fromEntries(Object.entries(rule).filter(([, v]) => v !== undefined)) as unknown as DeviceRule);
 const request = fc.record({
@@ -132,13 +132,21 @@ test("the v1 exception list means the same, where v1 can express it", () => {
 });
 
 test("a rule for everything ends the program: nothing unreachable follows", () => {
-  const all = parseDeviceRules([{ allow: true, type: "c", major: 1, minor: 3 }, { allow: true }]);
+  const all = parseDeviceRules([
+    { allow: true, type: "c", major: 1, minor: 3, access: "r" },
+    { allow: true, access: "rwm" },
+  ]);
   expect(compileDeviceProgram(all).length / 8).toBe(8);
+});
+
+test("a rule that denies without access denies all of it", () => {
+  expect(parseDeviceRules([{ allow: false }])).toEqual(parseDeviceRules([{ allow: false, access: "rwm" }]));
 });
 
 describe("refused rules", () => {
   test.each<[string, DeviceRule]>([
     ["empty access", { allow: true, access: "" }],
+    ["no access of one that allows", { allow: true }],
     ["unknown access", { allow: true, access: "rx" }],
     ["unknown type", { allow: true, type: "u" as "c" }],
     ["major out of range", { allow: true, type: "c", major: 4096 }],
@@ -148,6 +156,6 @@ describe("refused rules", () => {
   ])("%s", (_, rule) => expect(() => parseDeviceRules([rule])).toThrow(expect.objectContaining({ kind: "invalid" })));
 
   test("too many", () => {
-    expect(() => parseDeviceRules(new Array(4097).fill({ allow: true }))).toThrow("at most 4096");
+    expect(() => parseDeviceRules(new Array(4097).fill({ allow: false }))).toThrow("at most 4096");
   });
 });

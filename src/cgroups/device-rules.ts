@@ -22,13 +22,15 @@ const LETTERS: Readonly<Record<string, number>> = { m: ACC_MKNOD, r: ACC_READ, w
 
 /**
  * Checks OCI device rules (config-linux.md, "Allowed Device list"): type absent is `a`, number absent or -1 is any;
- * an absent access is `rwm`, an empty one an error. At most 4096 rules.
+ * an absent access is `rwm` of a rule that denies; of one that allows, and when empty, an error. At most 4096 rules.
  */
 export function parseDeviceRules(rules: readonly DeviceRule[]): Rule[] {
   if (rules.length > 4096) throw invalid(`${rules.length} device rules: at most 4096`);
   return rules.map((rule) => {
-    const { allow, type = "a", access = "rwm" } = rule;
+    const { allow, type = "a" } = rule;
     if (typeof allow !== "boolean") throw invalid("device rule without allow");
+    // What is not said denies all, and allows nothing.
+    const access = rule.access ?? (allow ? "" : "rwm");
     if (type !== "a" && type !== "b" && type !== "c") {
       throw invalid(`invalid device type ${JSON.stringify(String(type).slice(0, 20))}: must be a, b or c`);
     }

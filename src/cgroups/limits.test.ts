@@ -55,6 +55,16 @@ const both: [string, Resources, string[], string[]][] = [
     ["memory.limit_in_bytes = 4096", "memory.memsw.limit_in_bytes = 12288"],
     ["memory.swap.max = 8192", "memory.max = 4096"],
   ],
+  ["memory, swap and reservation of 0 are not set", { memory: { limit: 0, swap: 0, reservation: 0 } }, [], []],
+  ["quota and period of 0 are not set", { cpu: { quota: 0, period: 0, realtimePeriod: 0 } }, [], []],
+  ["burst of 0 is none", { cpu: { burst: 0 } }, ["cpu.cfs_burst_us = 0"], ["cpu.max.burst = 0"]],
+  ["kernel memory is nothing", { memory: { kernel: 4096, kernelTCP: 4096 } }, [], []],
+  [
+    "swap as large as the limit is no swap",
+    { memory: { limit: 4096, swap: 4096 } },
+    ["memory.limit_in_bytes = 4096", "memory.memsw.limit_in_bytes = 4096"],
+    ["memory.swap.max = 0", "memory.max = 4096"],
+  ],
   ["reservation", { memory: { reservation: 4096 } }, ["memory.soft_limit_in_bytes = 4096"], ["memory.low = 4096"]],
   ["cpu shares", { cpu: { shares: 1024 } }, ["cpu.shares = 1024"], ["cpu.weight = 100"]],
   [
@@ -172,6 +182,17 @@ describe("order", () => {
     expect(apply(2, { cpu: { period: 80000 } }, new Journal({ ...present })).log).toEqual(["cpu.max = 20000 80000"]);
   });
 
+  test("v2 takes the sum as that of swap where memory is unlimited", () => {
+    const { log } = apply(2, { memory: { limit: -1, swap: 8192 } });
+    expect(log).toEqual(["memory.swap.max = 8192", "memory.max = max"]);
+  });
+
+  test("v1 shares that the kernel cuts are an error", () => {
+    const directory = new Journal({ "cpu.shares": "0" });
+    directory.number = () => 262144;
+    expect(() => apply(1, { cpu: { shares: 300000 } }, directory)).toThrow("the maximum allowed cpu-shares is 262144");
+  });
+
   test("v1 leaves idle before shares", () => {
     expect(apply(1, { cpu: { idle: 0, shares: 5 } }).log).toEqual(["cpu.idle = 0", "cpu.shares = 5"]);
   });
@@ -251,6 +272,8 @@ describe("refused values", () => {
     const resources = { memory: { limit: 4096, checkBeforeUpdate: true } };
     const update = () => apply(2, resources, new Journal({ "memory.current": "8192", "memory.max": "max" }));
     expect(update).toThrow("memory limit 4096 is below the 8192 bytes in use");
+    const both = { memory: { limit: 16384, swap: 6000, checkBeforeUpdate: true } };
+    expect(() => apply(2, both, new Journal({ "memory.current": "8192" }))).toThrow("memory limit 6000 is below");
   });
 
   test("an unknown huge page size is unavailable", () => {

@@ -9,10 +9,12 @@ export const memory: Controller = {
   v2Name: "memory",
   needed({ memory: m = {} }) {
     const sizes = [m.limit, m.reservation, m.swap].some((v) => (v ?? 0) !== 0);
-    return sizes || m.swappiness !== undefined || m.disableOOMKiller === true;
+    return sizes || m.swappiness !== undefined || m.disableOOMKiller === true || m.useHierarchy === true;
   },
 
   v1(directory, { memory: m = {} }, { fresh, warn }) {
+    // Always so since Linux 5.11.
+    if (m.useHierarchy && directory.number("memory.use_hierarchy") !== 1) directory.write("memory.use_hierarchy", 1);
     const { limit, swap } = limits(m);
     if (swap !== undefined && swap >= 0 && limit !== undefined && (limit > swap || limit < 0)) {
       throw invalid(`memory and swap limit ${swap} is below the memory limit ${limit}`);
@@ -29,9 +31,12 @@ export const memory: Controller = {
 
   v2(directory, { memory: m = {} }, { warn }) {
     const { limit, swap } = limits(m);
-    if (m.checkBeforeUpdate && limit !== undefined && limit >= 0) {
+    if (m.checkBeforeUpdate) {
       const current = directory.number("memory.current") ?? 0;
-      if (current > limit) throw conflict(`memory limit ${limit} is below the ${current} bytes in use`);
+      for (const value of [swap, limit]) {
+        if (value !== undefined && value >= 0 && current > value)
+          throw conflict(`memory limit ${value} is below the ${current} bytes in use`);
+      }
     }
     if (swap !== undefined) {
       const value = swapAlone(swap, limit);

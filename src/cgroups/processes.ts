@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs";
+import { codeOf } from "../base/errors.ts";
 import { CgroupDirectory } from "./directory.ts";
 
 /** Cgroups inside `path` that are looked through, at most. */
@@ -21,6 +22,23 @@ export function processes(path: string): number[] {
     queue.push(...children(directory).map((name) => `${directory}/${name}`));
   }
   return [...found];
+}
+
+/** Moves the processes into another cgroup, until a round finds none that forked in between. */
+export function moveAll(pids: () => number[], directory: CgroupDirectory): void {
+  const moved = new Set<number>();
+  for (let round = 0; round < 64; round++) {
+    const fresh = pids().filter((pid) => !moved.has(pid));
+    if (fresh.length === 0) return;
+    for (const pid of fresh) {
+      moved.add(pid);
+      try {
+        directory.write("cgroup.procs", pid);
+      } catch (error) {
+        if (codeOf(error) !== "ESRCH") throw error;
+      }
+    }
+  }
 }
 
 /** Names of the cgroups directly inside; none where the directory is gone. */

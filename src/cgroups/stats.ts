@@ -42,6 +42,26 @@ export interface IoStats {
   writeOperations: number;
 }
 
+/** What each v1 controller accounts, else what cgroup2 does. */
+export function readStats(
+  v1: (controller: string) => CgroupDirectory | undefined,
+  unified: CgroupDirectory | undefined,
+): CgroupStats {
+  const from = <T>(name: string, old: (d: CgroupDirectory) => T, v2: (d: CgroupDirectory) => T): T | undefined => {
+    const directory = v1(name);
+    return (directory && old(directory)) ?? (unified && v2(unified));
+  };
+  const cpu = from("cpuacct", cpuV1, cpuV2);
+  const limited = v1("cpu");
+  const throttling = limited && throttlingV1(limited);
+  return present<CgroupStats>({
+    memory: from("memory", memoryV1, memoryV2),
+    cpu: cpu && throttling ? { ...cpu, throttling } : cpu,
+    pids: from("pids", pidsStats, (d) => pidsStats(d) ?? threads(d)),
+    io: from("blkio", ioV1, ioV2),
+  });
+}
+
 /** v1 writes "no limit" as the largest multiple of the page size. */
 const V1_UNLIMITED = 2 ** 62;
 
@@ -49,7 +69,7 @@ function present<T extends object>(values: { [K in keyof T]: T[K] | undefined })
   return Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined)) as T;
 }
 
-export function memoryV1(directory: CgroupDirectory): MemoryStats | undefined {
+function memoryV1(directory: CgroupDirectory): MemoryStats | undefined {
   const current = directory.number("memory.usage_in_bytes");
   if (current === undefined) return undefined;
   const limit = directory.number("memory.limit_in_bytes");
@@ -65,7 +85,7 @@ export function memoryV1(directory: CgroupDirectory): MemoryStats | undefined {
   });
 }
 
-export function memoryV2(directory: CgroupDirectory): MemoryStats | undefined {
+function memoryV2(directory: CgroupDirectory): MemoryStats | undefined {
   const current = directory.number("memory.current");
   if (current === undefined) return undefined;
   const events = directory.table("memory.events");
@@ -82,7 +102,7 @@ export function memoryV2(directory: CgroupDirectory): MemoryStats | undefined {
 }
 
 /** cgroup2 accounts processor time even without the cpu controller. */
-export function cpuV2(directory: CgroupDirectory): CpuStats | undefined {
+function cpuV2(directory: CgroupDirectory): CpuStats | undefined {
   const stat = directory.table("cpu.stat");
   if (stat.usage_usec === undefined) return undefined;
   return present<CpuStats>({
@@ -94,7 +114,7 @@ export function cpuV2(directory: CgroupDirectory): CpuStats | undefined {
   });
 }
 
-export function cpuV1(directory: CgroupDirectory): CpuStats | undefined {
+function cpuV1(directory: CgroupDirectory): CpuStats | undefined {
   const total = directory.number("cpuacct.usage");
   if (total === undefined) return undefined;
   const ticks = directory.table("cpuacct.stat");
@@ -109,7 +129,7 @@ export function cpuV1(directory: CgroupDirectory): CpuStats | undefined {
 }
 
 /** Of a v1 cpu directory. */
-export function throttlingV1(directory: CgroupDirectory): CpuStats["throttling"] {
+function throttlingV1(directory: CgroupDirectory): CpuStats["throttling"] {
   const stat = directory.table("cpu.stat");
   return throttling(stat, stat.throttled_time ?? 0);
 }
@@ -120,7 +140,7 @@ function throttling(stat: Record<string, number>, throttledTime: number): CpuSta
 }
 
 /** The files have the same names in v1 and v2. */
-export function pidsStats(directory: CgroupDirectory): CgroupStats["pids"] {
+function pidsStats(directory: CgroupDirectory): CgroupStats["pids"] {
   const current = directory.number("pids.current");
   if (current === undefined) return undefined;
   const limit = directory.number("pids.max");
@@ -128,12 +148,12 @@ export function pidsStats(directory: CgroupDirectory): CgroupStats["pids"] {
 }
 
 /** Every process counts its threads in cgroup2, even without the pids controller. */
-export function threads(directory: CgroupDirectory): CgroupStats["pids"] {
+function threads(directory: CgroupDirectory): CgroupStats["pids"] {
   const text = directory.tryRead("cgroup.threads");
   return text === undefined ? undefined : { current: text === "" ? 0 : text.split("\n").length };
 }
 
-export function ioV2(directory: CgroupDirectory): IoStats[] | undefined {
+function ioV2(directory: CgroupDirectory): IoStats[] | undefined {
   const text = directory.tryRead("io.stat");
   if (text === undefined) return undefined;
   const found: IoStats[] = [];
@@ -154,7 +174,7 @@ export function ioV2(directory: CgroupDirectory): IoStats[] | undefined {
   return found;
 }
 
-export function ioV1(directory: CgroupDirectory): IoStats[] | undefined {
+function ioV1(directory: CgroupDirectory): IoStats[] | undefined {
   const prefix = "blkio.throttle";
   if (!directory.has(`${prefix}.io_service_bytes_recursive`)) return undefined;
   const found = new Map<string, IoStats>();

@@ -51,13 +51,25 @@ export function enableControllers(
   for (const above of ["", ...ancestors(path)]) {
     const directory = new CgroupDirectory(root + above);
     const enabled = words(directory.read("cgroup.subtree_control"));
-    for (const name of wanted) {
-      if (enabled.has(name)) continue;
-      try {
-        directory.write("cgroup.subtree_control", `+${name}`, CAUSES);
-      } catch (error) {
-        if (required.has(name)) throw error;
-      }
+    const lacking = wanted.filter((name) => !enabled.has(name));
+    if (lacking.length > 0) enable(directory, lacking, required);
+  }
+}
+
+/** All in one write; where the kernel refuses, each alone, so that the error is that of a required one. */
+function enable(directory: CgroupDirectory, names: readonly string[], required: ReadonlySet<string>): void {
+  const file = "cgroup.subtree_control";
+  try {
+    directory.write(file, names.map((name) => `+${name}`).join(" "));
+    return;
+  } catch {
+    // One of them.
+  }
+  for (const name of names) {
+    try {
+      directory.write(file, `+${name}`, CAUSES);
+    } catch (error) {
+      if (required.has(name)) throw error;
     }
   }
 }

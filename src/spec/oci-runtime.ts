@@ -129,6 +129,10 @@ export interface Resources {
     swap?: number;
     swappiness?: number;
     disableOOMKiller?: boolean;
+    useHierarchy?: boolean;
+    /** Without effect: the kernel has no such limits any more. */
+    kernel?: number;
+    kernelTCP?: number;
     checkBeforeUpdate?: boolean;
   };
   cpu?: {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { posix } from "node:path";
-import { notImplemented } from "../../base/errors.ts";
+import { invalid, notImplemented } from "../../base/errors.ts";
 import { Cgroup, removeEmptyParent } from "../../cgroups/cgroup.ts";
 import { cgroupOf, detectHierarchy } from "../../cgroups/hierarchy.ts";
 import type { DeviceRule, Resources, Spec } from "../../spec/oci-runtime.ts";
@@ -38,8 +38,11 @@ export function cgroupPath(spec: Spec, id: string): string {
   if (/^[^/]*:[^/]*:[^/]*$/.test(path)) {
     throw notImplemented(`config.json: linux.cgroupsPath: ${path} is systemd's form, which is not supported`);
   }
-  if (path.startsWith("/")) return posix.normalize(path);
-  return posix.join(posix.dirname(cgroupOf(readFileSync("/proc/self/cgroup", "utf8"))), path);
+  // Without `..`, and not above where it begins.
+  const clean = posix.resolve("/", path);
+  if (clean === "/") throw invalid(`config.json: linux.cgroupsPath: ${path} is the root of the hierarchies`);
+  if (path.startsWith("/")) return clean;
+  return posix.join(posix.dirname(cgroupOf(readFileSync("/proc/self/cgroup", "utf8"))), clean);
 }
 
 /**
@@ -51,12 +54,32 @@ export function createCgroup(spec: Spec, path: string, warn: (message: string) =
   const { devices = [{ allow: false, access: "rwm" }], ...rest } = spec.linux?.resources ?? {};
   const resources: Resources = root ? { ...rest, devices: [...devices, ...ALWAYS] } : rest;
   if (hasKernelMemory(resources)) warn("kernel memory limits discarded: the kernel has none any more");
-  return Cgroup.create(detectHierarchy(), path, resources, { everywhere: root && everywhere(spec) });
+  const owner = root ? delegatedTo(spec) : undefined;
+  return Cgroup.create(detectHierarchy(), path, resources, {
+    everywhere: root && everywhere(spec),
+    ...(owner !== undefined && { owner }),
+  });
+}
+
+/**
+ * The host user that the container's process is, if it may manage cgroups of its own (config-linux.md, "Cgroup
+ * ownership"): it sees the cgroup as the root of a new namespace, and has it mounted for writing.
+ */
+export function delegatedTo({ linux, mounts, process }: Spec): number | undefined {
+  const own = (type: string) => linux?.namespaces?.some((n) => n.type === type && !n.path) === true;
+  const writable = mounts?.some(
+    ({ source, destination, options }) =>
+      source === "cgroup" && posix.resolve("/", destination) === "/sys/fs/cgroup" && !options?.includes("ro"),
+  );
+  if (!own("cgroup") || !writable) return undefined;
+  const uid = process?.user.uid ?? 0;
+  if (!own("user")) return uid;
+  const range = linux?.uidMappings?.find((m) => uid >= m.containerID && uid < m.containerID + m.size);
+  return range && range.hostID + uid - range.containerID;
 }
 
 export function hasKernelMemory({ memory }: Resources): boolean {
-  const { kernel, kernelTCP } = (memory ?? {}) as Record<string, unknown>;
-  return Boolean(kernel) || Boolean(kernelTCP);
+  return Boolean(memory?.kernel) || Boolean(memory?.kernelTCP);
 }
 
 /** Whoever names a place has its limits and reads its figures there; who can mount a hierarchy must not be in its root. */

@@ -55,6 +55,9 @@ export const resourcesSchema = object({
     swap: i64,
     swappiness: integer(0, 100),
     disableOOMKiller: boolean,
+    useHierarchy: boolean,
+    kernel: i64,
+    kernelTCP: i64,
     checkBeforeUpdate: boolean,
   }),
   cpu: object({
