@@ -154,6 +154,18 @@ export function sealedExecutable(name: string, content: Uint8Array): number {
   });
 }
 
+/** A memory file with this content, open for reading and writing at its start. CLOEXEC; the caller closes it. */
+export function memoryFile(name: string, content: Uint8Array): number {
+  return scratch(() => {
+    const fd = sys("memfd_create", name, str(name), k.MFD_CLOEXEC);
+    const address = addressOf(content);
+    for (let done = 0; done < content.length; ) {
+      done += sys("pwrite64", name, fd, address + done, content.length - done, done);
+    }
+    return fd;
+  });
+}
+
 /** Pids of a process's children. */
 export function children(pid: number): number[] {
   try {

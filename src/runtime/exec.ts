@@ -20,6 +20,8 @@ export interface ExecPlan {
   /** The spawned process's descriptor that is its pidfd; without one it is looked up by number. */
   pidfd?: number;
   process: Process;
+  /** Executed in place of `process.args[0]`. */
+  path?: string;
   /** The container's. */
   execution?: Execution;
   filter: Filter | undefined;
@@ -137,7 +139,7 @@ export function execProgram(plan: ExecPlan): Builder {
     process.cwd,
     inUserns,
   );
-  execProcess(p, process);
+  execProcess(p, process, plan.path);
   return p;
 }
 

@@ -12,10 +12,13 @@ export function pathOf(env: readonly string[] | undefined): string {
   return path ?? DEFAULT_PATH;
 }
 
-/** The last rows: the program becomes the container's process. One execve for each directory of PATH. */
-export function execProcess(p: Builder, process: Process): void {
+/**
+ * The last rows: the program becomes the container's process. One execve for each directory of PATH, unless `path` names
+ * the file.
+ */
+export function execProcess(p: Builder, process: Process, path?: string): void {
   const args = process.args ?? [];
-  const command = args[0];
+  const command = path ?? args[0];
   if (!command) throw invalid("process.args: no command");
   const argv = p.strings(args, args.length > 1 ? `${command} …${args.length - 1}` : command);
   const envp = p.strings(process.env ?? [], `${process.env?.length ?? 0} variables`);

@@ -127,8 +127,7 @@ export function becomeUser(
   options.asUser?.();
   p.call("process.user.umask", "umask", [user.umask ?? 0o022]);
   // Changing the user clears it, so it comes after.
-  if (options.pdeathsig)
-    p.call("the container ends with its keeper", "prctl", [k.PR_SET_PDEATHSIG, options.pdeathsig, 0, 0, 0]);
+  if (options.pdeathsig) p.call("it ends with its parent", "prctl", [k.PR_SET_PDEATHSIG, options.pdeathsig, 0, 0, 0]);
 
   const effective = bits(capabilities?.effective);
   const permitted = bits(capabilities?.permitted);

@@ -64,6 +64,8 @@ export interface Plan {
 export interface Launcher {
   /** clone3(2), and what becomes of the parent. In place of {@link cloneAndKeep}. */
   clone(p: Builder, options: Parameters<typeof cloneAndKeep>[1]): void;
+  /** Of the container's process, when its parent ends. */
+  pdeathsig?: number;
   /** In the container's process, when it is root of the container's user namespace. */
   inChild?(p: Builder): void;
   /** All mounts and devices are there, and the host's tree too. */
@@ -259,11 +261,11 @@ export function becomeProcess(
   if (!early || !isInherited(process)) schedule(p, process);
   if (plan.spec.linux) setExecution(p, plan.spec.linux);
   plan.launcher?.beforeUser?.(p);
-  const ends = plan.launcher ? {} : { pdeathsig: SIGKILL };
+  const pdeathsig = plan.launcher ? plan.launcher.pdeathsig : SIGKILL;
   const { lastCapability, traceable, noSetgroups } = plan;
   becomeUser(p, process, plan.filter, {
     lastCapability,
-    ...ends,
+    ...(pdeathsig !== undefined && { pdeathsig }),
     ...(traceable && { traceable }),
     ...(noSetgroups && { noSetgroups }),
     ...(plan.launcher?.listener && { listener: plan.launcher.listener }),

@@ -19,7 +19,6 @@ import * as k from "../../src/linux/constants.ts";
 import { room, scratch } from "../../src/linux/ffi.ts";
 import { setNonblock } from "../../src/linux/process.ts";
 import { receiveDescriptor } from "../../src/runtime/oci/console.ts";
-import type { Hooks } from "../../src/spec/oci-runtime.ts";
 import { cannotRun, eventually, Runtime } from "./bundle.ts";
 
 /** What conmon or a shim listens on, since Bun's sockets take no descriptors. */
@@ -121,97 +120,6 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     const breakout = await runtime.run(["exec", "userns", "sh", "-c", "echo 1 > /proc/sys/kernel/panic"]);
     expect(breakout.code).not.toBe(0);
     await runtime.ok("delete", "-f", "userns");
-  });
-
-  test("hooks run in their order, with the state on stdin", async () => {
-    const log = join(runtime.dir, "hooks");
-    const script = join(runtime.dir, "hook.sh");
-    writeFileSync(script, `#!/bin/sh\nread -r state\necho "$1 $(hostname) $X $state" >> ${log}\n`, { mode: 0o755 });
-    const hook = (kind: string) => [{ path: script, args: ["hook", kind], env: [`X=${kind}`, "PATH=/bin:/usr/bin"] }];
-    const bundle = runtime.bundle("sleep 1000", (s) => {
-      s.hostname = "inside";
-      s.annotations = { "org.example": "1" };
-      s.root!.readonly = false;
-      const hooks: Hooks = {
-        startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "cat > /started; hostname >> /started"] }],
-      };
-      for (const kind of ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] as const) {
-        hooks[kind] = hook(kind);
-      }
-      s.hooks = hooks;
-    });
-    await runtime.ok("create", "-b", bundle, "hooks");
-    const { pid } = await runtime.status("hooks");
-    const lines = () =>
-      readFileSync(log, "utf8")
-        .trim()
-        .split("\n")
-        .map((line) => {
-          const [kind, host, x, ...rest] = line.split(" ");
-          expect(x).toBe(kind!);
-          return { kind, host, state: JSON.parse(rest.join(" ")) };
-        });
-    expect(lines().map(({ kind, host, state }) => [kind, host === "inside", state.status])).toEqual([
-      ["prestart", false, "creating"],
-      ["createRuntime", false, "creating"],
-      ["createContainer", true, "creating"],
-    ]);
-    expect(lines()[0]!.state).toEqual({
-      ociVersion: "1.3.0",
-      id: "hooks",
-      status: "creating",
-      pid,
-      bundle,
-      annotations: { "org.example": "1" },
-    });
-    expect(existsSync(join(bundle, "rootfs/started"))).toBe(false);
-    await runtime.ok("start", "hooks");
-    const started = readFileSync(join(bundle, "rootfs/started"), "utf8");
-    expect(started).toContain('"status":"created","pid":1,');
-    expect(started).toEndWith("inside\n");
-    expect(lines().at(-1)).toMatchObject({ kind: "poststart", state: { status: "running", pid } });
-    await runtime.ok("delete", "--force", "hooks");
-    expect(lines().at(-1)).toMatchObject({ kind: "poststop", state: { status: "stopped" } });
-    expect(lines()).toHaveLength(5);
-  });
-
-  test.each(["prestart", "createRuntime", "createContainer"] as const)(
-    "a %s hook that fails undoes create",
-    async (kind) => {
-      const bundle = runtime.bundle("true", (s) => {
-        s.hooks = { [kind]: [{ path: "/bin/sh", args: ["sh", "-c", "echo why >&2; exit 3"] }] };
-      });
-      const { code, err } = await runtime.run(["create", "-b", bundle, "failing"]);
-      expect({ code, err }).toEqual({
-        code: 1,
-        err: expect.stringContaining(`hooks.${kind}[0] /bin/sh: exit status 3: why`),
-      });
-      expect(existsSync(join(runtime.root, "failing"))).toBe(false);
-    },
-  );
-
-  test("a hook that takes too long is ended", async () => {
-    const bundle = runtime.bundle("true", (s) => {
-      s.hooks = { createContainer: [{ path: "/bin/sleep", args: ["sleep", "60"], timeout: 1 }] };
-    });
-    const { err } = await runtime.run(["create", "-b", bundle, "slow"]);
-    expect(err).toContain("hooks.createContainer[0] /bin/sleep: not done after 1 s");
-  });
-
-  test("a startContainer hook has no more rights than the container", async () => {
-    const bundle = runtime.bundle("sleep 1000", (s) => {
-      s.root!.readonly = false;
-      s.hooks = {
-        startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "cat /proc/self/status > /rights"] }],
-      };
-    });
-    await runtime.ok("run", "-d", "-b", bundle, "rights");
-    const rights = readFileSync(join(bundle, "rootfs/rights"), "utf8");
-    // AUDIT_WRITE, KILL, NET_BIND_SERVICE.
-    expect(rights).toContain("CapEff:\t0000000020000420");
-    expect(rights).toContain("CapBnd:\t0000000020000420");
-    expect(rights).toContain("NoNewPrivs:\t1");
-    await runtime.ok("delete", "-f", "rights");
   });
 
   test("exec: as the container's process, or as the file says", async () => {

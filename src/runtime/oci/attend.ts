@@ -39,8 +39,11 @@ export async function attend(pid: number, exit: number, master: number | undefin
   return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
 }
 
-/** By the thread pool, so that the event loop has the signals meanwhile. */
-function waitStatus(fd: number): Promise<number> {
+/**
+ * What `fd` delivers, the wait status of a process; SIGKILL where its waiting parent is gone. By the thread pool, so that
+ * the event loop has the signals meanwhile.
+ */
+export function waitStatus(fd: number): Promise<number> {
   const buffer = Buffer.alloc(8);
   return new Promise((resolve) => {
     readAsync(fd, buffer, 0, 8, null, (error, n) => resolve(error || n < 4 ? SIGKILLED : buffer.readInt32LE(0)));

@@ -101,7 +101,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       const { startContainer } = await import("./start.ts");
       const { StateDirectory } = await import("./state.ts");
       const directory = new StateDirectory(globals.root, parsed.rest[0]!);
-      await startContainer(directory, directory.read(), directory.readConfig());
+      const state = directory.read();
+      const spec = directory.readConfig();
+      await startContainer(directory, state, spec, async () => {
+        const { destroy } = await import("./delete.ts");
+        const { openCgroup } = await import("./cgroup.ts");
+        await destroy(directory, state, openCgroup(state.cgroup), spec, globals.warn);
+      });
       return 0;
     },
   },

@@ -143,7 +143,9 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       ...plain,
       launcher: ociLauncher(shape, spec.process!),
     });
-    const { runHooks, runHooksInside } = shape.hooks ? await import("./hooks.ts") : ({} as typeof import("./hooks.ts"));
+    const { runCreateContainer, runHooks } = shape.hooks
+      ? await import("./hooks.ts")
+      : ({} as typeof import("./hooks.ts"));
     let launched: Launched;
     try {
       launched = await spawnProgram({
@@ -165,12 +167,11 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
           },
         }),
         ...(shape.hooks && {
-          onHooks() {
+          async onHooks() {
             hooked = true;
-            const stdin = JSON.stringify(ociState(state, "creating"));
-            runHooks("prestart", spec.hooks?.prestart, bundle, stdin);
-            runHooks("createRuntime", spec.hooks?.createRuntime, bundle, stdin);
-            runHooksInside("createContainer", spec.hooks?.createContainer, state, stdin, undefined);
+            await runHooks("prestart", spec.hooks?.prestart, state, "creating");
+            await runHooks("createRuntime", spec.hooks?.createRuntime, state, "creating");
+            await runCreateContainer(spec.hooks?.createContainer, state);
           },
         }),
       });

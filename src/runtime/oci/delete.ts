@@ -1,11 +1,11 @@
-import { conflict, messageOf } from "../../base/errors.ts";
+import { conflict } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
 import { close } from "../../linux/file.ts";
 import { POLLIN, poll } from "../../linux/poll.ts";
 import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { openCgroup, removeOwnParent } from "./cgroup.ts";
-import { isAlive, ociState, type State, StateDirectory } from "./state.ts";
+import { isAlive, type State, StateDirectory } from "./state.ts";
 
 const SIGKILL = 9;
 const WAIT_MS = 10_000;
@@ -51,15 +51,8 @@ export async function destroy(
   removeOwnParent();
   directory.remove();
   if (!hooks?.hooks?.poststop?.length) return;
-  const { runHooks } = await import("./hooks.ts");
-  for (const hook of hooks.hooks.poststop) {
-    try {
-      runHooks("poststop", [hook], state.bundle, JSON.stringify(ociState(state, "stopped", 0)));
-    } catch (error) {
-      // runtime.md, "Lifecycle" 13: the container is gone either way.
-      warn(messageOf(error));
-    }
-  }
+  const { runPoststop } = await import("./hooks.ts");
+  await runPoststop(hooks.hooks.poststop, state, warn);
 }
 
 export async function deleteContainer(

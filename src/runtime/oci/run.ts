@@ -17,10 +17,12 @@ export async function runContainer(
       attached = attend(state.pid, exit!, master);
     }
     if (spec.hooks) {
+      // Whatever fails here is undone below.
+      const nothing = async () => {};
       const { poststart, startContainer } = await import("./start.ts");
       // With startContainer hooks it waits, as after create.
-      if (existsSync(directory.file(EXEC_FIFO))) await startContainer(directory, state, spec);
-      else await poststart(state, spec);
+      if (existsSync(directory.file(EXEC_FIFO))) await startContainer(directory, state, spec, nothing);
+      else await poststart(state, spec, nothing);
     }
   } catch (error) {
     await destroy(directory, state, cgroup, spec, options.warn);

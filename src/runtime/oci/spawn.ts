@@ -40,7 +40,7 @@ export interface SpawnRequest {
   extra: readonly (readonly [ours: number, theirs: number])[];
   onPid(pid: number): void;
   /** The container waits before pivot_root. What it throws ends the container. */
-  onHooks?(): void;
+  onHooks?(): Promise<void>;
   /**
    * Its seccomp filter is installed, and notifies: `fd` is the listener's number in process `pid`, which goes no further
    * before this returns. What it throws ends the container.
@@ -114,7 +114,7 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
         pid = value;
         request.onPid(pid);
       } else if (kind === HOOKS_RECORD) {
-        request.onHooks!();
+        await request.onHooks!();
         writeByte(sync!);
       } else if (kind === LISTENER_RECORD) {
         request.onListener!(pid, value);

@@ -6,8 +6,16 @@ import { setNonblock } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { EXEC_FIFO, ociState, REPORT_FIFO, type State, type StateDirectory } from "./state.ts";
 
-/** Lets a created container run. Returns when its command has been executed and its poststart hooks have run. */
-export async function startContainer(directory: StateDirectory, state: State, spec: Spec): Promise<void> {
+/**
+ * Lets a created container run. Returns when its command has been executed and its poststart hooks have run. When a hook
+ * fails, `undo` is called, which is to remove the container (runtime.md, "Lifecycle" 7 and 9), before the error.
+ */
+export async function startContainer(
+  directory: StateDirectory,
+  state: State,
+  spec: Spec,
+  undo: () => Promise<void>,
+): Promise<void> {
   const status = directory.status(state);
   if (status === "stopped") throw conflict("cannot start a container that has stopped");
   if (status === "running") throw conflict("cannot start an already running container");
@@ -22,7 +30,7 @@ export async function startContainer(directory: StateDirectory, state: State, sp
   }
   let report: number | undefined;
   try {
-    if (spec.hooks?.startContainer?.length) await startHooks(directory, state, spec);
+    if (spec.hooks?.startContainer?.length) await orUndo(startHooks(directory, state, spec), undo);
     report = openat(k.AT_FDCWD, directory.file(REPORT_FIFO), k.O_RDONLY | k.O_NONBLOCK);
     setNonblock(report, false);
     try {
@@ -45,49 +53,45 @@ export async function startContainer(directory: StateDirectory, state: State, sp
     close(fifo);
     if (report !== undefined) close(report);
   }
-  await poststart(state, spec);
+  await poststart(state, spec, undo);
 }
 
-/** A poststart hook that fails ends the container. */
-export async function poststart(state: State, spec: Spec): Promise<void> {
+export async function poststart(state: State, spec: Spec, undo: () => Promise<void>): Promise<void> {
   if (!spec.hooks?.poststart?.length) return;
   const { runHooks } = await import("./hooks.ts");
+  await orUndo(runHooks("poststart", spec.hooks.poststart, state, "running"), undo);
+}
+
+async function orUndo(hooks: Promise<void>, undo: () => Promise<void>): Promise<void> {
   try {
-    runHooks("poststart", spec.hooks.poststart, state.bundle, JSON.stringify(ociState(state, "running")));
+    await hooks;
   } catch (error) {
-    killProcess(state.pid);
+    await undo();
     throw error;
   }
 }
 
 async function startHooks(directory: StateDirectory, state: State, spec: Spec): Promise<void> {
-  const { runHooksInside } = await import("./hooks.ts");
+  const { runStartContainer } = await import("./hooks.ts");
   const { seccompFilter } = await import("./create.ts");
   const { lastCapability } = await import("../../security/capabilities.ts");
-  // The container's own view: it is pid 1 there, if it has a pid namespace of its own.
-  const own = spec.linux?.namespaces?.some((n) => n.type === "pid" && !n.path);
-  try {
-    runHooksInside(
-      "startContainer",
-      spec.hooks?.startContainer,
-      state,
-      JSON.stringify(ociState(state, "created", own ? 1 : state.pid)),
-      {
-        process: spec.process!,
-        filter: await seccompFilter(spec, directory.root),
-        lastCapability: lastCapability(),
-      },
-    );
-  } catch (error) {
-    killProcess(state.pid);
-    throw error;
-  }
-}
-
-function killProcess(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It has ended.
-  }
+  const { openCgroup } = await import("./cgroup.ts");
+  const filter = await seccompFilter(spec, directory.root);
+  const listener = filter?.listener ? await import("./listener.ts") : undefined;
+  const target = listener?.listenerTarget(spec.linux!.seccomp!);
+  const cgroup = openCgroup(state.cgroup);
+  await runStartContainer(
+    spec.hooks?.startContainer,
+    state,
+    {
+      pid: state.pid,
+      process: spec.process!,
+      ...(spec.linux && { execution: spec.linux }),
+      filter,
+      lastCapability: lastCapability(),
+      cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },
+      ownStdio: [],
+    },
+    listener && ((pid, fd) => listener.handOver(target!, pid, fd, ociState(state, "created"))),
+  );
 }

@@ -134,6 +134,16 @@ export function processStat(pid: number): { state: string; startTime: string } |
   }
 }
 
+/** The number of process `pid` in its own pid namespace; 0 when it has ended. */
+export function ownPid(pid: number): number {
+  try {
+    const numbers = /^NSpid:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
+    return Number(numbers?.split(/\s+/).at(-1) ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
 /** The very process that create started, and no zombie. */
 export function isAlive(state: Pick<State, "pid" | "startTime">): boolean {
   const found = processStat(state.pid);
