@@ -76,6 +76,7 @@ async function startHooks(directory: StateDirectory, state: State, spec: Spec): 
   const { seccompFilter } = await import("./create.ts");
   const { lastCapability } = await import("../../security/capabilities.ts");
   const { openCgroup } = await import("./cgroup.ts");
+  const { inUserNamespace } = await import("../../linux/rights.ts");
   const filter = await seccompFilter(spec, directory.root);
   const listener = filter?.listener ? await import("./listener.ts") : undefined;
   const target = listener?.listenerTarget(spec.linux!.seccomp!);
@@ -91,6 +92,7 @@ async function startHooks(directory: StateDirectory, state: State, spec: Spec): 
       lastCapability: lastCapability(),
       cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },
       ownStdio: [],
+      nested: inUserNamespace(),
     },
     listener && ((pid, fd) => listener.handOver(target!, pid, fd, ociState(state, "created"))),
   );
