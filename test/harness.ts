@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from "bun:test";
 import { randomBytes } from "node:crypto";
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -191,6 +192,7 @@ export function leftovers(dir: string): string[] {
 /** A root file system of busybox-static with links for every applet, and the files that a userland has. */
 export function busyboxRoot(dir: string): string {
   const root = mkdtempSync(join(dir, "root-"));
+  chmodSync(root, 0o755);
   for (const name of ["bin", "etc", "tmp", "proc", "sys", "dev", "root", "home/user"])
     mkdirSync(join(root, name), { recursive: true });
   copyFileSync("/bin/busybox", join(root, "bin/busybox"));
