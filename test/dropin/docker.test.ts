@@ -105,7 +105,9 @@ describe.skipIf(cannot !== undefined)(`docker run --runtime inro${cannot ? ` (sk
     await up("life");
     expect(await docker.run(["exec", "life", "sh", "-c", "echo in; exit 4"])).toMatchObject({ code: 4, out: "in\n" });
     // 126 or 127, as the version of docker sees it.
-    expect((await docker.run(["exec", "life", "nope"])).out).toContain('exec: "nope": executable file not found in $PATH');
+    expect((await docker.run(["exec", "life", "nope"])).out).toContain(
+      'exec: "nope": executable file not found in $PATH',
+    );
     expect(await docker.ok("exec", "-u", "3:4", "-w", "/tmp", "life", "sh", "-c", "id -u; pwd")).toBe("3\n/tmp");
     expect(await docker.ok("exec", "--privileged", "life", "grep", "CapEff", STATUS)).toMatch(/[1-9a-f]{8}$/);
     const shell = await docker.onTerminal(["exec", "-it", "life", "sh"], "/ # ", "stty size; exit 6\r");
