@@ -1,6 +1,6 @@
 // `npm test`: installs what is missing, then runs everything. Plain Node, since nothing else is there yet.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -38,20 +38,48 @@ if (!runtime) {
 }
 
 const debian = { "busybox-static": "/bin/busybox", "docker-registry": "/usr/bin/docker-registry" };
-const optional = { "qemu-user-static": "/usr/bin/qemu-aarch64-static" };
+// Engines and runtimes that are compared with, or call ours.
+const optional = {
+  "qemu-user-static": "/usr/bin/qemu-aarch64-static",
+  crun: "/usr/bin/crun",
+  runc: "/usr/sbin/runc",
+  podman: "/usr/bin/podman",
+  containerd: "/usr/bin/containerd",
+  "docker.io": "/usr/sbin/dockerd",
+  criu: "/usr/sbin/criu",
+  uidmap: "/usr/bin/newuidmap",
+};
 if (process.getuid?.() === 0 && existsSync("/usr/bin/apt-get")) {
-  const missing = Object.entries({ ...debian, ...optional }).filter(([, path]) => !existsSync(path));
+  const paths = { ...debian, ...optional };
+  const missing = Object.keys(paths).filter((name) => !existsSync(paths[name]));
   if (missing.length > 0) {
-    const names = missing.map(([name]) => name);
     need(
-      `Debian packages ${names.join(" ")}`,
-      () => missing.every(([, path]) => existsSync(path)),
-      () => {
-        const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-        run("apt-get", ["update", "-qq"], { env });
-        return run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...names], { env });
-      },
+      `Debian packages ${missing.join(" ")}`,
+      () => missing.every((name) => existsSync(paths[name])),
+      () => withoutServices(() => install(missing)),
     );
+  }
+}
+
+function install(names) {
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", NEEDRESTART_SUSPEND: "1" };
+  run("apt-get", ["update", "-qq"], { env });
+  // One that this release does not have would keep the others out.
+  const known = run("apt-cache", ["show", "--no-all-versions", ...names]).stdout ?? "";
+  const there = names.filter((name) => known.split("\n").includes(`Package: ${name}`));
+  const options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60"];
+  return run("apt-get", ["install", ...options, ...there], { env, stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** No daemon of an installed package is started meanwhile; the policy is over with this process, whatever ends it. */
+function withoutServices(work) {
+  const policy = "/usr/sbin/policy-rc.d";
+  const ours = !existsSync(policy);
+  if (ours) writeFileSync(policy, `#!/bin/sh\ntest ! -e /proc/${process.pid} || exit 101\n`, { mode: 0o755 });
+  try {
+    return work();
+  } finally {
+    if (ours) rmSync(policy, { force: true });
   }
 }
 

@@ -95,8 +95,7 @@ describe.skipIf(cannot !== undefined)(
       expect(await status("life")).toBe("RUNNING");
       await ctr.ok("tasks", "kill", "--signal", "TERM", "life");
       await eventually("it has stopped", async () => (await status("life")) === "STOPPED");
-      // ctr's status is the container's.
-      expect((await ctr.run(["tasks", "delete", "life"])).code).toBe(5);
+      expect((await ctr.run(["tasks", "delete", "life"])).err).toContain("exit code 5");
       await ctr.ok("containers", "delete", "life");
     });
 
