@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import * as k from "../linux/constants.ts";
-import { type CallOptions, type Data, Offset, type Operand, Program, type Slot } from "../program/ir.ts";
+import { type CallOptions, type Data, Offset, type Operand, Program, Slot } from "../program/ir.ts";
 
 /** The spawned process finds its descriptors here (launch.ts puts them there). Everything from FREE on is the program's. */
 export const FD = {
@@ -56,24 +56,49 @@ export class Builder extends Program {
     return into;
   }
 
-  /** `mkdir -p` in the container. */
-  makeDirectory(why: string, path: string, mode = 0o755): void {
+  /**
+   * Opens where something will be mounted. Its symlinks were resolved when the launch was planned, so one that is there
+   * now has come since, and is refused (CVE-2021-30465: a volume whose other user turns a directory into a symlink).
+   */
+  mountPoint(why: string, path: string, flags: number = k.O_PATH, options: CallOptions = {}): Slot {
+    const into = this.temporary(posix.basename(path) || "root");
+    const how = this.how(flags, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_SYMLINKS);
+    this.call(why, "openat2", [this.root!, this.text(path), how, 24], { ...options, into });
+    return into;
+  }
+
+  /** Something was mounted on `path`: what was made below it before is out of sight. */
+  covered(path: string): void {
+    for (const made of this.#made) if (made.startsWith(`${path}/`)) this.#made.delete(made);
+  }
+
+  /**
+   * `mkdir -p` in the container. `strict`: the path has no symlink, and one that came since is refused, so nothing is
+   * made where it leads (CVE-2024-45310).
+   */
+  makeDirectory(why: string, path: string, { strict = false }: { strict?: boolean } = {}): void {
+    const mode = 0o755;
     let prefix = "";
     for (const name of posix.normalize(path).split("/").filter(Boolean)) {
       const parent = prefix || "/";
       prefix = `${prefix}/${name}`;
       if (this.#made.has(prefix)) continue;
       this.#made.add(prefix);
-      const directory = parent === "/" ? this.root! : this.inRoot(why, parent, k.O_PATH | k.O_DIRECTORY);
+      const directory = parent === "/" ? this.root! : this.#directory(why, parent, strict);
       this.call(why, "mkdirat", [directory, this.text(name), mode], { ignore: ["EEXIST", "EROFS"] });
     }
   }
 
+  #directory(why: string, path: string, strict: boolean): Slot {
+    const flags = k.O_PATH | k.O_DIRECTORY;
+    return strict ? this.mountPoint(why, path, flags) : this.inRoot(why, path, flags);
+  }
+
   /** An empty file in the container to mount on, with its parents. */
-  makeFile(why: string, path: string): void {
+  makeFile(why: string, path: string, { strict = false }: { strict?: boolean } = {}): void {
     const { dir, base } = posix.parse(posix.normalize(path));
-    this.makeDirectory(why, dir);
-    const directory = this.inRoot(why, dir, k.O_PATH | k.O_DIRECTORY);
+    this.makeDirectory(why, dir, { strict });
+    const directory = dir === "/" ? this.root! : this.#directory(why, dir, strict);
     this.call(why, "mknodat", [directory, this.text(base), k.S_IFREG | 0o644, 0], { ignore: ["EEXIST", "EROFS"] });
   }
 
@@ -104,7 +129,7 @@ export class Builder extends Program {
   }
 
   /** Attaches a detached mount to an open place. */
-  attach(why: string, mount: Slot, place: Operand, options: CallOptions = {}): void {
+  attach(why: string, mount: Operand, place: Operand, options: CallOptions = {}): void {
     this.call(
       why,
       "move_mount",
@@ -128,17 +153,17 @@ export class Builder extends Program {
   setAttributes(
     why: string,
     mount: Operand,
-    change: { set?: number; clear?: number; propagation?: number; recursive?: boolean; userns?: Slot },
+    change: { set?: number; clear?: number; propagation?: number; recursive?: boolean; userns?: Slot | number },
     options: CallOptions = {},
   ): void {
     const attr = new BigUint64Array([
-      BigInt((change.set ?? 0) | (change.userns ? k.MOUNT_ATTR_IDMAP : 0)),
+      BigInt((change.set ?? 0) | (change.userns !== undefined ? k.MOUNT_ATTR_IDMAP : 0)),
       BigInt(change.clear ?? 0),
       BigInt(change.propagation ?? 0),
-      0n,
+      BigInt(typeof change.userns === "number" ? change.userns : 0),
     ]);
     const data = this.bytes(new Uint8Array(attr.buffer), "mount_attr");
-    if (change.userns) this.store(why, change.userns, new Offset(data, 24));
+    if (change.userns instanceof Slot) this.store(why, change.userns, new Offset(data, 24));
     const flags = k.AT_EMPTY_PATH | (change.recursive ? k.AT_RECURSIVE : 0);
     this.call(why, "mount_setattr", [mount, this.text(""), flags, data, 32], options);
   }

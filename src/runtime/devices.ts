@@ -4,7 +4,7 @@ import * as k from "../linux/constants.ts";
 import { makedev } from "../linux/file.ts";
 import type { Device } from "../spec/oci-runtime.ts";
 import type { Builder } from "./builder.ts";
-import { attachNumber, takeNumber } from "./mounts.ts";
+import { attachNumber, takeNumber } from "./descriptors.ts";
 
 /** runtime-spec config-linux.md, "Default Devices". */
 export const DEFAULT_DEVICES: readonly Device[] = (

@@ -1,289 +1,216 @@
-import { existsSync, statSync } from "node:fs";
-import { posix } from "node:path";
-import { codeOf, invalid } from "../base/errors.ts";
+import { invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
-import type { Slot } from "../program/ir.ts";
-import type { Mount } from "../spec/oci-runtime.ts";
+import type { Operand, Slot } from "../program/ir.ts";
 import type { Builder } from "./builder.ts";
-import { type MountOptions, parseMountOptions } from "./mount-options.ts";
-import { READ_ONLY } from "./rootfs.ts";
-import { resolveInTree, type Tree } from "./tree.ts";
+import { mountCgroups } from "./cgroup-mounts.ts";
+import { attachNumber, takeNumber } from "./descriptors.ts";
+import { SUPERBLOCK_FLAGS } from "./mount-options.ts";
+import { ownsSuperblock, type PlannedMount } from "./mount-plan.ts";
 
-/** Sources that were opened on the host keep these numbers until they are attached in the container. */
-const FIRST_SOURCE = 400;
-
-/** A mount of the config, ready to become rows. */
-export interface PlannedMount {
-  why: string;
-  destination: string;
-  options: MountOptions;
-  kind: "bind" | "cgroup" | "filesystem";
-  type: string;
-  source: string | undefined;
-  /** Descriptor number of a bind's source. */
-  number: number;
-  sourceIsDirectory: boolean;
-}
-
-/** /proc holds nothing that may be covered but for these (runc's list; lxcfs needs them). CVE-2019-16884. */
-const PROC_MAY_COVER = new Set(
-  ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid"].map(
-    (name) => `/proc/${name}`,
-  ),
-);
-
-/** `layers` are the root's, top first: a destination that is a symlink there means where that leads, in the root. */
-export function planMounts(
-  mounts: readonly Mount[],
-  label: string | undefined,
-  layers: readonly string[],
-): PlannedMount[] {
-  const before: Tree["binds"][number][] = [];
-  return mounts.map((mount, i) => {
-    const options = parseMountOptions(mount);
-    const type = mount.type ?? "";
-    const destination = destinationOf(mount, options.bind || type === "tmpfs", { layers, binds: before });
-    if (options.bind && mount.source) before.push({ destination, source: mount.source });
-    const why = `mounts[${i}] ${destination}`;
-    if (destination === "/") throw invalid(`mount ${mount.source ?? type} on /: the root comes from root.path`);
-    if (destination.startsWith("/proc/") && !PROC_MAY_COVER.has(destination)) {
-      throw invalid(`mount ${mount.source ?? type} on ${destination}: nothing may be mounted inside /proc`);
-    }
-    if (destination === "/proc" && type !== "proc" && !options.bind) {
-      throw invalid(`mount ${type} on /proc: only proc may be mounted there`);
-    }
-    const kind = options.bind ? "bind" : type === "cgroup" || type === "cgroup2" ? "cgroup" : "filesystem";
-    let sourceIsDirectory = true;
-    if (kind === "bind") {
-      if (options.data.length > 0) {
-        throw invalid(`mount ${mount.source} on ${destination}: a bind mount takes no option ${options.data[0]![0]}`);
-      }
-      if (!mount.source?.startsWith("/")) throw invalid(`bind mount on ${destination}: the source must be absolute`);
-      try {
-        sourceIsDirectory = statSync(mount.source).isDirectory();
-      } catch (error) {
-        if (codeOf(error) !== "ENOENT" && codeOf(error) !== "ENOTDIR") throw error;
-        throw invalid(`bind source path does not exist: ${mount.source}`);
-      }
-    } else if (kind === "filesystem") {
-      if (!type) throw invalid(`mount on ${destination}: no type, and not a bind mount`);
-      if (label && !["proc", "sysfs", "mqueue"].includes(type)) options.data.push(["context", label]);
-    }
-    return { why, destination, options, kind, type, source: mount.source, number: 0, sourceIsDirectory };
-  });
-}
-
-/** Checked after it is resolved: otherwise an image's symlink would lead into /proc (CVE-2019-16884). */
-function destinationOf(mount: Mount, mayBeLink: boolean, tree: Tree): string {
-  const destination = posix.resolve("/", mount.destination);
-  // /dev is not the image's, and where kernel file systems go no symlink is followed at all.
-  const own = destination === "/dev" || destination.startsWith("/dev/") || destination.startsWith("/proc/");
-  if (!mayBeLink || own) return destination;
-  const resolved = resolveInTree(tree, destination);
-  if (resolved !== destination && ["/dev", "/proc", "/sys"].includes(resolved))
-    throw invalid(`mount on ${destination}: the image has a symlink to ${resolved} there`);
-  return resolved;
-}
-
-/** On the host, before the container's namespaces exist: bind sources as detached copies, with what they ask for. */
-export function openSources(p: Builder, planned: readonly PlannedMount[], userns: Slot | undefined): void {
+/**
+ * On the host, before the container's namespaces exist: bind sources as detached copies, with what they ask for.
+ * `userns` maps the owners of those that have no user namespace of their own; `propagation` is of those without a word.
+ */
+export function openSources(
+  p: Builder,
+  planned: readonly PlannedMount[],
+  userns: Slot | undefined,
+  propagation: number,
+): void {
   for (const mount of planned) {
     if (mount.kind !== "bind") continue;
     mount.number = takeNumber(p);
     const { why, options, number } = mount;
     const tree = p.copyMount(why, k.AT_FDCWD, mount.source!, options.recursive ? k.AT_RECURSIVE : 0);
-    p.setAttributes(why, tree, { propagation: k.MS_PRIVATE, recursive: true });
-    if (options.propagation && options.propagation !== k.MS_PRIVATE) {
-      // A copy is a peer of its source until it is told otherwise, so shared and slave start from a fresh copy.
-      p.call(why, "close", [tree]);
-      p.call(
-        why,
-        "open_tree",
-        [
-          k.AT_FDCWD,
-          p.text(mount.source!),
-          k.OPEN_TREE_CLONE | k.OPEN_TREE_CLOEXEC | (options.recursive ? k.AT_RECURSIVE : 0),
-        ],
-        { into: tree },
-      );
-      const { propagation, propagationRecursive: recursive } = options;
-      p.setAttributes(why, tree, { propagation, recursive });
+    const { set, clear, recursiveSet, recursiveClear } = options;
+    propagate(p, mount, tree, propagation);
+    if (set || clear) p.setAttributes(why, tree, { set, clear });
+    if (recursiveSet || recursiveClear) {
+      p.setAttributes(why, tree, { set: recursiveSet, clear: recursiveClear, recursive: true });
     }
-    if (options.set || options.clear) p.setAttributes(why, tree, { set: options.set, clear: options.clear });
-    if (options.recursiveSet || options.recursiveClear) {
-      p.setAttributes(why, tree, { set: options.recursiveSet, clear: options.recursiveClear, recursive: true });
-    }
-    if (userns && options.idmap !== "no") {
-      p.setAttributes(why, tree, { userns, recursive: options.idmap === "recursive" });
-    }
+    mapOwners(p, mount, tree, userns);
     p.call(why, "dup3", [tree, number, k.O_CLOEXEC]);
-    // Else some hundred of them would reach the numbers from FIRST_SOURCE on.
+    // Else some hundred of them would reach the numbers of others.
     p.call(why, "close", [tree]);
   }
 }
 
-const numbers = new WeakMap<Builder, number>();
-/** A descriptor number that stays the same from here to the container. */
-export function takeNumber(p: Builder): number {
-  const next = numbers.get(p) ?? FIRST_SOURCE;
-  numbers.set(p, next + 1);
-  return next;
-}
-
-/** The container's own cgroup directories, opened on the host: name below the mount ("" on v2) and descriptor number. */
-export type CgroupMounts = { name: string; number: number }[];
-
-export function openCgroups(p: Builder, directories: readonly { name: string; path: string }[]): CgroupMounts {
-  return directories.map(({ name, path }) => {
-    const number = takeNumber(p);
-    const why = "mounts: cgroup";
-    const tree = p.copyMount(why, k.AT_FDCWD, path, 0);
-    p.setAttributes(why, tree, { propagation: k.MS_PRIVATE });
-    p.call(why, "dup3", [tree, number, k.O_CLOEXEC]);
-    return { name, number };
+/** A copy is a peer of its source until it is told otherwise: what is mounted in it would be on the host too. */
+function propagate(p: Builder, { why, options }: PlannedMount, tree: Slot, inherited: number): void {
+  const { propagation, propagationRecursive } = options;
+  if (propagation === 0 || propagation === inherited) {
+    p.setAttributes(why, tree, { propagation: inherited, recursive: true });
+    return;
+  }
+  // The mounts below hear of the host's at most as much as this one, and tell it nothing.
+  if (propagation === k.MS_UNBINDABLE && !propagationRecursive) {
+    p.setAttributes(why, tree, { propagation: k.MS_PRIVATE, recursive: true });
+  }
+  p.setAttributes(why, tree, {
+    propagation,
+    recursive: propagationRecursive || propagation === k.MS_SLAVE || propagation === k.MS_PRIVATE,
   });
 }
 
-/** In the container: every mount in the order of the config. Returns proc's own descriptor, for what is written there. */
-export function attachMounts(p: Builder, planned: readonly PlannedMount[], cgroups: CgroupMounts): Slot | undefined {
-  let proc: Slot | undefined;
+/** `idmap`: by mappings of its own, which the launcher made a user namespace of, or by the container's. */
+function mapOwners(p: Builder, { why, options, given }: PlannedMount, mount: Operand, userns: Slot | undefined): void {
+  if (options.idmap === "no") return;
+  const by = given?.userns ?? userns;
+  if (by === undefined) throw invalid(`${why}: idmap: there is no user namespace for it`);
+  p.setAttributes(`${why}: idmap`, mount, { userns: by, recursive: options.idmap === "recursive" });
+}
+
+/** What {@link attachMounts} leaves for later rows. */
+export interface Attached {
+  /** proc's own descriptor, for what is written there. */
+  proc: Slot | undefined;
+  /** Mounts that become read-only when all is in its place: descriptor numbers. */
+  late: { why: string; number: number }[];
+}
+
+/** In the container: every mount in the order of the config. */
+export function attachMounts(
+  p: Builder,
+  planned: readonly PlannedMount[],
+  cgroups: ReadonlyMap<PlannedMount, readonly { name: string; number: number }[]>,
+  userns: Slot | undefined,
+): Attached {
+  const attached: Attached = { proc: undefined, late: [] };
   for (const mount of planned) {
     const { why, destination, options } = mount;
-    const attributes = options.set | options.recursiveSet;
+    if (mount.kind === "remount") {
+      remount(p, mount);
+      continue;
+    }
     if (mount.kind === "bind") {
-      if (mount.sourceIsDirectory) p.makeDirectory(why, destination);
-      else p.makeFile(why, destination);
-      const place = p.inRoot(why, destination);
-      attachNumber(p, why, mount.number, place);
-      continue;
+      if (mount.sourceIsDirectory) p.makeDirectory(why, destination, { strict: true });
+      else p.makeFile(why, destination, { strict: true });
+      attachNumber(p, why, mount.number, p.mountPoint(why, destination));
+      if (destination === "/proc") keepProc(p, why, mount.number, attached);
+    } else {
+      p.makeDirectory(why, destination, { strict: true });
+      const attributes = (options.set & ~options.recursiveClear) | options.recursiveSet;
+      if (mount.kind === "cgroup") mountCgroups(p, mount, attributes, cgroups.get(mount) ?? []);
+      else attachFilesystem(p, mount, attributes, userns, attached);
     }
-    p.makeDirectory(why, destination);
-    if (mount.kind === "cgroup") {
-      mountCgroups(p, why, destination, attributes, cgroups);
-      continue;
-    }
-    // /dev is filled first and made read-only at the end.
-    const late = destination === "/dev" ? attributes & ~k.MOUNT_ATTR_RDONLY : attributes;
-    const data = [...options.flags.map((flag) => [flag, undefined] as const), ...options.data];
-    const made = p.newMount(why, mount.type, mount.source ?? mount.type, data, late);
-    const place = strictPlace(p, why, mount.type, destination);
-    p.attach(why, made, place);
-    if (options.propagation) p.setAttributes(why, made, { propagation: options.propagation });
-    if (mount.type === "proc" && destination === "/proc") {
-      proc = p.slot("proc");
-      p.call(why, "dup3", [made, PROC_NUMBER, k.O_CLOEXEC], { into: proc });
-    }
+    p.covered(destination);
   }
-  return proc;
+  return attached;
+}
+
+function attachFilesystem(
+  p: Builder,
+  mount: PlannedMount,
+  attributes: number,
+  userns: Slot | undefined,
+  attached: Attached,
+): void {
+  const { why, destination, options, type, given } = mount;
+  // What others are mounted in, and what is filled or written first, becomes read-only at the end.
+  const late = attributes & k.MOUNT_ATTR_RDONLY && (type === "tmpfs" || type === "proc" || destination === "/dev");
+  const now = late ? attributes & ~k.MOUNT_ATTR_RDONLY : attributes;
+  let made: Operand;
+  if (given?.mount !== undefined) {
+    made = given.mount;
+    if (now) p.setAttributes(why, made, { set: now });
+    attachNumber(p, why, given.mount, p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY));
+  } else if (needsClassicMount(mount)) made = classicMount(p, mount, now);
+  else {
+    const slot = p.newMount(why, type, mount.source ?? type, filesystemData(mount), now);
+    mapOwners(p, mount, slot, userns);
+    p.attach(why, slot, p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY));
+    made = slot;
+  }
+  if (options.propagation) p.setAttributes(why, made, { propagation: options.propagation });
+  if (type === "proc" && destination === "/proc") keepProc(p, why, made, attached);
+  if (late) {
+    const number = takeNumber(p);
+    p.call(why, "dup3", [made, number, k.O_CLOEXEC]);
+    attached.late.push({ why, number });
+  }
+}
+
+/** Words of {@link SUPERBLOCK_FLAGS} that fsconfig(2) takes. */
+const SUPERBLOCK_WORDS = [
+  [k.MS_SYNCHRONOUS, "sync"],
+  [k.MS_DIRSYNC, "dirsync"],
+  [k.MS_LAZYTIME, "lazytime"],
+  [k.MS_MANDLOCK, "mand"],
+  [k.MS_RDONLY, "ro"],
+] as const;
+
+function filesystemData({ type, options }: PlannedMount): [key: string, value: string | undefined][] {
+  if (!ownsSuperblock(type)) return options.data;
+  // A tmpfs is filled before it is closed.
+  const flags = type === "tmpfs" || type === "devpts" ? options.flags & ~k.MS_RDONLY : options.flags;
+  const words = SUPERBLOCK_WORDS.filter(([flag]) => flags & flag).map(([, word]) => [word, undefined] as const);
+  return [...words.map(([word]) => [word, undefined] as [string, undefined]), ...options.data];
+}
+
+/** A string for fsconfig(2) is at most 255 bytes. */
+const FSCONFIG_MAX = 255;
+/** mount(2) takes one page of options. */
+const MOUNT_DATA_MAX = 4095;
+
+/** fsconfig(2) has no way to say these. */
+function needsClassicMount({ options, source, type }: PlannedMount): boolean {
+  const words = [source ?? type, ...options.data.flatMap(([key, value = ""]) => [key, value])];
+  return (
+    (options.flags & (k.MS_I_VERSION | k.MS_SILENT)) !== 0 ||
+    words.some((word) => Buffer.byteLength(word) > FSCONFIG_MAX)
+  );
+}
+
+/** By mount(2), on the open place: no path is looked up again. Returns the new mount. */
+function classicMount(p: Builder, mount: PlannedMount, attributes: number): Slot {
+  const { why, destination, options, type, source } = mount;
+  if (options.idmap !== "no") throw invalid(`${why}: idmap does not go with options as long as these`);
+  const place = p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY);
+  p.call(why, "fchdir", [place]);
+  const flags = ownsSuperblock(type) ? options.flags & SUPERBLOCK_FLAGS : options.flags & k.MS_SILENT;
+  const readonly = ownsSuperblock(type) && type !== "tmpfs" && type !== "devpts" ? options.flags & k.MS_RDONLY : 0;
+  p.call(why, "mount", [p.text(source ?? type), p.text("."), p.text(type), flags | readonly, dataText(p, mount)]);
+  const made = p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY);
+  if (attributes) p.setAttributes(why, made, { set: attributes, ...atimeField(attributes) });
+  return made;
+}
+
+/** Setting a kind of atime clears the field first. */
+const atimeField = (attributes: number) => (attributes & k.MOUNT_ATTR__ATIME ? { clear: k.MOUNT_ATTR__ATIME } : {});
+
+function dataText(p: Builder, { why, options }: PlannedMount): Operand {
+  if (options.data.length === 0) return 0;
+  const words = options.data.map(([key, value]) => {
+    if (value === undefined) return key;
+    // A label has commas of its own.
+    return key === "context" ? `${key}="${value.replace(/^"|"$/g, "")}"` : `${key}=${value}`;
+  });
+  const text = words.join(",");
+  if (Buffer.byteLength(text) > MOUNT_DATA_MAX) {
+    throw invalid(`${why}: the options come to more than the ${MOUNT_DATA_MAX} bytes that mount(2) takes`);
+  }
+  return p.text(text);
+}
+
+/** `remount` of an earlier entry: of the mount alone where its superblock is not the container's own. */
+function remount(p: Builder, mount: PlannedMount): void {
+  const { why, destination, options } = mount;
+  const place = p.mountPoint(why, destination);
+  const { set, clear, recursiveSet, recursiveClear, propagation, propagationRecursive } = options;
+  if (!options.bind) {
+    p.call(why, "fchdir", [place]);
+    const flags = k.MS_REMOUNT | options.flags;
+    p.call(why, "mount", [0, p.text("."), 0, flags, dataText(p, mount)]);
+  } else if (set || clear) p.setAttributes(why, place, { set, clear });
+  if (recursiveSet || recursiveClear) {
+    p.setAttributes(why, place, { set: recursiveSet, clear: recursiveClear, recursive: true });
+  }
+  if (propagation) p.setAttributes(why, place, { propagation, recursive: propagationRecursive });
 }
 
 const PROC_NUMBER = 299;
 
-/** A kernel file system on a symlink would let an image choose where /proc is (CVE-2021-30465 and after). */
-function strictPlace(p: Builder, why: string, type: string, destination: string): Slot {
-  if (type !== "proc" && type !== "sysfs") return p.inRoot(why, destination, k.O_PATH | k.O_DIRECTORY);
-  const place = p.temporary(destination);
-  const how = p.how(k.O_PATH | k.O_DIRECTORY, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_SYMLINKS);
-  p.call(why, "openat2", [p.root!, p.text(destination), how, 24], { into: place });
-  return place;
-}
-
-export function attachNumber(p: Builder, why: string, number: number, place: Slot): void {
-  p.call(why, "move_mount", [
-    number,
-    p.text(""),
-    place,
-    p.text(""),
-    k.MOVE_MOUNT_F_EMPTY_PATH | k.MOVE_MOUNT_T_EMPTY_PATH,
-  ]);
-}
-
-/** v2: the container's directory itself. Else a tmpfs with one directory for each hierarchy that it is in. */
-function mountCgroups(p: Builder, why: string, destination: string, attributes: number, cgroups: CgroupMounts): void {
-  const only = cgroups[0];
-  if (!only) return;
-  if (cgroups.length === 1 && only.name === "") {
-    p.setAttributes(why, only.number, { set: attributes });
-    attachNumber(p, why, only.number, p.inRoot(why, destination, k.O_PATH | k.O_DIRECTORY));
-    return;
-  }
-  const tmpfs = p.newMount(why, "tmpfs", "tmpfs", [["mode", "755"]], attributes & ~k.MOUNT_ATTR_RDONLY);
-  p.attach(why, tmpfs, p.inRoot(why, destination, k.O_PATH | k.O_DIRECTORY));
-  for (const { name, number } of cgroups) {
-    p.call(why, "mkdirat", [tmpfs, p.text(name), 0o755]);
-    p.setAttributes(why, number, { set: attributes });
-    attachNumber(p, why, number, p.inRoot(why, posix.join(destination, name), k.O_PATH | k.O_DIRECTORY));
-  }
-  if (attributes & k.MOUNT_ATTR_RDONLY) p.setAttributes(why, tmpfs, { set: k.MOUNT_ATTR_RDONLY });
-}
-
-/** What a path of proc or sysfs is on this kernel; undefined for any other, whose kind only the rows can find out. */
-export type Kind = "directory" | "file" | "missing" | undefined;
-
-/**
- * proc and sysfs are the same in every container, but for processes, so it is enough to look at the host's. One that was
- * mounted with subset=pid shows too little to tell.
- */
-export function kernelPath(path: string): Kind {
-  const known = kinds.get(path);
-  if (known) return known;
-  if (!/^\/(proc|sys)\//.test(path) || !existsSync("/proc/sys")) return undefined;
-  const kind = kindOf(path);
-  // What is missing may come with a module.
-  if (kind !== "missing") kinds.set(path, kind);
-  return kind;
-}
-
-const kinds = new Map<string, Kind>();
-
-function kindOf(path: string): Kind {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  return stat === undefined ? "missing" : stat.isDirectory() ? "directory" : "file";
-}
-
-/** `linux.readonlyPaths`: each a copy of itself that cannot be written; one that is missing is skipped. */
-export function readonlyPaths(p: Builder, paths: readonly string[]): void {
-  for (const path of paths) {
-    const why = `linux.readonlyPaths ${path}`;
-    if (kernelPath(path) === "missing") continue;
-    const skip = p.label(`no ${path}`);
-    const place = p.inRoot(why, path, k.O_PATH, { ignore: ["ENOENT", "ENOTDIR"] });
-    p.branch(why, place, "at most", -1, skip);
-    const copy = p.copyMount(why, place, "", k.AT_RECURSIVE);
-    p.setAttributes(why, copy, { set: READ_ONLY, recursive: true });
-    p.attach(why, copy, place);
-    p.place(skip);
-  }
-}
-
-/** `linux.maskedPaths`: /dev/null over a file, an empty read-only tmpfs over a directory. */
-export function maskedPaths(p: Builder, paths: readonly string[]): void {
-  if (paths.length === 0) return;
-  const null_ = p.slot("null");
-  // The host's, which is still in sight: the container's own may be anything by now (CVE-2025-31133).
-  const device = [k.AT_FDCWD, p.text("/dev/null"), k.O_PATH | k.O_NOFOLLOW | k.O_CLOEXEC, 0];
-  p.call("linux.maskedPaths", "openat", device, { into: null_ });
-  for (const path of paths) {
-    const why = `linux.maskedPaths ${path}`;
-    const kind = kernelPath(path);
-    if (kind === "missing") continue;
-    const done = p.label(`${path} done`);
-    const place = p.inRoot(why, path, k.O_PATH, { ignore: ["ENOENT", "ENOTDIR"] });
-    p.branch(why, place, "at most", -1, done);
-    if (kind !== "directory") {
-      const copy = p.copyMount(why, null_, "", 0);
-      const attached = p.temporary("masked");
-      // move_mount(2) answers EINVAL where one is a directory and the other a file.
-      p.attach(why, copy, place, kind === "file" ? { into: attached } : { ignore: ["EINVAL"], into: attached });
-      if (kind === undefined) p.branch(why, attached, "equal", 0, done);
-    }
-    if (kind !== "file") {
-      const limits = [
-        ["nr_blocks", "1"],
-        ["nr_inodes", "1"],
-      ] as const;
-      p.attach(why, p.newMount(why, "tmpfs", "tmpfs", limits, READ_ONLY), place);
-    }
-    p.place(done);
-  }
+function keepProc(p: Builder, why: string, made: Operand, attached: Attached): void {
+  attached.proc ??= p.slot("proc");
+  p.call(why, "dup3", [made, PROC_NUMBER, k.O_CLOEXEC], { into: attached.proc });
 }

@@ -33,9 +33,9 @@ const MOUNT_DATA_MAX = 4095;
 
 /**
  * The root as a detached mount, made with the host's credentials and in the host's mount namespace, but attached
- * nowhere in it. `userns` maps the owners of the layers.
+ * nowhere in it. `userns` maps the owners of the layers; `propagation` is MS_PRIVATE or MS_SLAVE.
  */
-export function detachedRoot(p: Builder, rootfs: Rootfs, userns: Slot | undefined): Slot {
+export function detachedRoot(p: Builder, rootfs: Rootfs, userns: Slot | undefined, propagation: number): Slot {
   const root = p.slot("rootfs");
   if (rootfs.kind === "directory") {
     const why = "root.path";
@@ -47,7 +47,7 @@ export function detachedRoot(p: Builder, rootfs: Rootfs, userns: Slot | undefine
         into: root,
       },
     );
-    p.setAttributes(why, root, { propagation: k.MS_PRIVATE, recursive: true });
+    p.setAttributes(why, root, { propagation, recursive: true });
     return root;
   }
   const why = "root: overlay of the image's layers";
@@ -117,19 +117,8 @@ export function classicOverlay(p: Builder, rootfs: Rootfs & { kind: "overlay" },
 }
 
 /** In the container's mount namespace: nothing of it reaches the host, the root is a mount of its own, and open. */
-export function enterMountNamespace(
-  p: Builder,
-  rootfs: Rootfs,
-  detached: Slot | undefined,
-  propagation: number,
-  target: string,
-): void {
-  p.call("mount namespace: nothing goes back to the host", "mount", [0, p.text("/"), 0, k.MS_REC | propagation, 0]);
-  // The parent of the root must not be shared, or pivot_root refuses.
-  if (propagation === k.MS_SHARED) {
-    p.call("rootfsPropagation", "mount", [p.text(target), p.text(target), 0, k.MS_BIND | k.MS_REC, 0]);
-    p.call("rootfsPropagation", "mount", [0, p.text(target), 0, k.MS_PRIVATE, 0]);
-  }
+export function enterMountNamespace(p: Builder, rootfs: Rootfs, detached: Slot | undefined, target: string): void {
+  p.call("mount namespace: nothing goes back to the host", "mount", [0, p.text("/"), 0, k.MS_REC | k.MS_PRIVATE, 0]);
   if (detached) {
     const place = p.temporary("mount point");
     p.call("root", "openat", [k.AT_FDCWD, p.text(target), k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC, 0], { into: place });

@@ -4,22 +4,19 @@ import type { Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
 import type { Device, Spec } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
+import { openCgroups } from "./cgroup-mounts.ts";
+import { startNumbers } from "./descriptors.ts";
 import { makeDevices, openHostDevices, planDevices } from "./devices.ts";
 import { type Execution, setExecution } from "./execution.ts";
 import { execProcess } from "./execve.ts";
 import { becomeUser, setLimits } from "./identity.ts";
 import { beKeeper, cloneAndKeep, closeAll, ownKeyring, unblockSignals } from "./keeper.ts";
-import {
-  attachMounts,
-  maskedPaths,
-  openCgroups,
-  openSources,
-  type PlannedMount,
-  planMounts,
-  readonlyPaths,
-} from "./mounts.ts";
+import { type Given, type PlannedMount, planMounts } from "./mount-plan.ts";
+import { attachMounts, openSources } from "./mounts.ts";
 import { enterJoined, type Namespaces, openJoined, planNamespaces } from "./namespaces.ts";
 import { beforeUserNamespace, writeOomScore } from "./privileged.ts";
+import { inheritedPropagation, propagateRoot, rootPropagation } from "./propagation.ts";
+import { maskedPaths, readonlyPaths } from "./restricted-paths.ts";
 import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs } from "./rootfs.ts";
 import { isInherited, schedule } from "./scheduling.ts";
 import { handOver } from "./supervise.ts";
@@ -56,6 +53,10 @@ export interface Plan {
   traceable?: boolean;
   /** The user namespace refuses setgroups(2). */
   noSetgroups?: boolean;
+  /** What the launcher made for single mounts, by their index in the config. */
+  given?: ReadonlyMap<number, Given>;
+  /** The first descriptor number that is free for the program's own. */
+  firstNumber?: number;
   /** Who launches, when it is not the engine with its keeper. */
   launcher?: Launcher;
 }
@@ -97,10 +98,10 @@ export interface Prepared {
 
 /** Looks at the host and the image; makes nothing. Bad configs are invalid-argument errors. */
 export function prepare(plan: Plan): Prepared {
-  const { linux, process, mounts: configured = [] } = plan.spec;
+  const { linux, process } = plan.spec;
   if (!process) throw invalid("process: missing");
   const tree = treeOf(plan.rootfs, plan.spec);
-  const mounts = planMounts(configured, linux?.mountLabel, tree.layers);
+  const mounts = planMounts(plan.spec, tree.layers, plan.given);
   const dev = mounts.filter((m) => m.destination === "/dev");
   return {
     plan,
@@ -125,6 +126,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   const p = new Builder();
 
   // On the host: everything that a host path names is opened here, attached nowhere.
+  if (plan.firstNumber !== undefined) startNumbers(p, plan.firstNumber);
   const inUserns = namespaces.has("user");
   if (inUserns) beforeUserNamespace(p, process);
   beKeeper(p, plan.traceable);
@@ -144,9 +146,11 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   }
   const classic = needsClassicOverlay(plan.rootfs);
   if (classic && userns) throw invalid("a user namespace with an overlay needs Linux 6.5");
-  const detached = classic ? undefined : detachedRoot(p, plan.rootfs, userns);
-  openSources(p, mounts, userns);
-  const cgroupMounts = openCgroups(p, mounts.some((m) => m.kind === "cgroup") ? plan.cgroup.mounts : []);
+  const detached = classic
+    ? undefined
+    : detachedRoot(p, plan.rootfs, userns, rootPropagation(linux?.rootfsPropagation));
+  openSources(p, mounts, userns, inheritedPropagation(linux?.rootfsPropagation));
+  const cgroupMounts = openCgroups(p, mounts, plan.cgroup.mounts);
   const bound = (userns || plan.nested) && ownDev ? openHostDevices(p, devices) : undefined;
   let cgroup: Slot | undefined;
   if (plan.cgroup.unified) {
@@ -172,13 +176,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   p.call("process: a session of its own", "setsid", []);
   if (process.oomScoreAdj !== undefined && !inUserns) writeOomScore(p, process.oomScoreAdj);
   p.call("modes are meant as they are given", "umask", [0]);
-  enterMountNamespace(
-    p,
-    plan.rootfs,
-    detached,
-    ROOT_PROPAGATION[linux?.rootfsPropagation ?? ""] ?? k.MS_PRIVATE,
-    plan.target,
-  );
+  enterMountNamespace(p, plan.rootfs, detached, plan.target);
   // Not earlier: the way to the target may be open to the host's root alone.
   if (userns) {
     const why = "root of the user namespace";
@@ -191,7 +189,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   // Not earlier: a keyring belongs to its maker, and a name is known in one user namespace.
   if (plan.launcher) plan.launcher.inChild?.(p);
   else ownKeyring(p);
-  const proc = attachMounts(p, mounts, cgroupMounts);
+  const { proc, late } = attachMounts(p, mounts, cgroupMounts, userns);
   if (ownDev) makeDevices(p, devices, bound);
   const slave = process.terminal ? terminal(p, spec, plan.launcher ? 0 : k.O_NONBLOCK) : undefined;
   if (cwd !== "/") p.makeDirectory("process.cwd", cwd);
@@ -214,14 +212,11 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   }
   readonlyPaths(p, linux?.readonlyPaths ?? []);
   maskedPaths(p, linux?.maskedPaths ?? []);
-  for (const m of mounts) {
-    if (m.destination === "/dev" && m.kind === "filesystem" && m.options.set & k.MOUNT_ATTR_RDONLY) {
-      p.setAttributes(m.why, p.inRoot(m.why, "/dev"), { set: k.MOUNT_ATTR_RDONLY });
-    }
-  }
+  for (const { why, number } of late) p.setAttributes(why, number, { set: k.MOUNT_ATTR_RDONLY });
   if (spec.root?.readonly) p.setAttributes("root.readonly", p.root!, { set: k.MOUNT_ATTR_RDONLY });
   plan.launcher?.beforePivot?.(p);
   pivot(p);
+  propagateRoot(p, linux?.rootfsPropagation);
 
   // In the container.
   if (slave) useTerminal(p, slave);
@@ -299,13 +294,6 @@ function enterAsUser(p: Builder, cwd: string, entered: Slot): void {
 }
 
 const SIGKILL = 9;
-
-const ROOT_PROPAGATION: Record<string, number> = {
-  shared: k.MS_SHARED,
-  slave: k.MS_SLAVE,
-  private: k.MS_PRIVATE,
-  unbindable: k.MS_PRIVATE,
-};
 
 /** A new time namespace with offsets is made by unshare(2), since they are written before anybody is in it. */
 function timeOffsets(p: Builder, spec: Spec): void {

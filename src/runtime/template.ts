@@ -2,7 +2,7 @@ import { encode } from "../program/elf.ts";
 import type { Program } from "../program/ir.ts";
 import type { Machine } from "../program/layout.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
-import { kernelPath } from "./mounts.ts";
+import { kernelPath } from "./restricted-paths.ts";
 import { compose, type Plan, prepare } from "./setup.ts";
 
 /** An executable, and the program in it for whoever wants to read it. */

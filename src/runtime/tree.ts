@@ -72,6 +72,7 @@ const namesOf = (path: string) => path.split("/").filter((name) => name !== "" &
 /** Whether a layer has a symlink on the way, or may have one: the common answer is no, and costs one call a layer. */
 function hasLink(tree: Tree, path: string): boolean {
   if (namesOf(path).includes("..")) return true;
+  if (tree.binds.some(({ destination }) => path.startsWith(`${destination}/`))) return true;
   for (const layer of tree.layers) {
     let root: number | undefined;
     try {

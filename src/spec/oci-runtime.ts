@@ -90,7 +90,7 @@ export interface Linux {
   devices?: Device[];
   cgroupsPath?: string;
   resources?: Resources;
-  rootfsPropagation?: "shared" | "slave" | "private" | "unbindable";
+  rootfsPropagation?: `${"" | "r"}${"shared" | "slave" | "private" | "unbindable"}`;
   seccomp?: Seccomp;
   sysctl?: Record<string, string>;
   maskedPaths?: string[];

@@ -71,7 +71,7 @@ export function readConfig(source: string, bundle: string, warn: (message: strin
   if (spec.linux) checkExecution(spec.linux);
   checkSysctl(spec);
   refuseUnsupported(spec);
-  normalizePropagation(spec);
+  checkPropagation(spec.linux?.rootfsPropagation);
   for (const mount of spec.mounts ?? []) {
     if (!mount.destination.startsWith("/")) {
       warn(`mounts: destination ${mount.destination} is relative, taken as below /`);
@@ -198,27 +198,14 @@ function refuseUnsupported(spec: Spec): void {
   if (Object.keys((linux.netDevices as object | undefined) ?? {}).length > 0) {
     throw notImplemented("config.json: linux.netDevices: not supported");
   }
-  for (const [i, mount] of (spec.mounts ?? []).entries()) {
-    if (mount.uidMappings?.length || mount.gidMappings?.length) {
-      throw notImplemented(`config.json: mounts[${i}].uidMappings: not supported`);
-    }
-    if (mount.options?.includes("tmpcopyup")) {
-      throw notImplemented(`config.json: mounts[${i}]: tmpcopyup is not supported`);
-    }
-  }
   if (!spec.linux?.namespaces?.some((n) => n.type === "mount" && !n.path)) {
     throw notImplemented("config.json: linux.namespaces: a new mount namespace is needed");
   }
 }
 
-function normalizePropagation(spec: Spec): void {
-  const value = spec.linux?.rootfsPropagation;
-  if (!value || !spec.linux) return;
-  const plain = value.replace(/^r(?=shared$|slave$|private$|unbindable$)/, "");
-  if (!["shared", "slave", "private", "unbindable"].includes(plain)) {
-    throw invalid(`config.json: linux.rootfsPropagation: unknown ${JSON.stringify(value)}`);
-  }
-  spec.linux.rootfsPropagation = plain as "shared";
+function checkPropagation(value: string | undefined): void {
+  if (!value || /^r?(shared|slave|private|unbindable)$/.test(value)) return;
+  throw invalid(`config.json: linux.rootfsPropagation: unknown ${JSON.stringify(value)}`);
 }
 
 function checkRoot(spec: Spec, bundle: string): string {

@@ -1,16 +1,7 @@
 import { CAPABILITIES } from "../../security/capabilities.ts";
+import { MOUNT_WORDS } from "../mount-options.ts";
 import { HOOK_KINDS } from "./config.ts";
 import { OCI_VERSION } from "./version.ts";
-
-const ATTRIBUTES =
-  "ro rw nosuid suid nodev dev noexec exec nodiratime diratime nosymfollow symfollow relatime norelatime noatime atime strictatime nostrictatime".split(
-    " ",
-  );
-const PROPAGATION = "private slave shared unbindable".split(" ");
-const OTHER =
-  "bind rbind async sync dirsync lazytime nolazytime mand nomand iversion noiversion silent loud defaults remount idmap ridmap".split(
-    " ",
-  );
 
 /** What this program knows, whatever the machine offers (features.md, features-linux.md). */
 export function features(): object {
@@ -18,10 +9,7 @@ export function features(): object {
     ociVersionMin: "1.0.0",
     ociVersionMax: OCI_VERSION,
     hooks: HOOK_KINDS,
-    mountOptions: [...ATTRIBUTES, ...PROPAGATION]
-      .flatMap((name) => [name, `r${name}`])
-      .concat(OTHER)
-      .sort(),
+    mountOptions: MOUNT_WORDS.toSorted(),
     linux: {
       namespaces: ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
       capabilities: CAPABILITIES,
