@@ -139,7 +139,8 @@ const SUPERBLOCK_WORDS = [
   [k.MS_RDONLY, "ro"],
 ] as const;
 
-function filesystemData({ type, options }: PlannedMount): [key: string, value: string | undefined][] {
+/** The options of a new file system, as fsconfig(2) takes them. */
+export function filesystemData({ type, options }: PlannedMount): [key: string, value: string | undefined][] {
   if (!ownsSuperblock(type)) return options.data;
   // A tmpfs is filled before it is closed.
   const flags = type === "tmpfs" || type === "devpts" ? options.flags & ~k.MS_RDONLY : options.flags;

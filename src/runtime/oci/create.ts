@@ -12,6 +12,7 @@ import { readRootFile } from "../../security/root-file.ts";
 import type { Filter } from "../../security/seccomp/compile.ts";
 import type { Seccomp, Spec } from "../../spec/oci-runtime.ts";
 import { cgroupMounts } from "../cgroup-mounts.ts";
+import type { Given } from "../mount-plan.ts";
 import { setUp } from "../setup.ts";
 import { cgroupPath, createCgroup } from "./cgroup.ts";
 import { type Config, loadConfig } from "./config.ts";
@@ -118,6 +119,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     };
     const userns = await userNamespace(spec);
     if (userns !== undefined) give(userns, OCI_FD.userns);
+    const given = await giveMounts(spec, config.rootfs, OCI_FD.preserved + options.preserve, give);
     if (shape.fifo) {
       for (const name of [EXEC_FIFO, REPORT_FIFO]) mknodat(k.AT_FDCWD, directory.file(name), k.S_IFIFO | 0o600, 0);
       give(openat(k.AT_FDCWD, directory.file(EXEC_FIFO), k.O_RDWR), OCI_FD.fifo);
@@ -141,6 +143,8 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       init: undefined,
       ...(userns !== undefined && { userns: OCI_FD.userns }),
       ...plain,
+      given: given.mounts,
+      firstNumber: given.next,
       launcher: ociLauncher(shape, spec.process!),
     });
     const { runCreateContainer, runHooks } = shape.hooks
@@ -204,6 +208,29 @@ async function userNamespace(spec: Spec): Promise<number | undefined> {
   if (!spec.linux?.namespaces?.some((n) => n.type === "user" && !n.path)) return undefined;
   const { createUserNamespace } = await import("../userns.ts");
   return createUserNamespace(spec.linux.uidMappings ?? [], spec.linux.gidMappings ?? []);
+}
+
+/** What single mounts need, at descriptor numbers from `next` on. */
+async function giveMounts(
+  spec: Spec,
+  rootfs: string,
+  next: number,
+  give: (fd: number, as: number) => void,
+): Promise<{ mounts: Map<number, Given>; next: number }> {
+  const mounts = new Map<number, Given>();
+  if (!spec.mounts?.some((m) => m.uidMappings?.length || m.options?.includes("tmpcopyup"))) return { mounts, next };
+  const { prepareMounts } = await import("../prepared-mounts.ts");
+  const numbers = new Map<number, number>();
+  for (const { mount, kind, fd } of prepareMounts(spec, [rootfs])) {
+    let number = numbers.get(fd);
+    if (number === undefined) {
+      number = next++;
+      numbers.set(fd, number);
+      give(fd, number);
+    }
+    mounts.set(mount, { ...mounts.get(mount), [kind]: number });
+  }
+  return { mounts, next };
 }
 
 /** The filter of `linux.seccomp`, which comes from outside and is checked in full. */
