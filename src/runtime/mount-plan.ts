@@ -31,9 +31,6 @@ export interface Given {
   mount?: number;
 }
 
-/** Some ten rows each: what a program has room for. */
-export const MAX_MOUNTS = 3000;
-
 /** /proc holds nothing that may be covered but for these (runc's list; lxcfs needs them). CVE-2019-16884. */
 const PROC_MAY_COVER = new Set(
   "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo sys/kernel/ns_last_pid sys/crypto/fips_enabled"
@@ -60,7 +57,6 @@ export function planMounts(
   given: ReadonlyMap<number, Given> = new Map(),
 ): PlannedMount[] {
   const mounts = spec.mounts ?? [];
-  if (mounts.length > MAX_MOUNTS) throw invalid(`mounts: ${mounts.length} are over the ${MAX_MOUNTS} of one container`);
   const userns = spec.linux?.namespaces?.some(({ type }) => type === "user") ?? false;
   const before: PlannedMount[] = [];
   const binds: Tree["binds"][number][] = [];
