@@ -47,7 +47,7 @@ export interface Plan {
   userns?: number;
   /** Launched without the right to mount: the user namespace comes first, and gives it. */
   plain?: boolean;
-  /** We are in a user namespace already, where no root may make device nodes. */
+  /** We are in a user namespace already: no root there may make device nodes, and the mounts may be those of another. */
   nested?: boolean;
   /** Others of the user may look into the set-up: it joins no namespace, so only they could. */
   traceable?: boolean;
@@ -138,10 +138,10 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   const userns = joined.get("user");
   if (namespaces.own("user") && plan.userns === undefined)
     throw invalid("linux.namespaces: the user namespace is made by the caller and joined by path");
-  if (plan.plain) {
-    // A user of the machine may open mounts only in a mount namespace that his user namespace owns; its mounts are the
-    // host's, and nothing of them goes back there (mount_namespaces(7), "Restrictions").
-    enterJoined(p, joined, "user");
+  if (plan.plain) enterJoined(p, joined, "user");
+  if (plan.plain || plan.nested) {
+    // Mounts can be opened only in a mount namespace that one's user namespace owns; they are the host's still, and
+    // nothing of them goes back there (mount_namespaces(7), "Restrictions on mount namespaces").
     p.call("linux.namespaces mount", "unshare", [k.CLONE_NEWNS]);
   }
   const classic = needsClassicOverlay(plan.rootfs);

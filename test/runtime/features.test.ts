@@ -14,48 +14,8 @@ import {
 import { join } from "node:path";
 import { removeEmptyParent } from "../../src/cgroups/cgroup.ts";
 import { detectHierarchy } from "../../src/cgroups/hierarchy.ts";
-import { sys } from "../../src/linux/call.ts";
-import * as k from "../../src/linux/constants.ts";
-import { room, scratch } from "../../src/linux/ffi.ts";
-import { setNonblock } from "../../src/linux/process.ts";
-import { receiveDescriptor } from "../../src/runtime/oci/console.ts";
 import { cannotRun, eventually, Runtime } from "./bundle.ts";
-
-/** What conmon or a shim listens on, since Bun's sockets take no descriptors. */
-class ConsoleSocket {
-  readonly #fd = sys("socket", "", k.AF_UNIX, k.SOCK_STREAM | k.SOCK_CLOEXEC, 0);
-  constructor(path: string) {
-    scratch(() => {
-      const address = room(110);
-      address.view.writeUInt16LE(k.AF_UNIX, 0);
-      address.view.write(path, 2);
-      sys("bind", path, this.#fd, address.address, 110);
-    });
-    sys("listen", path, this.#fd, 1);
-  }
-
-  /** The master that the runtime has sent by now. */
-  receive(): number {
-    const connection = sys("accept4", "", this.#fd, 0, 0, k.SOCK_CLOEXEC);
-    const master = receiveDescriptor(connection);
-    closeSync(connection);
-    closeSync(this.#fd);
-    if (master === undefined) throw new Error("nothing was sent");
-    return master;
-  }
-}
-
-/** All that comes out of a terminal until its other side is closed. */
-async function readTerminal(master: number): Promise<string> {
-  setNonblock(master, true);
-  let text = "";
-  try {
-    for await (const chunk of Bun.file(master).stream()) text += Buffer.from(chunk).toString();
-  } catch {
-    // EIO is how a terminal ends.
-  }
-  return text;
-}
+import { ConsoleSocket, readTerminal } from "./console-socket.ts";
 
 describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: ${cannotRun})` : ""}`, () => {
   let runtime: Runtime;

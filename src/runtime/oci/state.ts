@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { codeOf, conflict, invalid, notFound } from "../../base/errors.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
@@ -66,7 +76,8 @@ export class StateDirectory {
 
   /** Takes the id: of two creates, one fails. */
   make(): void {
-    mkdirSync(this.root, { recursive: true, mode: 0o700 });
+    // Sticky: nobody clears it away (XDG Base Directory Specification, XDG_RUNTIME_DIR).
+    mkdirSync(this.root, { recursive: true, mode: 0o1700 });
     try {
       mkdirSync(this.path, { mode: 0o711 });
     } catch (error) {
@@ -107,8 +118,9 @@ export class StateDirectory {
     return parseJson(readFileSync(this.file(CONFIG_FILE), "utf8")) as Spec;
   }
 
+  /** One that may not be seen is an error. */
   get exists(): boolean {
-    return existsSync(this.path);
+    return lstatSync(this.path, { throwIfNoEntry: false }) !== undefined;
   }
 
   remove(): void {
