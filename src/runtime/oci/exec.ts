@@ -8,6 +8,7 @@ import { isPaused, openCgroup } from "./cgroup.ts";
 import type { Globals } from "./commands.ts";
 import { homeOf, seccompFilter, writePidFile } from "./create.ts";
 import { openProcess } from "./delete.ts";
+import { execCgroup } from "./exec-cgroup.ts";
 import { execProcessOf } from "./exec-process.ts";
 import { withGrantable } from "./grantable.ts";
 import { OCI_FD, ociLauncher } from "./launcher.ts";
@@ -21,7 +22,6 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   for (const name of ["pidfd-socket", "process-label", "apparmor"]) {
     if (texts.has(name)) throw notImplemented(`--${name}: not supported`);
   }
-  if (parsed.lists.has("cgroup")) throw notImplemented("--cgroup: not supported");
   const directory = new StateDirectory(globals.root, parsed.rest[0]!);
   const state = directory.read();
   const status = directory.status(state);
@@ -53,7 +53,9 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     ...(spec.linux && { execution: spec.linux }),
     filter,
     lastCapability: lastCapability(),
-    cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },
+    cgroup: cgroup
+      ? execCgroup(cgroup, state, parsed.lists.get("cgroup") ?? [])
+      : { unified: undefined, joinFiles: [] },
     ownStdio: process_.terminal ? [] : ownStdio(),
     nested: inUserNamespace(),
     launcher: ociLauncher(
