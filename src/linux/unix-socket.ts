@@ -7,6 +7,9 @@ import { close, writeAll } from "./file.ts";
 /** Longest path of a socket (unix(7), sun_path, with its NUL). */
 const MAX_PATH = 107;
 
+const SEND_SECONDS = 5;
+const SO_SNDTIMEO = 21;
+
 /** Connects to the AF_UNIX stream socket at `path`. The caller closes the descriptor, which is CLOEXEC. */
 export function connectUnix(path: string): number {
   const name = Buffer.from(path);
@@ -19,6 +22,10 @@ export function connectUnix(path: string): number {
       const address = room(MAX_PATH + 3);
       address.view.writeUInt16LE(k.AF_UNIX, 0);
       address.view.set(name, 2);
+      // One whose queue is full would hold us up for as long as nobody accepts (EAGAIN after this).
+      const timeout = room(16);
+      timeout.view.writeBigInt64LE(BigInt(SEND_SECONDS), 0);
+      sys("setsockopt", path, fd, k.SOL_SOCKET, SO_SNDTIMEO, timeout.address, 16);
       sys("connect", path, fd, address.address, 2 + name.length + 1);
     });
     return fd;

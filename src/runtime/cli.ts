@@ -2,7 +2,7 @@ import { invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
 import { inUserNamespace } from "../linux/rights.ts";
 import { COMMANDS, type Globals, MISSING, print } from "./oci/commands.ts";
-import { type Log, writeLog } from "./oci/log.ts";
+import { type Log, openLog, writeLog } from "./oci/log.ts";
 import { type Flags, parseFlags } from "./oci/options.ts";
 import { VERSION } from "./oci/version.ts";
 
@@ -30,11 +30,12 @@ export async function main(argv: string[]): Promise<number> {
   let name: string | undefined;
   try {
     const parsed = parseFlags(argv, GLOBAL_FLAGS, true);
-    log.path = parsed.texts.get("log");
     log.debug = parsed.bools.has("debug");
     const format = parsed.texts.get("log-format") ?? "text";
     if (format !== "text" && format !== "json") throw invalid(`unknown log-format ${JSON.stringify(format)}`);
     log.format = format;
+    const path = parsed.texts.get("log");
+    if (path !== undefined) openLog(log, path);
     name = parsed.rest[0];
     if (parsed.bools.has("version")) {
       print(VERSION);

@@ -1,6 +1,6 @@
-import { renameSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { posix } from "node:path";
-import { invalid } from "../../base/errors.ts";
+import { codeOf, invalid, messageOf } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
 import { NATIVE_ABI } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
@@ -81,7 +81,6 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   let fds: number[] = [];
   try {
     directory.write(state);
-    writeFileSync(directory.file(CONFIG_FILE), stringifyJson(spec), { mode: 0o600 });
     const filter = await seccompFilter(spec, options.root);
     const listener = filter?.listener ? await import("./listener.ts") : undefined;
     const target = listener?.listenerTarget(spec.linux!.seccomp!);
@@ -98,6 +97,8 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         },
       });
     } else cgroup = createCgroup(spec, state.cgroup, options.warn, root && !nested);
+    // In this order: where the copy is, the cgroup is this container's, and nobody is in it before (delete.ts).
+    writeFileSync(directory.file(CONFIG_FILE), stringifyJson(spec), { mode: 0o600 });
     const shape = {
       wait: how.wait,
       fifo: how.fifo || Boolean(spec.hooks?.startContainer?.length),
@@ -199,9 +200,15 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
 
 /** Whole or not at all: its reader may poll for it. */
 export function writePidFile(path: string, pid: number): void {
-  const temporary = posix.join(posix.dirname(path), `.${posix.basename(path)}`);
-  writeFileSync(temporary, String(pid), { mode: 0o644 });
-  renameSync(temporary, path);
+  const temporary = posix.join(posix.dirname(path), `.${posix.basename(path)}.${process.pid}`);
+  try {
+    // Exclusively: in a directory of others the name may be a link to somewhere else.
+    writeFileSync(temporary, String(pid), { mode: 0o644, flag: "wx" });
+    renameSync(temporary, path);
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") rmSync(temporary, { force: true });
+    throw invalid(`--pid-file: ${messageOf(error)}`, error);
+  }
 }
 
 async function userNamespace(spec: Spec): Promise<number | undefined> {

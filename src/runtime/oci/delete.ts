@@ -4,7 +4,7 @@ import { close } from "../../linux/file.ts";
 import { POLLIN, poll } from "../../linux/poll.ts";
 import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
-import { openCgroup, removeOwnParent } from "./cgroup.ts";
+import { cgroupPath, openCgroup, removeOwnParent } from "./cgroup.ts";
 import { isAlive, type State, StateDirectory } from "./state.ts";
 
 const SIGKILL = 9;
@@ -55,6 +55,21 @@ export async function destroy(
   await runPoststop(hooks.hooks.poststop, state, warn);
 }
 
+/** Without a state. The copy of the config comes after the cgroup: where it is, the cgroup is this container's. */
+async function removeDamaged(directory: StateDirectory): Promise<void> {
+  let spec: Spec | undefined;
+  try {
+    spec = directory.readConfig();
+  } catch {
+    // No config either.
+  }
+  // A relative path means another place for another caller.
+  const given = spec?.linux?.cgroupsPath;
+  if (spec && (!given || given.startsWith("/"))) await openCgroup(cgroupPath(spec, directory.id))?.remove();
+  removeOwnParent();
+  directory.remove();
+}
+
 export async function deleteContainer(
   root: string,
   id: string,
@@ -69,7 +84,7 @@ export async function deleteContainer(
   } catch (error) {
     // What a create that was killed left behind has no state, or none that can be read.
     if (!force) throw error;
-    directory.remove();
+    await removeDamaged(directory);
     return;
   }
   const status = directory.status(state);
@@ -82,5 +97,8 @@ export async function deleteContainer(
   } catch (error) {
     if (!force) throw error;
   }
-  await destroy(directory, state, openCgroup(state.cgroup), spec, warn);
+  const cgroup = openCgroup(state.cgroup);
+  // A create that was killed this early may not have made it, and then who is in it is another's.
+  const own = state.pid > 0 || spec !== undefined || cgroup?.pids().length === 0;
+  await destroy(directory, state, own ? cgroup : undefined, spec, warn);
 }

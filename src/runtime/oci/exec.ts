@@ -1,6 +1,7 @@
+import { kill } from "node:process";
 import { conflict, invalid, notImplemented } from "../../base/errors.ts";
 import { close } from "../../linux/file.ts";
-import { raise } from "../../linux/process.ts";
+import { raise, reap } from "../../linux/process.ts";
 import { inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { execProgram } from "../exec.ts";
@@ -86,7 +87,14 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     close(target);
   }
   const pidFile = texts.get("pid-file");
-  if (pidFile !== undefined) writePidFile(pidFile, launched.pid);
+  try {
+    if (pidFile !== undefined) writePidFile(pidFile, launched.pid);
+  } catch (error) {
+    // Whoever asked for its number would not know of it.
+    kill(launched.pid, "SIGKILL");
+    reap(launched.pid, 0);
+    throw error;
+  }
   if (!wait) return 0;
   const { attend } = await import("./attend.ts");
   return await attend(launched.pid, launched.exit!, launched.master);

@@ -34,14 +34,13 @@ export async function killContainer(root: string, id: string, signal: string, al
   const state = directory.read();
   const pidfd = openProcess(state);
   try {
-    const shared = !directory.readConfig().linux?.namespaces?.some((n) => n.type === "pid" && !n.path);
     // Without a pid namespace of its own, the others do not end with the first.
     if (all && !state.cgroup) {
       const { namespaceProcesses } = await import("./rootless.ts");
       for (const pid of namespaceProcesses("signal all of", state)) signalPid(pid, number);
       return;
     }
-    if (all || (shared && number === SIGKILL)) {
+    if (all || (number === SIGKILL && sharesPids(directory))) {
       const cgroup = openCgroup(state.cgroup);
       if (number === SIGKILL) cgroup?.killAll();
       else for (const pid of cgroup?.pids() ?? []) signalPid(pid, number);
@@ -51,6 +50,10 @@ export async function killContainer(root: string, id: string, signal: string, al
   } finally {
     if (pidfd !== undefined) close(pidfd);
   }
+}
+
+function sharesPids(directory: StateDirectory): boolean {
+  return !directory.readConfig().linux?.namespaces?.some((n) => n.type === "pid" && !n.path);
 }
 
 function signalPid(pid: number, signal: number): void {

@@ -1,10 +1,22 @@
-import { appendFileSync } from "node:fs";
+import { appendFileSync, closeSync, constants, openSync } from "node:fs";
+import { invalid, messageOf } from "../../base/errors.ts";
 
 export interface Log {
   /** Where the callers of a runtime look for its error; undefined: stderr alone. */
   path: string | undefined;
   format: "text" | "json";
   debug: boolean;
+}
+
+/** Whoever asks for a log must not miss an error: one that cannot be written is an error before anything is done. */
+export function openLog(log: Log, path: string): void {
+  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
+  try {
+    closeSync(openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, 0o644));
+  } catch (error) {
+    throw invalid(`--log: ${messageOf(error)}`, error);
+  }
+  log.path = path;
 }
 
 /** What a config says may be of any length. */

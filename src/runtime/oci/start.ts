@@ -1,10 +1,15 @@
-import { unlinkSync } from "node:fs";
+import { existsSync, unlinkSync } from "node:fs";
 import { codeOf, conflict, errnoName, invalid } from "../../base/errors.ts";
+import { trySys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
-import { close, openat, read, writeAll } from "../../linux/file.ts";
+import { close, openat, read, statat, writeAll } from "../../linux/file.ts";
 import { setNonblock } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { EXEC_FIFO, ociState, REPORT_FIFO, type State, type StateDirectory } from "./state.ts";
+
+/** flock(2). */
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 
 /**
  * Lets a created container run. Returns when its command has been executed and its poststart hooks have run. When a hook
@@ -26,20 +31,20 @@ export async function startContainer(
   } catch (error) {
     // ENXIO: nobody reads there any more.
     if (codeOf(error) === "ENXIO") throw conflict("cannot start a container that has stopped");
+    if (codeOf(error) === "ENOENT") throw conflict("cannot start an already running container");
     throw error;
   }
   let report: number | undefined;
   try {
+    // Another file would take the bytes, and nobody answer.
+    if ((statat(fifo, "").mode & k.S_IFMT) !== k.S_IFIFO) throw invalid(`${directory.file(EXEC_FIFO)} is no FIFO`);
+    // One start at a time, or two would run the hooks; the lock goes with whoever holds it.
+    if (trySys("flock", fifo, LOCK_EX | LOCK_NB) < 0) throw conflict("cannot start a container that is being started");
+    if (!existsSync(directory.file(EXEC_FIFO))) throw conflict("cannot start an already running container");
     if (spec.hooks?.startContainer?.length) await orUndo(startHooks(directory, state, spec), undo);
     report = openat(k.AT_FDCWD, directory.file(REPORT_FIFO), k.O_RDONLY | k.O_NONBLOCK);
     setNonblock(report, false);
-    try {
-      // Of two starts, the one that removes it goes on.
-      unlinkSync(directory.file(EXEC_FIFO));
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") throw conflict("cannot start an already running container");
-      throw error;
-    }
+    unlinkSync(directory.file(EXEC_FIFO));
     writeAll(fifo, Buffer.alloc(state.go));
     const record = Buffer.alloc(8);
     const failed = read(report, record) === 8;

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { codeOf, conflict, invalid, notFound } from "../../base/errors.ts";
+import { codeOf, conflict, invalid, messageOf, notFound } from "../../base/errors.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { parseJson, stringifyJson } from "./json.ts";
 
@@ -91,12 +91,20 @@ export class StateDirectory {
   }
 
   read(): State {
+    let value: unknown;
     try {
-      return JSON.parse(readFileSync(this.file(STATE_FILE), "utf8")) as State;
+      value = JSON.parse(readFileSync(this.file(STATE_FILE), "utf8"));
     } catch (error) {
       if (codeOf(error) === "ENOENT") throw notFound("container does not exist");
-      throw invalid(`container ${this.id}: read ${this.file(STATE_FILE)}: ${error}`);
+      throw this.#damaged(STATE_FILE, messageOf(error));
     }
+    const wrong = wrongField(value);
+    if (wrong) throw this.#damaged(STATE_FILE, wrong);
+    return value as State;
+  }
+
+  #damaged(file: string, why: string): Error {
+    return invalid(`container ${this.id}: ${this.file(file)} is damaged: ${why}; delete --force removes the container`);
   }
 
   /** Whole or not at all. */
@@ -115,7 +123,15 @@ export class StateDirectory {
   }
 
   readConfig(): Spec {
-    return parseJson(readFileSync(this.file(CONFIG_FILE), "utf8")) as Spec;
+    let value: unknown;
+    try {
+      value = parseJson(readFileSync(this.file(CONFIG_FILE), "utf8"));
+    } catch (error) {
+      throw this.#damaged(CONFIG_FILE, messageOf(error));
+    }
+    if (typeof value !== "object" || value === null || !("process" in value))
+      throw this.#damaged(CONFIG_FILE, "no process");
+    return value as Spec;
   }
 
   /** One that may not be seen is an error. */
@@ -133,6 +149,21 @@ export class StateDirectory {
     if (!isAlive(state)) return "stopped";
     return existsSync(this.file(EXEC_FIFO)) ? "created" : "running";
   }
+}
+
+/** Of a state that another wrote, or that a disk lost: what is wrong with it. */
+function wrongField(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return "no object";
+  const state = value as Record<keyof State, unknown>;
+  for (const name of ["ociVersion", "id", "startTime", "bundle", "rootfs", "created", "cgroup", "command"] as const) {
+    if (typeof state[name] !== "string") return `${name} is no string`;
+  }
+  for (const name of ["pid", "go"] as const) {
+    const number = state[name];
+    if (!Number.isInteger(number) || (number as number) < 0 || (number as number) > 2 ** 22) return `${name} is no ${name}`;
+  }
+  const { annotations } = state;
+  return typeof annotations === "object" && annotations !== null ? undefined : "annotations is no object";
 }
 
 /** Fields 3 and 22 of proc_pid_stat(5). */
