@@ -160,7 +160,8 @@ function wrongField(value: unknown): string | undefined {
   }
   for (const name of ["pid", "go"] as const) {
     const number = state[name];
-    if (!Number.isInteger(number) || (number as number) < 0 || (number as number) > 2 ** 22) return `${name} is no ${name}`;
+    if (!Number.isInteger(number) || (number as number) < 0 || (number as number) > 2 ** 22)
+      return `${name} is no ${name}`;
   }
   const { annotations } = state;
   return typeof annotations === "object" && annotations !== null ? undefined : "annotations is no object";
