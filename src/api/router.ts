@@ -12,7 +12,8 @@ const routes = Object.entries({ ...systemRoutes, ...containerRoutes, ...execRout
   ([pattern, handler]) => {
     const [method, path] = pattern.split(" ") as [string, string];
     const source = path.replace(/\*\*|\*/g, (stars) => (stars === "**" ? "(.+)" : "([^/]+)"));
-    return { method, pattern: new RegExp(`^${source}$`), handler };
+    const [start = "", end = ""] = [path.split("*")[0], path.split("*").at(-1)];
+    return { method, start, end, pattern: new RegExp(`^${source}$`), handler };
   },
 );
 
@@ -27,8 +28,8 @@ export function route(method: string, path: string): Found | undefined {
   const prefix = /^\/v([0-9.]{1,10})(\/.*)$/.exec(path);
   const version = prefix ? checkVersion(prefix[1]!) : Number(API_VERSION);
   const rest = prefix ? prefix[2]! : path;
-  for (const { method: wanted, pattern, handler } of routes) {
-    if (wanted !== method) continue;
+  for (const { method: wanted, start, end, pattern, handler } of routes) {
+    if (wanted !== method || !rest.startsWith(start) || !rest.endsWith(end)) continue;
     const match = pattern.exec(rest);
     if (match) return { handler, params: match.slice(1).map(decode), version };
   }
@@ -36,6 +37,7 @@ export function route(method: string, path: string): Found | undefined {
 }
 
 function decode(part: string): string {
+  if (!part.includes("%")) return part;
   try {
     return decodeURIComponent(part);
   } catch {

@@ -45,10 +45,28 @@ export function createApi(options: ApiOptions): Server {
   return server;
 }
 
+/** The client's leaving. Most calls never ask for the signal, which is dear. */
+class Departure {
+  happened = false;
+  #controller: AbortController | undefined;
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.happened) this.#controller.abort();
+    return this.#controller.signal;
+  }
+
+  happen(): void {
+    if (this.happened) return;
+    this.happened = true;
+    this.#controller?.abort();
+  }
+}
+
 async function dispatch(
   options: ApiOptions,
   request: IncomingMessage,
-  signal: AbortSignal,
+  gone: Departure,
   raw?: Call["upgrade"],
 ): Promise<Reply> {
   const [path = "/", query = ""] = splitOnce(request.url ?? "/", "?");
@@ -62,7 +80,9 @@ async function dispatch(
       params,
       query: new URLSearchParams(query),
       version,
-      signal,
+      get signal() {
+        return gone.signal;
+      },
       upgrade: raw,
     };
     const reply = await handler(call);
@@ -76,9 +96,9 @@ async function dispatch(
 }
 
 async function answer(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const gone = new AbortController();
-  response.on("close", () => gone.abort());
-  const reply = await dispatch(options, request, gone.signal);
+  const gone = new Departure();
+  response.on("close", () => gone.happen());
+  const reply = await dispatch(options, request, gone);
   if ("hijack" in reply) {
     reply.hijack.close();
     response.writeHead(500, HEADERS).end();
@@ -96,23 +116,23 @@ async function answer(options: ApiOptions, request: IncomingMessage, response: S
   response.flushHeaders();
   try {
     for await (const chunk of reply.stream) {
-      if (gone.signal.aborted) break;
+      if (gone.happened) break;
       if (!response.write(chunk)) await Promise.race([once(response, "drain"), once(response, "close")]);
     }
     response.end();
   } catch (error) {
     // 200 has gone out: cutting the connection is the only way left to say that this is not all.
-    if (!gone.signal.aborted) options.log(`${request.method} ${request.url}: ${messageOf(error)}`);
+    if (!gone.happened) options.log(`${request.method} ${request.url}: ${messageOf(error)}`);
     response.destroy();
   }
 }
 
 async function upgrade(options: ApiOptions, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-  const gone = new AbortController();
-  socket.on("error", () => gone.abort());
-  socket.on("close", () => gone.abort());
+  const gone = new Departure();
+  socket.on("error", () => gone.happen());
+  socket.on("close", () => gone.happen());
   const raw = { socket, head };
-  const reply = await dispatch(options, request, gone.signal, raw);
+  const reply = await dispatch(options, request, gone, raw);
   if ("hijack" in reply) return await hijack(reply.hijack, raw, gone);
   const type: Record<string, string> = reply.type ? { "Content-Type": reply.type } : {};
   const body = "stream" in reply ? "" : Buffer.from(reply.body ?? "");
@@ -130,7 +150,7 @@ async function upgrade(options: ApiOptions, request: IncomingMessage, socket: Du
 async function hijack(
   stream: Hijack,
   { socket, head }: { socket: Duplex; head: Buffer },
-  gone: AbortController,
+  gone: Departure,
 ): Promise<void> {
   gone.signal.addEventListener("abort", () => stream.close(), { once: true });
   try {
@@ -141,7 +161,7 @@ async function hijack(
     await new Promise((resolve) => setTimeout(resolve, 0));
     readInput(stream, socket, head);
     for await (const chunk of stream.output) {
-      if (gone.signal.aborted) break;
+      if (gone.happened) break;
       if (!socket.write(chunk)) await Promise.race([once(socket, "drain"), once(socket, "close")]);
     }
     await new Promise<void>((resolve) => {
@@ -149,7 +169,7 @@ async function hijack(
       socket.once("close", () => resolve());
     });
   } catch (error) {
-    if (codeOf(error) !== "EPIPE" && !gone.signal.aborted) socket.destroy();
+    if (codeOf(error) !== "EPIPE" && !gone.happened) socket.destroy();
   } finally {
     stream.close();
     socket.destroy();

@@ -1,5 +1,6 @@
 import { closeSync, constants, existsSync, openSync, readFileSync, writeSync } from "node:fs";
 import { codeOf, SysError } from "../base/errors.ts";
+import { readText } from "../linux/file.ts";
 
 /** Likely causes by errno name, for the error of one write. */
 export type Causes = Readonly<Record<string, string>>;
@@ -40,11 +41,7 @@ export class CgroupDirectory {
 
   /** As {@link read}; undefined where the file is not there or cannot be read. */
   tryRead(file: string): string | undefined {
-    try {
-      return readFileSync(`${this.path}/${file}`, "utf8").trimEnd();
-    } catch {
-      return undefined;
-    }
+    return readText(`${this.path}/${file}`)?.trimEnd();
   }
 
   /** A file of one number; `max` and what is no number are undefined. */

@@ -85,7 +85,7 @@ function* runDirectories(ctx: Context): Iterable<Found> {
 
 function* cgroups(ctx: Context): Iterable<Found> {
   for (const container of ctx.table.all()) {
-    if (container.isRunning) continue;
+    if (isRunning(ctx, container.id)) continue;
     const cgroup = openCgroup(ctx, container);
     if (!cgroup) continue;
     for (const object of cgroup.paths()) {

@@ -27,7 +27,7 @@ export async function launchExec(
   const spec = specOf(ctx, container);
   const { upper, lower } = layersOf(ctx, container);
   const { config, host } = container.record;
-  const process = execProcess({ id: container.id, config, host, spec }, request, lookupIn([upper, ...lower]));
+  const process = execProcess({ id: container.id, config, host, spec }, request, lookupIn(upper, lower));
   const cgroup = openCgroup(ctx, container);
   if (!cgroup) throw unavailable(`container ${container.id} has lost its cgroup`);
   const runDir = ctx.paths.execDir(container.id, id);

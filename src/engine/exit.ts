@@ -29,11 +29,13 @@ async function end(ctx: Context, volumes: Volumes, container: Container, running
   await container.stdio.finish();
   recordExit(ctx, container, status, { oomKilled: cgroup?.oomKilled() ?? false });
   container.running = undefined;
+  // Whoever waited is answered first.
+  await new Promise(setImmediate);
   running.release();
   await cgroup?.remove();
   container.cgroup = undefined;
   // Last: while there is a run directory, there may be a cgroup.
-  removeRunDirectory(ctx.paths.runDir(container.id));
+  await removeRunDirectory(ctx.paths.runDir(container.id));
   if (container.record.host.AutoRemove) await removeContainer(ctx, volumes, container, { volumes: true });
 }
 

@@ -5,57 +5,49 @@ import { join, resolve } from "node:path";
 export class Paths {
   readonly dataRoot: string;
   readonly execRoot: string;
+  readonly database: string;
+  readonly content: string;
+  readonly layers: string;
+  readonly temporary: string;
+  readonly volumes: string;
+  readonly containers: string;
+  /** Run directories of the containers, by id. */
+  readonly runDirs: string;
 
   constructor(dataRoot: string, execRoot: string) {
     this.dataRoot = resolve(dataRoot);
     this.execRoot = resolve(execRoot);
+    this.database = join(this.dataRoot, "inro.db");
+    this.content = join(this.dataRoot, "content");
+    this.layers = join(this.dataRoot, "layers");
+    this.temporary = join(this.dataRoot, "tmp");
+    this.volumes = join(this.dataRoot, "volumes");
+    this.containers = join(this.dataRoot, "containers");
+    this.runDirs = join(this.execRoot, "containers");
     for (const dir of [this.dataRoot, this.execRoot]) mkdirSync(dir, { recursive: true, mode: 0o700 });
     for (const dir of [this.containers, this.volumes, this.runDirs, this.temporary]) {
       mkdirSync(dir, { recursive: true, mode: 0o700 });
     }
   }
 
-  get database(): string {
-    return join(this.dataRoot, "inro.db");
-  }
-  get content(): string {
-    return join(this.dataRoot, "content");
-  }
-  get layers(): string {
-    return join(this.dataRoot, "layers");
-  }
-  get temporary(): string {
-    return join(this.dataRoot, "tmp");
-  }
-  get volumes(): string {
-    return join(this.dataRoot, "volumes");
-  }
-  get containers(): string {
-    return join(this.dataRoot, "containers");
-  }
-  /** Run directories of the containers, by id. */
-  get runDirs(): string {
-    return join(this.execRoot, "containers");
-  }
-
   container(id: string): string {
-    return join(this.containers, id);
+    return `${this.containers}/${id}`;
   }
   /** A file or directory of a container: `upper`, `work`, `hostname`, `hosts`, `resolv.conf`. */
   inContainer(id: string, name: string): string {
-    return join(this.containers, id, name);
+    return `${this.containers}/${id}/${name}`;
   }
   log(id: string): string {
-    return join(this.containers, id, `${id}-json.log`);
+    return `${this.containers}/${id}/${id}-json.log`;
   }
   runDir(id: string): string {
-    return join(this.runDirs, id);
+    return `${this.runDirs}/${id}`;
   }
   execDir(id: string, exec: string): string {
-    return join(this.runDirs, id, `exec-${exec}`);
+    return `${this.runDirs}/${id}/exec-${exec}`;
   }
   volumeData(name: string): string {
-    return join(this.volumes, name, "_data");
+    return `${this.volumes}/${name}/_data`;
   }
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { codeOf, messageOf } from "../base/errors.ts";
 import { removeTree } from "../layers/remove-tree.ts";
@@ -60,7 +60,8 @@ async function cleanUp(ctx: Context, left: string[], keepers: Map<string, number
 async function finishRemovals(ctx: Context, volumes: Volumes): Promise<void> {
   for (const container of ctx.table.all()) {
     const { record, state } = container;
-    if (record.host.AutoRemove && state.status === "exited") {
+    if (state.status !== "exited") continue;
+    if (record.host.AutoRemove || !existsSync(ctx.paths.container(container.id))) {
       await removeContainer(ctx, volumes, container, { volumes: true });
     }
   }
@@ -91,8 +92,8 @@ export function containerOf(ctx: Context, runDir: string): string {
 
 export function isRunning(ctx: Context, id: string): boolean {
   if (!ctx.table.has(id)) return false;
-  const { isRunning, state } = ctx.table.get(id);
-  return isRunning || state.status === "starting";
+  const container = ctx.table.get(id);
+  return container.isRunning || container.ending || container.state.status === "starting";
 }
 
 async function settle(

@@ -16,11 +16,13 @@ export async function removeContainer(
 ): Promise<void> {
   if (container.removed) return;
   const { id } = container;
+  const ran = existsSync(ctx.paths.runDir(id));
   container.state = { ...container.state, status: "removing", removeVolumes: options.volumes === true };
-  ctx.store.updateState(id, container.state);
-  if (existsSync(ctx.paths.runDir(id))) {
+  // One that ran has a directory, so a row without it says as much (reconcile.ts).
+  if (ran || container.record.anonymous.length > 0) ctx.store.updateState(id, container.state);
+  if (ran) {
     await openCgroup(ctx, container)?.remove();
-    removeRunDirectory(ctx.paths.runDir(id));
+    await removeRunDirectory(ctx.paths.runDir(id));
   }
   ctx.trash.discard(ctx.paths.container(id));
   container.removed = true;

@@ -21,9 +21,10 @@ export function prepareRootfs(ctx: Context, container: Container): Rootfs {
   const { id, record } = container;
   const { upper, lower } = layersOf(ctx, container);
   const work = ctx.paths.inContainer(id, "work");
-  mkdirSync(work, { recursive: true, mode: 0o700 });
+  made(ctx.paths.container(id), 0o700);
+  made(work, 0o700);
   // The upper directory's own mode and owner become those of the container's `/`.
-  mkdirSync(upper, { recursive: true, mode: 0o755 });
+  made(upper, 0o755);
   if (record.userns) chownSync(upper, record.userns.hostID, record.userns.hostID);
   return {
     kind: "overlay",
@@ -35,15 +36,48 @@ export function prepareRootfs(ctx: Context, container: Container): Rootfs {
   };
 }
 
-/** Reads files of a root that is not mounted: the topmost layer that has the path decides. Hostile images are expected. */
-export function lookupIn(layers: readonly string[]): (path: string) => string | undefined {
+function made(path: string, mode: number): void {
+  try {
+    mkdirSync(path, mode);
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
+  }
+}
+
+/**
+ * Reads files of a root that is not mounted: the topmost layer that has the path decides. Hostile images are expected.
+ * `upper` may change at any time, the layers of an image never do.
+ */
+export function lookupIn(upper: string, lower: readonly string[]): (path: string) => string | undefined {
   return (path) => {
-    for (const layer of layers) {
-      const found = inLayer(layer, path);
+    const found = inLayer(upper, path);
+    if (found !== "next") return found.text;
+    for (const layer of lower) {
+      // The machine's own root is no layer of an image.
+      const found = layer === "/" ? inLayer(layer, path) : inImageLayer(layer, path);
       if (found !== "next") return found.text;
     }
     return undefined;
   };
+}
+
+type Looked = "next" | { text: string | undefined };
+
+/** What was found in layers of images, oldest first. Some hundred containers of one image read the same passwd. */
+const known = new Map<string, Looked>();
+const MAX_KNOWN = 256;
+const MAX_KNOWN_TEXT = 16 * 1024;
+
+function inImageLayer(layer: string, path: string): Looked {
+  const key = `${layer}\0${path}`;
+  let found = known.get(key);
+  if (found) return found;
+  found = inLayer(layer, path);
+  if (found === "next" || (found.text?.length ?? 0) <= MAX_KNOWN_TEXT) {
+    if (known.size === MAX_KNOWN) known.delete(known.keys().next().value!);
+    known.set(key, found);
+  }
+  return found;
 }
 
 /** Owner and mode of a directory of the image; undefined if it has none there. */
@@ -67,7 +101,7 @@ export function directoryIn(
   return undefined;
 }
 
-function inLayer(layer: string, path: string): "next" | { text: string | undefined } {
+function inLayer(layer: string, path: string): Looked {
   let root: number;
   try {
     root = openat(k.AT_FDCWD, layer, k.O_PATH | k.O_DIRECTORY);

@@ -1,4 +1,5 @@
-import { mkdirSync, rmdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { codeOf } from "../base/errors.ts";
 
 /** Makes a run directory. Whatever an earlier run left (a crash between its end and its clean-up) is out of date. */
@@ -12,11 +13,7 @@ export function makeRunDirectory(path: string): void {
   }
 }
 
-/** Removes a run directory, if it is there; it is empty but for what execs left. */
-export function removeRunDirectory(path: string): void {
-  try {
-    rmdirSync(path);
-  } catch (error) {
-    if (codeOf(error) !== "ENOENT") rmSync(path, { recursive: true, force: true });
-  }
+/** Removes a run directory, if it is there. Off the event loop: it is nobody's but ours, and flat. */
+export function removeRunDirectory(path: string): Promise<void> {
+  return rm(path, { recursive: true, force: true });
 }

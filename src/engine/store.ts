@@ -1,7 +1,8 @@
-import { Database, SQLiteError, type Statement } from "bun:sqlite";
+import { Database, SQLiteError } from "bun:sqlite";
 import { randomUUID } from "node:crypto";
 import { chmodSync, closeSync, fdatasync as fdatasyncCallback, openSync } from "node:fs";
 import { promisify } from "node:util";
+import { durably } from "../images/records.ts";
 import type { ContainerConfig, HostConfig } from "../spec/docker-api.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
 
@@ -63,25 +64,22 @@ const RESERVE_PAGES = RESERVE / 4096;
 /**
  * The engine's records in SQLite. A row is there before anything of the container is, and until nothing is left of it.
  * Every call is one transaction, in the file when it returns, so it survives the end of the process; after {@link sync}
- * that of the machine too. Only this engine writes.
+ * that of the machine too (a power failure before it loses the row, but tears none). Only this engine writes.
  */
 export class Store {
+  /** Its commits are in the file, and wait for no disk (`synchronous = NORMAL`). */
   readonly db: Database;
   readonly engineId: string;
   /** SQLite's write-ahead log: what an fsync of ours is for. */
   readonly #log: number;
   #sync: Promise<void> | undefined;
   #nextSync: Promise<void> | undefined;
-  readonly #relaxed: Statement;
-  readonly #strict: Statement;
 
   constructor(path: string) {
     this.db = new Database(path, { create: true, strict: true });
     chmodSync(path, 0o600);
     this.db.run("PRAGMA journal_mode = WAL");
-    this.db.run("PRAGMA synchronous = FULL");
-    this.#relaxed = this.db.prepare("PRAGMA synchronous = NORMAL");
-    this.#strict = this.db.prepare("PRAGMA synchronous = FULL");
+    this.db.run("PRAGMA synchronous = NORMAL");
     this.db.run(SCHEMA);
     const version = this.#get("version") ?? String(VERSION);
     if (Number(version) > VERSION) throw new Error(`${path} is of a newer inro (schema ${version})`);
@@ -119,30 +117,35 @@ export class Store {
   }
 
   insertContainer(record: ContainerRecord, state: StateRecord, volumes: VolumeRecord[]): void {
-    this.#write(() => {
+    const insert = () =>
+      this.db
+        .query("INSERT INTO containers (id, name, record, state) VALUES (?, ?, ?, ?)")
+        .run(record.id, record.name, JSON.stringify(record), JSON.stringify(state));
+    this.#evenIfFull(() => {
+      if (volumes.length === 0) return void insert();
       this.db.transaction(() => {
-        for (const volume of volumes) this.#insertVolume(volume);
-        this.db
-          .query("INSERT INTO containers (id, name, record, state) VALUES (?, ?, ?, ?)")
-          .run(record.id, record.name, JSON.stringify(record), JSON.stringify(state));
+        for (const volume of volumes) insertVolume(this.db, volume);
+        insert();
       })();
     });
   }
 
   updateContainer(record: ContainerRecord): void {
-    this.db
-      .query("UPDATE containers SET name = ?, record = ? WHERE id = ?")
-      .run(record.name, JSON.stringify(record), record.id);
+    durably(this.db, () =>
+      this.db
+        .query("UPDATE containers SET name = ?, record = ? WHERE id = ?")
+        .run(record.name, JSON.stringify(record), record.id),
+    );
   }
 
   updateState(id: string, state: StateRecord): void {
-    this.#write(() => {
+    this.#evenIfFull(() => {
       this.db.query("UPDATE containers SET state = ? WHERE id = ?").run(JSON.stringify(state), id);
     });
   }
 
   deleteContainer(id: string): void {
-    this.#write(() => {
+    this.#evenIfFull(() => {
       this.db.query("DELETE FROM containers WHERE id = ?").run(id);
     });
   }
@@ -158,23 +161,17 @@ export class Store {
   }
 
   insertVolume(volume: VolumeRecord): void {
-    this.#insertVolume(volume);
+    durably(this.db, () => insertVolume(this.db, volume));
   }
 
   deleteVolume(name: string): void {
-    this.db.query("DELETE FROM volumes WHERE name = ?").run(name);
+    durably(this.db, () => this.db.query("DELETE FROM volumes WHERE name = ?").run(name));
   }
 
   async close(): Promise<void> {
     await this.sync().catch(() => undefined);
     this.db.close();
     closeSync(this.#log);
-  }
-
-  #insertVolume(volume: VolumeRecord): void {
-    this.db
-      .query("INSERT OR IGNORE INTO volumes (name, record) VALUES (?, ?)")
-      .run(volume.name, JSON.stringify(volume));
   }
 
   /**
@@ -188,16 +185,6 @@ export class Store {
       return fdatasync(this.#log);
     });
     return this.#nextSync;
-  }
-
-  /** In the log without its fsync: a power failure before {@link sync} loses the row, but tears none. */
-  #write(statement: () => void): void {
-    this.#relaxed.run();
-    try {
-      this.#evenIfFull(statement);
-    } finally {
-      this.#strict.run();
-    }
   }
 
   /** On a full disk the log cannot grow: its entries move into the reserve, and it starts anew in the space it has. */
@@ -218,6 +205,10 @@ export class Store {
   #set(key: string, value: string): void {
     this.db.query("INSERT OR IGNORE INTO engine (key, value) VALUES (?, ?)").run(key, value);
   }
+}
+
+function insertVolume(db: Database, volume: VolumeRecord): void {
+  db.query("INSERT OR IGNORE INTO volumes (name, record) VALUES (?, ?)").run(volume.name, JSON.stringify(volume));
 }
 
 function isFull(error: unknown): boolean {

@@ -36,8 +36,13 @@ export function toRecord({ records, layers }: ImageStore, row: ImageRow): ImageR
     id: row.id,
     config: row.config,
     layers: row.layers.map((layer) => layers.path(layer.chainId)).reverse(),
-    tags: records.tags(row.id).map(nameOf),
-    digests: records.digests(row.id).map(nameOf),
+    // A launch, which finds its image three times, asks for neither.
+    get tags() {
+      return records.tags(row.id).map(nameOf);
+    },
+    get digests() {
+      return records.digests(row.id).map(nameOf);
+    },
     size: row.size,
     created: row.created,
   };

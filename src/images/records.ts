@@ -58,17 +58,28 @@ CREATE INDEX IF NOT EXISTS image_digest_image ON image_digest (image);
 
 type Row = Record<string, string & number>;
 
+/** Runs `work`, whose commits are on the disk when it returns, on a connection of which that is not so otherwise. */
+export function durably<T>(db: Database, work: () => T): T {
+  if (db.inTransaction) return work();
+  db.run("PRAGMA synchronous = FULL");
+  try {
+    return work();
+  } finally {
+    db.run("PRAGMA synchronous = NORMAL");
+  }
+}
+
 /** The tables of images. Names of repositories are whole (`docker.io/library/busybox`). Every method is one transaction. */
 export class Records {
   /** The id is the config's digest, so an image never changes; only whether it is there does. */
-  readonly #rows = new Map<string, ImageRow>();
+  readonly #rows = new Map<string, { image: ImageRow; removed: boolean }>();
 
   constructor(private readonly db: Database) {
     db.run(SCHEMA);
   }
 
   transaction<T>(work: () => T): T {
-    return this.db.transaction(work)();
+    return durably(this.db, this.db.transaction(work));
   }
 
   /** Records an image; one that is there already stays as it is, and is no longer removed. */
@@ -79,6 +90,7 @@ export class Records {
         .query("INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, NULL, 0)")
         .run(id, configText, manifest.digest, manifest.mediaType, manifest.size, size, created);
       this.db.query("UPDATE image SET removed = 0 WHERE id = ?").run(id);
+      this.#rows.delete(id);
       if (fresh.changes === 0) return;
       for (const [position, { diffId, chainId, blob }] of image.layers.entries()) {
         this.db
@@ -91,12 +103,9 @@ export class Records {
   /** The image, unless unknown. Those that were removed while containers use them are found only with `removed`. */
   get(id: string, removed = false): ImageRow | undefined {
     const known = this.#rows.get(id);
-    const row = known
-      ? this.db.query<Row, [string]>("SELECT removed FROM image WHERE id = ?").get(id)
-      : this.db.query<Row, [string]>("SELECT * FROM image WHERE id = ?").get(id);
-    if (!row) this.#rows.delete(id);
-    if (!row || (row.removed !== 0 && !removed)) return undefined;
-    if (known) return known;
+    if (known) return known.removed && !removed ? undefined : known.image;
+    const row = this.db.query<Row, [string]>("SELECT * FROM image WHERE id = ?").get(id);
+    if (!row) return undefined;
     const layers = this.db.query<Row, [string]>("SELECT * FROM image_layer WHERE image = ? ORDER BY position").all(id);
     const image = {
       id: row.id!,
@@ -111,8 +120,8 @@ export class Records {
         blob: { mediaType: layer.blob_type!, digest: layer.blob!, size: layer.blob_size! },
       })),
     };
-    this.#rows.set(id, image);
-    return image;
+    this.#rows.set(id, { image, removed: row.removed !== 0 });
+    return row.removed !== 0 && !removed ? undefined : image;
   }
 
   /** Ids, newest image first. `removed`: those removed while in use, instead. */
@@ -167,21 +176,28 @@ export class Records {
   }
 
   setDigest(repository: string, digest: string, image: string): void {
-    this.db.query("INSERT OR REPLACE INTO image_digest VALUES (?, ?, ?)").run(repository, digest, image);
+    this.transaction(() => {
+      this.db.query("INSERT OR REPLACE INTO image_digest VALUES (?, ?, ?)").run(repository, digest, image);
+    });
   }
 
   removeTag(repository: string, tag: string): void {
-    this.db.query("DELETE FROM image_tag WHERE repository = ? AND tag = ?").run(repository, tag);
+    this.transaction(() => {
+      this.db.query("DELETE FROM image_tag WHERE repository = ? AND tag = ?").run(repository, tag);
+    });
   }
 
   removeDigest(repository: string, digest: string, image: string): void {
-    this.db
-      .query("DELETE FROM image_digest WHERE repository = ? AND digest = ? AND image = ?")
-      .run(repository, digest, image);
+    this.transaction(() => {
+      this.db
+        .query("DELETE FROM image_digest WHERE repository = ? AND digest = ? AND image = ?")
+        .run(repository, digest, image);
+    });
   }
 
   /** Forgets an image with its names. With `hide` its layers stay referenced, for containers that use them. */
   remove(image: string, hide: boolean): void {
+    this.#rows.delete(image);
     this.transaction(() => {
       this.db.query("DELETE FROM image_tag WHERE image = ?").run(image);
       this.db.query("DELETE FROM image_digest WHERE image = ?").run(image);

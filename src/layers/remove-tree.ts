@@ -67,6 +67,28 @@ export async function removeTreeInTurns(parent: number, name: Name): Promise<voi
   unlinkat(parent, name, k.AT_REMOVEDIR);
 }
 
+const SMALL_ENTRIES = 32;
+const SMALL_DEPTH = 4;
+
+/** Whether `name` in the directory `parent` is a tree of a few names on few levels. */
+export function isSmallTree(parent: number, name: Name): boolean {
+  let room = SMALL_ENTRIES;
+  const fits = (above: number, name: Name, depth: number): boolean => {
+    if (depth > SMALL_DEPTH) return false;
+    const directory = openat(above, name, k.O_RDONLY | k.O_DIRECTORY | k.O_NOFOLLOW);
+    try {
+      for (const entry of readdir(directory)) {
+        if (--room < 0 || entry.type === 0) return false;
+        if (entry.type === DT_DIR && !fits(directory, entry.name, depth + 1)) return false;
+      }
+      return true;
+    } finally {
+      close(directory);
+    }
+  };
+  return fits(parent, name, 1);
+}
+
 const TURN = 256;
 const DT_DIR = 4;
 /** As many as the thread pool can use, and a few to come. */

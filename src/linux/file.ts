@@ -118,6 +118,31 @@ export function read(fd: number, into: Uint8Array): number {
   return sys("read", `fd ${fd}`, fd, addressOf(into), into.length);
 }
 
+const PAGE = 4096;
+
+/**
+ * Content of a file of the kernel's by path; undefined where it cannot be opened or read. Without an error object for
+ * what is expected not to be there, which is most of what node:fs takes for it.
+ */
+export function readText(path: string): string | undefined {
+  return scratch(() => {
+    const fd = trySys("openat", k.AT_FDCWD, str(path), k.O_RDONLY | k.O_CLOEXEC, 0);
+    if (fd < 0) return undefined;
+    try {
+      const chunks: Buffer[] = [];
+      const { address, view } = room(PAGE);
+      for (;;) {
+        const n = trySys("read", fd, address, PAGE);
+        if (n < 0) return undefined;
+        if (n === 0) return Buffer.concat(chunks).toString();
+        chunks.push(Buffer.from(view.subarray(0, n)));
+      }
+    } finally {
+      close(fd);
+    }
+  });
+}
+
 /** What statx(2) says. `mode` holds type and permission bits; times in nanoseconds. */
 export interface Stat {
   mode: number;

@@ -1,6 +1,6 @@
-import { fstatSync, readdirSync, readFileSync, statSync, unlinkSync } from "node:fs";
+import { fstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, conflict } from "../base/errors.ts";
+import { conflict } from "../base/errors.ts";
 import { close } from "../linux/file.ts";
 import { children, pidfdGetfd, pidfdOpen, pidfdSendSignal, reapLater } from "../linux/process.ts";
 import { FD } from "./builder.ts";
@@ -120,23 +120,14 @@ export class Running {
     this.#pidfd = undefined;
   }
 
-  /** Ends the keeper (and with it a container that still runs), closes everything, removes the status file. */
+  /** Ends the keeper (and with it a container that still runs), closes everything. The run directory is the caller's. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
-    const { keeper, keeperFd, runDir, child } = this.#parts;
+    const { keeper, keeperFd, child } = this.#parts;
     pidfdSendSignal(keeperFd, 9);
     if (child) reapLater(keeper);
     this.#closeAll();
-    removeFile(join(runDir, STATUS_FILE));
-  }
-}
-
-function removeFile(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw error;
   }
 }
 
