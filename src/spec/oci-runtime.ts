@@ -90,6 +90,7 @@ export interface Linux {
   devices?: Device[];
   cgroupsPath?: string;
   resources?: Resources;
+  intelRdt?: IntelRdt;
   rootfsPropagation?: `${"" | "r"}${"shared" | "slave" | "private" | "unbindable"}`;
   seccomp?: Seccomp;
   sysctl?: Record<string, string>;
@@ -160,6 +161,14 @@ export interface Resources {
   network?: { classID?: number; priorities?: { name: string; priority: number }[] };
   rdma?: Record<string, { hcaHandles?: number; hcaObjects?: number }>;
   unified?: Record<string, string>;
+}
+
+export interface IntelRdt {
+  closID?: string;
+  l3CacheSchema?: string;
+  memBwSchema?: string;
+  schemata?: string[];
+  enableMonitoring?: boolean;
 }
 
 export interface ThrottleDevice {

@@ -197,6 +197,17 @@ describe.skipIf(cannotRun !== undefined)(`resources${cannotRun ? ` (skipped: ${c
     if (!skip) await refused(resources, message);
   });
 
+  test.each([
+    [{}, "no resctrl file system is mounted"],
+    [{ closID: "a/b" }, 'linux.intelRdt.closID: "a/b" is no name of a group'],
+    [{ schemata: "L3:0=f" as unknown as string[] }, "linux.intelRdt.schemata: must be an array"],
+  ])("refuses intelRdt %j, and leaves nothing", async (intelRdt, message) => {
+    const path = runtime.bundle("exit 0", (spec) => Object.assign(spec.linux, { intelRdt }));
+    const { code, err } = await runtime.run(["run", "-b", path, "rdt"]);
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining(message) });
+    expect(existsSync(`${runtime.root}/rdt`)).toBe(false);
+  });
+
   test("a cgroup with processes is an error, and stays", async () => {
     const { pid, end } = await start({});
     const path = pathIn(pid, "memory");

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { cannotRun, eventually, Runtime } from "./bundle.ts";
 import { cgroupFile, hierarchy, isV1, pathIn } from "./cgroup-files.ts";
 
+/** resctrl is mounted nowhere that these tests run. */
+const NO_RESCTRL = "no resctrl file system is mounted";
 const MIB = 1048576;
 
 describe.skipIf(cannotRun !== undefined)(`update${cannotRun ? ` (skipped: ${cannotRun})` : ""}`, () => {
@@ -113,6 +115,8 @@ describe.skipIf(cannotRun !== undefined)(`update${cannotRun ? ` (skipped: ${cann
     ["a burst over the quota", ["--cpu-quota", "10000", "--cpu-burst", "90000"], "EINVAL"],
     ["cpus", ["--cpuset-cpus", "0;1"], "invalid cpuset cpus"],
     ["no file", ["--resources", "/nope.json"], "--resources /nope.json: ENOENT"],
+    ["a cache schema without resctrl", ["--l3-cache-schema", "L3:0=f"], NO_RESCTRL],
+    ["a bandwidth schema without resctrl", ["--mem-bw-schema", "MB:0=50"], NO_RESCTRL],
     ["an unknown flag", ["--memori", "1m"], "flag provided but not defined: -memori"],
   ])("refuses %s", async (_, flags, message) => {
     const { code, err } = await runtime.run(["update", ...flags, "u"]);

@@ -52,6 +52,8 @@ const UPDATE: Flags = {
   "kernel-memory": "text",
   "kernel-memory-tcp": "text",
   "pids-limit": "text",
+  "l3-cache-schema": "text",
+  "mem-bw-schema": "text",
 };
 
 async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wait: boolean }) {
@@ -219,7 +221,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     args: [1, 1],
     async run(globals, parsed) {
       const { updateContainer } = await import("./update.ts");
-      updateContainer(globals.root, parsed.rest[0]!, parsed.texts, globals.warn);
+      await updateContainer(globals.root, parsed.rest[0]!, parsed.texts, globals.warn);
       return 0;
     },
   },

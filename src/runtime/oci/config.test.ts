@@ -71,7 +71,6 @@ describe("a config that is wrong", () => {
     ["linux.maskedPaths[0]: must be an absolute path", (s) => (s.linux.maskedPaths = ["proc"])],
     ['linux.rootfsPropagation: unknown "up"', (s) => (s.linux.rootfsPropagation = "up")],
     ["linux.resources.memory.limit: must be a number", (s) => (s.linux.resources.memory = { limit: "1g" })],
-    ["linux.intelRdt: not supported", (s) => (s.linux.intelRdt = {})],
     ["mounts[0].destination: required", (s) => delete s.mounts[0].destination],
     ["hooks.prestart[0].path: must be an absolute path", (s) => (s.hooks = { prestart: [{ path: "x" }] })],
     ["hooks.poststop[0].timeout: 0 is not an integer", (s) => (s.hooks = { poststop: [{ path: "/x", timeout: 0 }] })],

@@ -192,9 +192,6 @@ function checkSysctl(spec: Spec): void {
 
 function refuseUnsupported(spec: Spec): void {
   const linux: Record<string, unknown> = { ...spec.linux };
-  for (const name of ["intelRdt"]) {
-    if (linux[name]) throw notImplemented(`config.json: linux.${name}: not supported`);
-  }
   if (Object.keys((linux.netDevices as object | undefined) ?? {}).length > 0) {
     throw notImplemented("config.json: linux.netDevices: not supported");
   }

@@ -75,6 +75,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     command,
     ...(!options.noNewKeyring && { keyring: `_ses.${options.id}` }),
   };
+  const rdt = spec.linux?.intelRdt && (await import("./rdt.ts")).planRdt(spec.linux.intelRdt);
   directory.make();
   let cgroup: Cgroup | undefined;
   let hooked = false;
@@ -99,12 +100,13 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     } else cgroup = createCgroup(spec, state.cgroup, options.warn, root && !nested);
     // In this order: where the copy is, the cgroup is this container's, and nobody is in it before (delete.ts).
     writeFileSync(directory.file(CONFIG_FILE), stringifyJson(spec), { mode: 0o600 });
+    const hooks = Boolean(
+      spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length || spec.hooks?.createContainer?.length,
+    );
     const shape = {
       wait: how.wait,
       fifo: how.fifo || Boolean(spec.hooks?.startContainer?.length),
-      hooks: Boolean(
-        spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length || spec.hooks?.createContainer?.length,
-      ),
+      hooks: hooks || rdt !== undefined,
       listener: listener !== undefined,
       preserve: options.preserve,
       ...(plain.traceable && { traceable: true }),
@@ -173,7 +175,11 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         }),
         ...(shape.hooks && {
           async onHooks() {
-            hooked = true;
+            if (rdt) {
+              state.rdt = rdt.join(options.id, [state.pid]);
+              directory.write(state);
+            }
+            hooked = hooks;
             await runHooks("prestart", spec.hooks?.prestart, state, "creating");
             await runHooks("createRuntime", spec.hooks?.createRuntime, state, "creating");
             await runCreateContainer(spec.hooks?.createContainer, state);

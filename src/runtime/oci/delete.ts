@@ -49,6 +49,7 @@ export async function destroy(
   }
   await cgroup?.remove();
   removeOwnParent();
+  if (state.rdt) (await import("../../cgroups/resctrl.ts")).leaveRdt(state.rdt);
   directory.remove();
   if (!hooks?.hooks?.poststop?.length) return;
   const { runPoststop } = await import("./hooks.ts");

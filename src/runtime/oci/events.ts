@@ -25,7 +25,7 @@ export function events(root: string, id: string, interval: number, once: boolean
   let oom: OomWatch | undefined;
   try {
     if (once) {
-      line("stats", statsOf(cgroup, state.pid));
+      line("stats", statsOf(cgroup, state.pid, state.rdt));
       return;
     }
     oom = watchOom(cgroup);
@@ -36,7 +36,7 @@ export function events(root: string, id: string, interval: number, once: boolean
       if (oom?.happened()) line("oom");
       if (ended) return;
       if (performance.now() < next) continue;
-      line("stats", statsOf(cgroup, state.pid));
+      line("stats", statsOf(cgroup, state.pid, state.rdt));
       next += interval;
     }
   } finally {

@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { codeOf, conflict, invalid, messageOf, notFound } from "../../base/errors.ts";
+import type { RdtGroup } from "../../cgroups/resctrl.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { parseJson, stringifyJson } from "./json.ts";
 
@@ -38,6 +39,8 @@ export interface State {
   created: string;
   annotations: Record<string, string>;
   cgroup: string;
+  /** With linux.intelRdt. */
+  rdt?: RdtGroup;
   /** Bytes that `start` writes into the FIFO. */
   go: number;
   /** `process.args[0]`, for the error of its execve. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parseBytes } from "../../base/bytes.ts";
 import { conflict, invalid, messageOf } from "../../base/errors.ts";
-import type { Resources } from "../../spec/oci-runtime.ts";
+import type { IntelRdt, Resources } from "../../spec/oci-runtime.ts";
 import { hasKernelMemory, openCgroup } from "./cgroup.ts";
 import { resourcesSchema } from "./schema.ts";
 import { StateDirectory } from "./state.ts";
@@ -13,7 +13,12 @@ type Texts = ReadonlyMap<string, string>;
  * 0, stays; devices always do. Errors: conflict for a container that does not run, invalid for what is given; then, as
  * when the kernel refuses, the limits are as before.
  */
-export function updateContainer(root: string, id: string, texts: Texts, warn: (message: string) => void): void {
+export async function updateContainer(
+  root: string,
+  id: string,
+  texts: Texts,
+  warn: (message: string) => void,
+): Promise<void> {
   const directory = new StateDirectory(root, id);
   const state = directory.read();
   const status = directory.status(state);
@@ -28,9 +33,25 @@ export function updateContainer(root: string, id: string, texts: Texts, warn: (m
   const set = given(asked);
   // The limit of swap alone, which cgroup2 has, is what the sum leaves of it.
   if (set.memory?.swap && !set.memory.limit && kept.memory?.limit) set.memory.limit = kept.memory.limit;
+  // First what is the rarer, and fails without a trace.
+  const rdt = rdtChanges(texts);
+  if (rdt) {
+    const { changeRdt } = await import("./rdt.ts");
+    const container = { id, group: state.rdt, config: spec.linux?.intelRdt, pids: cgroup.pids() };
+    const { config, group } = changeRdt(rdt, container);
+    spec.linux = { ...spec.linux, intelRdt: config };
+    directory.write({ ...state, rdt: group });
+  }
   cgroup.update(set);
   spec.linux = { ...spec.linux, resources: merged(kept, set) };
   directory.writeConfig(spec);
+}
+
+/** These count beside `--resources` too. */
+function rdtChanges(texts: Texts): IntelRdt | undefined {
+  const [l3CacheSchema, memBwSchema] = [texts.get("l3-cache-schema"), texts.get("mem-bw-schema")];
+  if (!l3CacheSchema && !memBwSchema) return undefined;
+  return { ...(l3CacheSchema && { l3CacheSchema }), ...(memBwSchema && { memBwSchema }) };
 }
 
 function readResources(file: string): Resources {

@@ -8,6 +8,7 @@ import { parseDuration } from "../events.ts";
 import { ranges } from "./cpu.ts";
 import { encodeJson } from "./figures.ts";
 import { interfaces } from "./others.ts";
+import { rdtFigures } from "./rdt.ts";
 import { statsOf } from "./stats.ts";
 
 const root = mkdtempSync(join(tmpdir(), "inro-stats-"));
@@ -134,6 +135,27 @@ describe("stats as runc prints them", () => {
         ...{ TxBytes: 50, TxPackets: 60, TxErrors: 70, TxDropped: 80 },
       },
     ]);
+  });
+
+  test("resctrl", () => {
+    for (const path of ["rdt/info/L3", "rdt/c/mon_data/mon_L3_00"]) mkdirSync(join(root, path), { recursive: true });
+    const files = {
+      "info/L3/cbm_mask": "fff",
+      "info/L3/min_cbm_bits": "1",
+      schemata: "    L3:0=fff",
+      "c/schemata": "    L3:0=f\n    MB:0=50",
+      "c/mon_data/mon_L3_00/llc_occupancy": "4096",
+      "c/mon_data/mon_L3_00/mbm_total_bytes": "7",
+    };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(root, "rdt", name), `${text}\n`);
+    expect(JSON.parse(encodeJson(rdtFigures({ group: join(root, "rdt/c"), owned: true })))).toEqual({
+      l3_cache_info: { cbm_mask: "fff", min_cbm_bits: 1 },
+      l3_cache_schema_root: "L3:0=fff",
+      l3_cache_schema: "L3:0=f",
+      mem_bw_schema: "MB:0=50",
+      mbm_stats: [{ mbm_total_bytes: 7 }],
+      cmt_stats: [{ llc_occupancy: 4096 }],
+    });
   });
 
   test("ranges", () => expect(ranges("0-2,5")).toEqual([0, 1, 2, 5]));
