@@ -59,7 +59,7 @@ export function refusesSetgroups(pid: number): boolean {
   }
 }
 
-/** Another process in a running container: its namespaces in one setns(2), then as any launch ends. */
+/** Another process in a running container: its namespaces, its cgroup, then as any launch ends. */
 export function execProgram(plan: ExecPlan): Builder {
   const { process } = plan;
   const p = new Builder();
@@ -93,7 +93,18 @@ export function execProgram(plan: ExecPlan): Builder {
     p.call("exec: cgroup v1", "dup3", [fd, FIRST_JOIN + i, k.O_CLOEXEC]);
     return FIRST_JOIN + i;
   });
-  p.call(why, "setns", [pidfd, flags]);
+  // A cgroup namespace lets nobody into a cgroup from outside of it (cgroup-v2.rst, "nsdelegate"): it comes after the
+  // clone. By number, but the setns(2) next to it fails if the process is not the one of the pidfd any more.
+  const late = cgroup && flags & k.CLONE_NEWCGROUP;
+  const cgroupNamespace = late
+    ? p.result(why, "cgroup namespace", "openat", [
+        k.AT_FDCWD,
+        p.text(`/proc/${plan.pid}/ns/cgroup`),
+        k.O_RDONLY | k.O_CLOEXEC,
+        0,
+      ])
+    : undefined;
+  p.call(why, "setns", [pidfd, late ? flags & ~k.CLONE_NEWCGROUP : flags]);
   setAffinity(p, "initial", process);
   const child = p.label("process");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
@@ -101,6 +112,7 @@ export function execProgram(plan: ExecPlan): Builder {
 
   p.place(child);
   for (const fd of joins) p.call("exec: cgroup v1", "write", [fd, p.text("0"), 1], { expect: 1 });
+  if (cgroupNamespace) p.call(why, "setns", [cgroupNamespace, k.CLONE_NEWCGROUP]);
   setAffinity(p, "final", process);
   p.call("process: a session of its own", "setsid", []);
   if (proc) p.writeFile("process.oomScoreAdj", proc, "self/oom_score_adj", String(process.oomScoreAdj));
