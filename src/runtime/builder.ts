@@ -26,6 +26,8 @@ export const FD = {
 export class Builder extends Program {
   /** O_PATH of the container's root; set by rootfs.ts. */
   root: Slot | undefined;
+  /** O_PATH of the host's /proc, where rows write to it from inside; set by labels.ts. */
+  proc: Slot | undefined;
   readonly #hows = new Map<string, Data>();
   readonly #made = new Set<string>();
 

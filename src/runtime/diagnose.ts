@@ -131,6 +131,14 @@ function likelyCause(row: Row, call: string, code: string): string | undefined {
   if (why === "process.oomScoreAdj" && code === "EACCES") {
     return "lowering oom_score_adj needs CAP_SYS_RESOURCE, which the engine lacks";
   }
+  if (why.startsWith("process.apparmorProfile") && call === "write") {
+    if (code === "ENOENT")
+      return "apparmor failed to apply profile: it is not loaded, see /sys/kernel/security/apparmor/profiles";
+    return "apparmor failed to apply profile: the profile that we are under does not allow the change";
+  }
+  if (why.startsWith("process.selinuxLabel") && call === "write") {
+    return code === "EINVAL" ? "the loaded policy has no such label" : "the policy does not allow us to set it";
+  }
   if (why.startsWith("linux.sysctl") && code === "ENOENT")
     return "this kernel has no such sysctl in the container's namespaces";
   if (why.startsWith("mounts[") && code === "ENODEV") return "this kernel has no such file system";

@@ -8,6 +8,7 @@ import { Builder, FD } from "./builder.ts";
 import type { Execution } from "./execution.ts";
 import { execProcess } from "./execve.ts";
 import { beKeeper, cloneAndKeep, ownKeyring } from "./keeper.ts";
+import { applyLabels, hasLabels, openProc } from "./labels.ts";
 import { NAMESPACE_FILE, NAMESPACE_FLAG } from "./namespaces.ts";
 import { beforeUserNamespace } from "./privileged.ts";
 import { setAffinity } from "./scheduling.ts";
@@ -78,15 +79,8 @@ export function execProgram(plan: ExecPlan): Builder {
     cgroup = p.result("exec: cgroup", "cgroup", "openat", [k.AT_FDCWD, p.text(plan.cgroup.unified), flags, 0]);
   }
   // The host's own: the container may have put anything on its /proc.
-  const proc =
-    process.oomScoreAdj === undefined || inUserns
-      ? undefined
-      : p.result("process.oomScoreAdj", "proc", "openat", [
-          k.AT_FDCWD,
-          p.text("/proc"),
-          k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC,
-          0,
-        ]);
+  const score = inUserns ? undefined : process.oomScoreAdj;
+  if (score !== undefined || hasLabels(process)) openProc(p);
   const joins = plan.cgroup.joinFiles.map((file, i) => {
     const fd = p.temporary("cgroup.procs");
     p.call("exec: cgroup v1", "openat", [k.AT_FDCWD, p.text(file), k.O_WRONLY | k.O_CLOEXEC, 0], { into: fd });
@@ -115,7 +109,7 @@ export function execProgram(plan: ExecPlan): Builder {
   if (cgroupNamespace) p.call(why, "setns", [cgroupNamespace, k.CLONE_NEWCGROUP]);
   setAffinity(p, "final", process);
   p.call("process: a session of its own", "setsid", []);
-  if (proc) p.writeFile("process.oomScoreAdj", proc, "self/oom_score_adj", String(process.oomScoreAdj));
+  if (score !== undefined) p.writeFile("process.oomScoreAdj", p.proc!, "self/oom_score_adj", String(score));
   if (inUserns) {
     p.call("root of the user namespace", "setresgid", [0, 0, 0]);
     p.call("root of the user namespace", "setresuid", [0, 0, 0]);
@@ -138,6 +132,7 @@ export function execProgram(plan: ExecPlan): Builder {
         ignore: ["EPERM", "EINVAL"],
       });
   }
+  if (hasLabels(process)) applyLabels(p, process);
   becomeProcess(
     p,
     {

@@ -11,6 +11,7 @@ import { type Execution, setExecution } from "./execution.ts";
 import { execProcess } from "./execve.ts";
 import { becomeUser, setLimits } from "./identity.ts";
 import { beKeeper, cloneAndKeep, closeAll, ownKeyring, unblockSignals } from "./keeper.ts";
+import { applyLabels, hasLabels, openProc } from "./labels.ts";
 import { type Given, type PlannedMount, planMounts } from "./mount-plan.ts";
 import { attachMounts, openSources } from "./mounts.ts";
 import { enterJoined, type Namespaces, openJoined, planNamespaces } from "./namespaces.ts";
@@ -130,6 +131,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   const inUserns = namespaces.has("user");
   if (inUserns) beforeUserNamespace(p, process);
   beKeeper(p, plan.traceable);
+  if (hasLabels(process)) openProc(p);
   const joined = openJoined(p, namespaces);
   if (plan.userns !== undefined) {
     const why = "linux.namespaces user";
@@ -226,6 +228,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
         ignore: ["EPERM", "EINVAL"],
       });
   }
+  if (hasLabels(process)) applyLabels(p, process);
   becomeProcess(p, plan, process.cwd, inUserns);
   plan.launcher?.beforeExec?.(p);
   if (plan.init === undefined) execProcess(p, process);

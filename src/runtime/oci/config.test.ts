@@ -48,7 +48,6 @@ describe("a config that is wrong", () => {
     ['process.rlimits[0].type: unknown "RLIMIT_X"', (s) => (s.process.rlimits[0].type = "RLIMIT_X")],
     ["RLIMIT_NOFILE: soft 2 is over hard 1", (s) => Object.assign(s.process.rlimits[0], { soft: 2, hard: 1 })],
     ["process.oomScoreAdj: 1001 is not an integer", (s) => (s.process.oomScoreAdj = 1001)],
-    ["process.apparmorProfile: not supported", (s) => (s.process.apparmorProfile = "docker-default")],
     ['linux.namespaces[0].type: unknown "spaceship"', (s) => (s.linux.namespaces[0].type = "spaceship")],
     ["linux.namespaces: pid twice", (s) => s.linux.namespaces.push({ type: "pid" })],
     ["linux.namespaces: the path of pid must be absolute", (s) => (s.linux.namespaces[0].path = "ns")],

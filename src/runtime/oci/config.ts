@@ -3,6 +3,7 @@ import { posix } from "node:path";
 import { codeOf, invalid, messageOf, notImplemented } from "../../base/errors.ts";
 import type { Hooks, NamespaceType, Process, Spec } from "../../spec/oci-runtime.ts";
 import { checkExecution } from "../execution.ts";
+import { checkLabels } from "../labels.ts";
 import { checkScheduling } from "../scheduling.ts";
 import { parseJson } from "./json.ts";
 import { processSchema, specSchema } from "./schema.ts";
@@ -123,10 +124,7 @@ function checkProcess(process: Process, at: string): void {
     if (soft > hard) throw invalid(`config.json: ${at}.rlimits: ${type}: soft ${soft} is over hard ${hard}`);
   }
   checkScheduling(process);
-  if (process.apparmorProfile && process.apparmorProfile !== "unconfined") {
-    throw notImplemented(`config.json: ${at}.apparmorProfile: not supported`);
-  }
-  if (process.selinuxLabel) throw notImplemented(`config.json: ${at}.selinuxLabel: SELinux is not supported`);
+  checkLabels(process);
 }
 
 function checkNamespaces(spec: Spec): void {

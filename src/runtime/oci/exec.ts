@@ -20,9 +20,7 @@ import { ociState, StateDirectory } from "./state.ts";
 /** Another process in a container. The exit status is the process's own, or 0 with `--detach`. */
 export async function execContainer(globals: Globals, parsed: Parsed, preserve: number): Promise<number> {
   const { texts, bools } = parsed;
-  for (const name of ["pidfd-socket", "process-label", "apparmor"]) {
-    if (texts.has(name)) throw notImplemented(`--${name}: not supported`);
-  }
+  if (texts.has("pidfd-socket")) throw notImplemented("--pidfd-socket: not supported");
   const directory = new StateDirectory(globals.root, parsed.rest[0]!);
   const state = directory.read();
   const status = directory.status(state);

@@ -5,6 +5,7 @@ import type { Process } from "../../spec/oci-runtime.ts";
 import { type Builder, FD } from "../builder.ts";
 import { pathOf } from "../execve.ts";
 import { PID_RECORD } from "../keeper.ts";
+import { labelledKeyring } from "../labels.ts";
 import { CLONE_ARGS_CGROUP, CLONE_ARGS_SIZE, cloneArgs } from "../namespaces.ts";
 import type { Launcher } from "../setup.ts";
 
@@ -104,10 +105,10 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
       if (shape.keyring === undefined) return;
       const why = "the container's session keyring";
       const ring = p.temporary("keyring");
-      p.call(why, "keyctl", [k.KEYCTL_JOIN_SESSION_KEYRING, p.text(shape.keyring)], {
-        ignore: ["ENOSYS", "EDQUOT"],
-        into: ring,
-      });
+      const name = p.text(shape.keyring);
+      labelledKeyring(p, process, () =>
+        p.call(why, "keyctl", [k.KEYCTL_JOIN_SESSION_KEYRING, name], { ignore: ["ENOSYS", "EDQUOT"], into: ring }),
+      );
       if (!shape.newKeyring) return;
       const none = p.label("no keyring");
       p.branch(why, ring, "at most", -1, none);
