@@ -1,4 +1,4 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { posix } from "node:path";
 import { codeOf, invalid, messageOf } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
@@ -212,8 +212,16 @@ export function writePidFile(path: string, pid: number): void {
     writeFileSync(temporary, String(pid), { mode: 0o644, flag: "wx" });
     renameSync(temporary, path);
   } catch (error) {
-    if (codeOf(error) !== "EEXIST") rmSync(temporary, { force: true });
+    if (codeOf(error) !== "EEXIST") tryUnlink(temporary);
     throw invalid(`--pid-file: ${messageOf(error)}`, error);
+  }
+}
+
+function tryUnlink(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It was not made.
   }
 }
 
