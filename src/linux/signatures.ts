@@ -95,6 +95,7 @@ export const SIGNATURES = {
     ["datap", "pointer"],
   ],
   chdir: [["path", "path"]],
+  chroot: [["path", "path"]],
   clock_gettime: [
     ["clockid", { choice: { CLOCK_MONOTONIC: 1 } }],
     ["tp", "pointer"],
@@ -263,6 +264,12 @@ export const SIGNATURES = {
   personality: [["persona", "int"]],
   pidfd_open: [
     ["pid", "int"],
+    ["flags", "int"],
+  ],
+  pidfd_send_signal: [
+    ["pidfd", "fd"],
+    ["sig", "signal"],
+    ["info", "pointer"],
     ["flags", "int"],
   ],
   pivot_root: [

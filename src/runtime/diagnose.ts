@@ -139,6 +139,12 @@ function likelyCause(row: Row, call: string, code: string): string | undefined {
   if (why.startsWith("process.selinuxLabel") && call === "write") {
     return code === "EINVAL" ? "the loaded policy has no such label" : "the policy does not allow us to set it";
   }
+  if (why === "linux.timeOffsets" && code === "ERANGE") {
+    return "with this offset the clock would be below zero, or too far in the future (time_namespaces(7))";
+  }
+  if (call === "setns" && why.startsWith("linux.namespaces") && code === "EPERM") {
+    return "it belongs to a user namespace in which the container's process has no rights";
+  }
   if (why.startsWith("linux.sysctl") && code === "ENOENT")
     return "this kernel has no such sysctl in the container's namespaces";
   if (why.startsWith("mounts[") && code === "ENODEV") return "this kernel has no such file system";

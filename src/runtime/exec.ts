@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { codeOf, notFound } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
-import type { Slot } from "../program/ir.ts";
+import type { Operand, Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
 import type { NamespaceType, Process } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
@@ -29,6 +29,8 @@ export interface ExecPlan {
   lastCapability: number;
   cgroup: { unified: string | undefined; joinFiles: readonly string[] };
   ownStdio: readonly number[];
+  /** The container's mount namespace is another's, so its root is not the namespace's: {@link enterOtherMounts}. */
+  otherMounts?: boolean;
   /** As in the container's own plan. */
   nested?: boolean;
   launcher?: Launcher;
@@ -66,8 +68,8 @@ export function execProgram(plan: ExecPlan): Builder {
   const p = new Builder();
   const why = "exec: the container's namespaces";
   const flags = differingNamespaces(plan.pid);
-  // Every container has mounts of its own, so what was looked at is the host's, or nothing.
-  if (!(flags & k.CLONE_NEWNS)) throw notFound(`process ${plan.pid} has ended`);
+  // Every other container has mounts of its own, so what was looked at is the host's, or nothing.
+  if (!(flags & k.CLONE_NEWNS) && !plan.otherMounts) throw notFound(`process ${plan.pid} has ended`);
   const inUserns = (flags & k.CLONE_NEWUSER) !== 0;
   if (inUserns) beforeUserNamespace(p, process);
   beKeeper(p);
@@ -98,7 +100,13 @@ export function execProgram(plan: ExecPlan): Builder {
         0,
       ])
     : undefined;
-  p.call(why, "setns", [pidfd, late ? flags & ~k.CLONE_NEWCGROUP : flags]);
+  const root = plan.otherMounts ? openRoot(p, plan.pid, pidfd) : undefined;
+  const first = late ? flags & ~k.CLONE_NEWCGROUP : flags;
+  if (first) p.call(why, "setns", [pidfd, first]);
+  if (root) {
+    p.call(why, "fchdir", [root]);
+    p.call(why, "chroot", [p.text(".")]);
+  }
   setAffinity(p, "initial", process);
   const child = p.label("process");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
@@ -148,6 +156,15 @@ export function execProgram(plan: ExecPlan): Builder {
   );
   execProcess(p, process, plan.path);
   return p;
+}
+
+/** The root of process `pid`, looked up by number: it is the pidfd's if that one is still there afterwards. */
+function openRoot(p: Builder, pid: number, pidfd: Operand): Slot {
+  const why = "exec: the container's root";
+  const flags = k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC;
+  const root = p.result(why, "root", "openat", [k.AT_FDCWD, p.text(`/proc/${pid}/root`), flags, 0]);
+  p.call(why, "pidfd_send_signal", [pidfd, 0, 0, 0]);
+  return root;
 }
 
 const FIRST_JOIN = 350;

@@ -2,7 +2,7 @@ import { invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import type { Slot } from "../program/ir.ts";
 import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
-import type { Builder } from "./builder.ts";
+import { type Builder, FD } from "./builder.ts";
 
 export const NAMESPACE_FLAG: Record<NamespaceType, number> = {
   user: k.CLONE_NEWUSER,
@@ -51,18 +51,35 @@ export function planNamespaces(spec: Spec): Namespaces {
       paths.set(type, path);
     } else if (type !== "cgroup" && type !== "user") clone |= NAMESPACE_FLAG[type];
   }
-  if (!types.has("mount") || paths.has("mount")) {
-    throw invalid("linux.namespaces: a mount namespace of its own is what keeps the host's mounts safe");
-  }
+  // The set-up has mounts of its own in any case: see enterOtherMounts (rootfs.ts).
+  clone |= k.CLONE_NEWNS;
+  if (!types.has("mount")) paths.set("mount", "/proc/self/ns/mnt");
   const own = (type: NamespaceType) => types.has(type) && !paths.has(type);
   return { clone, newCgroup: own("cgroup"), has: (type) => types.has(type), own, paths };
 }
 
-/** Joined ones are opened on the host, all before any is entered: a path means what it meant to the caller. */
-export function openJoined(p: Builder, namespaces: Namespaces): Map<NamespaceType, Slot> {
+/** Whether the container's mount namespace is the runtime's or one joined by path (rootfs.ts, enterOtherMounts). */
+export function hasOtherMounts(spec: Spec): boolean {
+  return !spec.linux?.namespaces?.some((n) => n.type === "mount" && !n.path);
+}
+
+/**
+ * Joined ones are opened on the host, all before any is entered: a path means what it meant to the caller. `given` are
+ * descriptors of the spawned process that the caller has opened himself.
+ */
+export function openJoined(
+  p: Builder,
+  namespaces: Namespaces,
+  given: ReadonlyMap<NamespaceType, number> = new Map(),
+): Map<NamespaceType, Slot> {
   const opened = new Map<NamespaceType, Slot>();
   for (const [type, path] of namespaces.paths) {
     const why = `linux.namespaces ${type}`;
+    const number = given.get(type);
+    if (number !== undefined) {
+      opened.set(type, p.result(why, `${type} namespace`, "fcntl", [number, k.F_DUPFD_CLOEXEC, FD.free]));
+      continue;
+    }
     opened.set(
       type,
       p.result(why, `${type} namespace`, "openat", [
@@ -77,12 +94,29 @@ export function openJoined(p: Builder, namespaces: Namespaces): Map<NamespaceTyp
   return opened;
 }
 
-/** The user namespace first: it owns the rights over the others. The kernel refuses one of another type (EINVAL). */
-export function enterJoined(p: Builder, opened: Map<NamespaceType, Slot>, only: "user" | "others"): void {
-  for (const type of Object.keys(NAMESPACE_FLAG) as NamespaceType[]) {
-    const slot = opened.get(type);
-    if (!slot || (type === "user") !== (only === "user")) continue;
-    p.call(`linux.namespaces ${type}`, "setns", [slot, NAMESPACE_FLAG[type]]);
+/**
+ * Enters those that were opened, but for the mount namespace. One may belong to the host, or to the user namespace that
+ * is joined with it, after which the host's rights are gone: so each is tried before, and again after.
+ */
+export function enterJoined(p: Builder, opened: ReadonlyMap<NamespaceType, Slot>): void {
+  const user = opened.get("user");
+  const others = [...opened].filter(([type]) => type !== "user" && type !== "mount");
+  const why = (type: NamespaceType) => `linux.namespaces ${type}`;
+  if (!user) {
+    for (const [type, slot] of others) p.call(why(type), "setns", [slot, NAMESPACE_FLAG[type]]);
+    return;
+  }
+  const tried = others.map(([type, slot]) => {
+    const entered = p.temporary(`${type} entered`);
+    p.call(why(type), "setns", [slot, NAMESPACE_FLAG[type]], { ignore: ["EPERM"], into: entered });
+    return { type, slot, entered };
+  });
+  p.call(why("user"), "setns", [user, NAMESPACE_FLAG.user]);
+  for (const { type, slot, entered } of tried) {
+    const skip = p.label(`${type} is entered`);
+    p.branch(why(type), entered, "equal", 0, skip);
+    p.call(why(type), "setns", [slot, NAMESPACE_FLAG[type]]);
+    p.place(skip);
   }
 }
 

@@ -169,3 +169,17 @@ export function pivot(p: Builder): void {
   p.call(why, "umount2", [p.text("."), k.MNT_DETACH]);
   p.call(why, "chdir", [p.text("/")]);
 }
+
+/**
+ * In place of {@link pivot}, for a mount namespace that is another's: pivot_root(2) would turn its root for everybody in
+ * it, and mounts made there would stay. So the root, made in a mount namespace that goes now, comes along as a tree that
+ * is attached nowhere: it lasts as long as a process is in it. What is in it can mount nothing.
+ */
+export function enterOtherMounts(p: Builder, namespace: Slot): void {
+  const why = "linux.namespaces mount: another's, with a root attached nowhere";
+  const tree = p.copyMount(why, p.root!, "", k.AT_RECURSIVE);
+  p.call(why, "setns", [namespace, k.CLONE_NEWNS]);
+  p.call(why, "fchdir", [tree]);
+  p.call(why, "chroot", [p.text(".")]);
+  p.call(why, "chdir", [p.text("/")]);
+}

@@ -2,7 +2,7 @@ import { invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import type { Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
-import type { Device, Spec } from "../spec/oci-runtime.ts";
+import type { Device, NamespaceType, Spec } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
 import { openCgroups } from "./cgroup-mounts.ts";
 import { startNumbers } from "./descriptors.ts";
@@ -18,9 +18,17 @@ import { enterJoined, type Namespaces, openJoined, planNamespaces } from "./name
 import { beforeUserNamespace, writeOomScore } from "./privileged.ts";
 import { inheritedPropagation, propagateRoot, rootPropagation } from "./propagation.ts";
 import { maskedPaths, readonlyPaths } from "./restricted-paths.ts";
-import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs } from "./rootfs.ts";
+import {
+  detachedRoot,
+  enterMountNamespace,
+  enterOtherMounts,
+  needsClassicOverlay,
+  pivot,
+  type Rootfs,
+} from "./rootfs.ts";
 import { isInherited, schedule } from "./scheduling.ts";
 import { handOver } from "./supervise.ts";
+import { sysctlPath } from "./sysctl.ts";
 import { makeTerminal, useTerminal } from "./terminal.ts";
 import { resolveInTree, treeOf } from "./tree.ts";
 
@@ -58,6 +66,8 @@ export interface Plan {
   given?: ReadonlyMap<number, Given>;
   /** The first descriptor number that is free for the program's own. */
   firstNumber?: number;
+  /** Namespaces that are joined by path and were opened by the caller: the spawned process's descriptors. */
+  joined?: ReadonlyMap<NamespaceType, number>;
   /** Who launches, when it is not the engine with its keeper. */
   launcher?: Launcher;
 }
@@ -132,7 +142,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   if (inUserns) beforeUserNamespace(p, process);
   beKeeper(p, plan.traceable);
   if (hasLabels(process)) openProc(p);
-  const joined = openJoined(p, namespaces);
+  const joined = openJoined(p, namespaces, plan.joined);
   if (plan.userns !== undefined) {
     const why = "linux.namespaces user";
     joined.set("user", p.result(why, "user namespace", "fcntl", [plan.userns, k.F_DUPFD_CLOEXEC, FD.free]));
@@ -140,7 +150,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   const userns = joined.get("user");
   if (namespaces.own("user") && plan.userns === undefined)
     throw invalid("linux.namespaces: the user namespace is made by the caller and joined by path");
-  if (plan.plain) enterJoined(p, joined, "user");
+  if (plan.plain) enterJoined(p, new Map([...joined].filter(([type]) => type === "user")));
   if (plan.plain || plan.nested) {
     // Mounts can be opened only in a mount namespace that one's user namespace owns; they are the host's still, and
     // nothing of them goes back there (mount_namespaces(7), "Restrictions on mount namespaces").
@@ -164,8 +174,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
     ]);
   }
   timeOffsets(p, spec);
-  if (!plan.plain) enterJoined(p, joined, "user");
-  enterJoined(p, joined, "others");
+  enterJoined(p, plan.plain ? new Map([...joined].filter(([type]) => type !== "user")) : joined);
   const child = p.label("container");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
   const flags = cloneFlags(spec, namespaces.clone) & ~(plan.plain ? k.CLONE_NEWNS : 0);
@@ -206,19 +215,24 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
     p.call("domainname", "setdomainname", [p.text(spec.domainname), Buffer.byteLength(spec.domainname)]);
   }
   for (const [key, value] of Object.entries(linux?.sysctl ?? {})) {
+    const path = sysctlPath(key);
     if (!/^[\w.\-/]+$/.test(key) || key.includes(".."))
       throw invalid(`linux.sysctl: ${JSON.stringify(key)} is no name`);
     if (!proc) throw invalid(`linux.sysctl ${key}: there is no mount of proc on /proc`);
     // Through proc's own descriptor: no path of the container is in between (CVE-2025-52881).
-    p.writeFile(`linux.sysctl ${key}`, proc, `sys/${key.replaceAll(".", "/")}`, value);
+    p.writeFile(`linux.sysctl ${key}`, proc, `sys/${path}`, value);
   }
   readonlyPaths(p, linux?.readonlyPaths ?? []);
   maskedPaths(p, linux?.maskedPaths ?? []);
   for (const { why, number } of late) p.setAttributes(why, number, { set: k.MOUNT_ATTR_RDONLY });
   if (spec.root?.readonly) p.setAttributes("root.readonly", p.root!, { set: k.MOUNT_ATTR_RDONLY });
   plan.launcher?.beforePivot?.(p);
-  pivot(p);
-  propagateRoot(p, linux?.rootfsPropagation);
+  const others = joined.get("mount");
+  if (others) enterOtherMounts(p, others);
+  else {
+    pivot(p);
+    propagateRoot(p, linux?.rootfsPropagation);
+  }
 
   // In the container.
   if (slave) useTerminal(p, slave);

@@ -12,6 +12,7 @@ import { whyNoUserNamespace } from "./userns-switches.ts";
 
 const REPORT = 3;
 const HOLD = 4;
+const JOINED = 5;
 
 /**
  * A user namespace with these mappings, its maps written by {@link writeIdMaps}. The descriptor is CLOEXEC; the caller
@@ -26,30 +27,40 @@ const HOLD = 4;
  *    | end of file ------------> | ends
  */
 export function createUserNamespace(uidMappings: readonly IdMapping[], gidMappings: readonly IdMapping[]): number {
+  return withMember(undefined, (pid) => {
+    writeIdMaps(pid, uidMappings, gidMappings);
+    return openSync(`/proc/${pid}/ns/user`, "r");
+  });
+}
+
+/** What `look` says of a process in the user namespace that `fd` is open on, which lives for as long as it runs. */
+export function inUserNamespaceOf<T>(fd: number, look: (pid: number) => T): T {
+  return withMember(fd, look);
+}
+
+function withMember<T>(joined: number | undefined, body: (pid: number) => T): T {
   const [report, reportFar] = pipe();
   const [hold, holdFar] = pipe();
   const open = [report, raise(reportFar), raise(hold), holdFar];
   let pid: number | undefined;
   try {
-    const executable = sealedExecutable("inro-userns", encode(memberProgram(), MACHINE));
+    const executable = sealedExecutable("inro-userns", encode(memberProgram(joined !== undefined), MACHINE));
     open.push(executable);
     pid = spawn({
       path: `/proc/self/fd/${executable}`,
       argv: ["inro-userns"],
-      fds: [
-        [open[1]!, REPORT],
-        [open[2]!, HOLD],
-      ],
+      fds: [[open[1]!, REPORT], [open[2]!, HOLD], ...(joined === undefined ? [] : [[joined, JOINED] as const])],
     });
     close(open[1]!);
     open.splice(1, 1);
     const record = Buffer.alloc(8);
     if (read(report, record) !== 8 || record.readUInt32LE(0) !== READY) {
       const code = errnoName(record.readUInt32LE(4));
-      throw invalid(`linux.namespaces user: unshare: ${code}: ${whyNoUserNamespace(code)}`);
+      throw invalid(
+        `linux.namespaces user: ${joined === undefined ? "unshare" : "setns"}: ${code}: ${whyNoUserNamespace(code)}`,
+      );
     }
-    writeIdMaps(pid, uidMappings, gidMappings);
-    return openSync(`/proc/${pid}/ns/user`, "r");
+    return body(pid);
   } finally {
     for (const fd of open) close(fd);
     if (pid !== undefined) reap(pid, 0);
@@ -58,11 +69,12 @@ export function createUserNamespace(uidMappings: readonly IdMapping[], gidMappin
 
 const READY = 0xffff_ffff;
 
-function memberProgram(): Program {
+function memberProgram(joins: boolean): Program {
   const p = new Program(REPORT);
   const why = "user namespace";
   const ready = new Uint8Array(new Uint32Array([READY, 0]).buffer);
-  p.call(why, "unshare", [k.CLONE_NEWUSER]);
+  if (joins) p.call(why, "setns", [JOINED, k.CLONE_NEWUSER]);
+  else p.call(why, "unshare", [k.CLONE_NEWUSER]);
   p.call(why, "write", [REPORT, p.bytes(ready, "ready"), 8]);
   p.call(`${why}: until its maps are written`, "read", [HOLD, p.room(8, "byte"), 1], { ignore: "all" });
   p.exit(why, p.room(8, "0"));

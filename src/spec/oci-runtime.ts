@@ -88,6 +88,8 @@ export interface Linux {
   gidMappings?: IdMapping[];
   timeOffsets?: Record<string, { secs?: number; nanosecs?: number }>;
   devices?: Device[];
+  /** By the interface's name on the host. */
+  netDevices?: Record<string, { name?: string }>;
   cgroupsPath?: string;
   resources?: Resources;
   intelRdt?: IntelRdt;

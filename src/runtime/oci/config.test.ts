@@ -51,7 +51,7 @@ describe("a config that is wrong", () => {
     ['linux.namespaces[0].type: unknown "spaceship"', (s) => (s.linux.namespaces[0].type = "spaceship")],
     ["linux.namespaces: pid twice", (s) => s.linux.namespaces.push({ type: "pid" })],
     ["linux.namespaces: the path of pid must be absolute", (s) => (s.linux.namespaces[0].path = "ns")],
-    ["linux.namespaces: a new mount namespace is needed", (s) => (s.linux.namespaces = [{ type: "uts" }])],
+    ["unable to restrict sys entries without a private MNT namespace", (s) => (s.linux.namespaces = [{ type: "uts" }])],
     ["hostname: needs a uts namespace", (s) => (s.linux.namespaces = [{ type: "mount" }])],
     ["a new user namespace needs uidMappings and gidMappings", (s) => s.linux.namespaces.push({ type: "user" })],
     [
@@ -61,7 +61,10 @@ describe("a config that is wrong", () => {
     ["linux.uidMappings[0].size: required", (s) => (s.linux.uidMappings = [{ containerID: 0, hostID: 0 }])],
     ["linux.timeOffsets: need a new time namespace", (s) => (s.linux.timeOffsets = { monotonic: { secs: 1 } })],
     ['linux.devices[0].type: unknown "x"', (s) => (s.linux.devices = [{ path: "/dev/x", type: "x" }])],
-    ["linux.sysctl: kernel.hostname is not in a separate", (s) => (s.linux.sysctl = { "kernel.hostname": "x" })],
+    [
+      "linux.sysctl: kernel.hostname is not allowed as it conflicts",
+      (s) => (s.linux.sysctl = { "kernel.hostname": "x" }),
+    ],
     ["linux.sysctl: vm.swappiness is not in a separate", (s) => (s.linux.sysctl = { "vm.swappiness": "1" })],
     [
       "linux.sysctl: user.max_user_namespaces is not allowed",

@@ -1,10 +1,11 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, type Stats } from "node:fs";
 import { posix } from "node:path";
 import { codeOf, invalid, messageOf, notImplemented } from "../../base/errors.ts";
-import type { Hooks, NamespaceType, Process, Spec } from "../../spec/oci-runtime.ts";
+import type { Hooks, Process, Spec } from "../../spec/oci-runtime.ts";
 import { checkExecution } from "../execution.ts";
 import { checkLabels } from "../labels.ts";
 import { checkScheduling } from "../scheduling.ts";
+import { checkNamespaces, checkSysctl } from "./check-namespaces.ts";
 import { parseJson } from "./json.ts";
 import { processSchema, specSchema } from "./schema.ts";
 import { OCI_VERSION } from "./version.ts";
@@ -17,8 +18,6 @@ export interface Config {
 const MAX_CONFIG = 16 << 20;
 /** More would not fit into one program (elf.ts). */
 const MAX_MOUNTS = 2000;
-/** UID_GID_MAP_MAX_EXTENTS (user_namespaces(7)). */
-const MAX_MAPPINGS = 340;
 /** MAX_ARG_STRLEN (execve(2)), less the NUL. */
 const MAX_ARG = 128 * 1024 - 1;
 
@@ -127,74 +126,10 @@ function checkProcess(process: Process, at: string): void {
   checkLabels(process);
 }
 
-function checkNamespaces(spec: Spec): void {
-  const linux = spec.linux ?? {};
-  const paths = new Map<NamespaceType, string | undefined>();
-  for (const { type, path } of linux.namespaces ?? []) {
-    if (paths.has(type)) throw invalid(`config.json: linux.namespaces: ${type} twice`);
-    if (path && !path.startsWith("/")) {
-      throw invalid(`config.json: linux.namespaces: the path of ${type} must be absolute, is ${path}`);
-    }
-    paths.set(type, path || undefined);
-  }
-  const own = (type: NamespaceType) => paths.has(type) && paths.get(type) === undefined;
-  if (spec.hostname && !paths.has("uts")) throw invalid("config.json: hostname: needs a uts namespace");
-  if (spec.domainname && !paths.has("uts")) throw invalid("config.json: domainname: needs a uts namespace");
-  for (const name of ["uidMappings", "gidMappings"] as const) {
-    const count = linux[name]?.length ?? 0;
-    if (count > MAX_MAPPINGS) {
-      throw invalid(`config.json: linux.${name}: ${count} are too many, the kernel takes ${MAX_MAPPINGS}`);
-    }
-  }
-  const mapped = Boolean(linux.uidMappings?.length) || Boolean(linux.gidMappings?.length);
-  if (mapped && !paths.has("user")) throw invalid("config.json: linux.uidMappings: need a user namespace");
-  if (own("user") && !(linux.uidMappings?.length && linux.gidMappings?.length)) {
-    throw invalid("config.json: linux.namespaces: a new user namespace needs uidMappings and gidMappings");
-  }
-  if (Object.keys(linux.timeOffsets ?? {}).length > 0 && !own("time")) {
-    throw invalid("config.json: linux.timeOffsets: need a new time namespace");
-  }
-  for (const clock in linux.timeOffsets) {
-    if (clock !== "monotonic" && clock !== "boottime") {
-      throw invalid(`config.json: linux.timeOffsets: unknown clock ${JSON.stringify(clock)}`);
-    }
-  }
-}
-
-const IPC = new Set(
-  "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax kernel.shmmni kernel.shm_rmid_forced".split(
-    " ",
-  ),
-);
-
-/** Only what belongs to a namespace of the container's own; everything else would be the host's. */
-function checkSysctl(spec: Spec): void {
-  const namespaces = spec.linux?.namespaces ?? [];
-  const has = (type: NamespaceType) => namespaces.some((n) => n.type === type);
-  for (const key in spec.linux?.sysctl) {
-    const name = key.replaceAll("/", ".");
-    const need: NamespaceType | undefined =
-      IPC.has(name) || name.startsWith("fs.mqueue.")
-        ? "ipc"
-        : name.startsWith("net.")
-          ? "network"
-          : name === "kernel.domainname"
-            ? "uts"
-            : name.startsWith("user.")
-              ? "user"
-              : undefined;
-    if (!need) throw invalid(`config.json: linux.sysctl: ${key} is not in a separate kernel namespace`);
-    if (!has(need)) throw invalid(`config.json: linux.sysctl: ${key} is not allowed in the hosts ${need} namespace`);
-  }
-}
-
 function refuseUnsupported(spec: Spec): void {
   const linux: Record<string, unknown> = { ...spec.linux };
   if (Object.keys((linux.netDevices as object | undefined) ?? {}).length > 0) {
     throw notImplemented("config.json: linux.netDevices: not supported");
-  }
-  if (!spec.linux?.namespaces?.some((n) => n.type === "mount" && !n.path)) {
-    throw notImplemented("config.json: linux.namespaces: a new mount namespace is needed");
   }
 }
 

@@ -10,7 +10,7 @@ import { CAP, hasCapability, inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { readRootFile } from "../../security/root-file.ts";
 import type { Filter } from "../../security/seccomp/compile.ts";
-import type { Seccomp, Spec } from "../../spec/oci-runtime.ts";
+import type { NamespaceType, Seccomp, Spec } from "../../spec/oci-runtime.ts";
 import { cgroupMounts } from "../cgroup-mounts.ts";
 import type { Given } from "../mount-plan.ts";
 import { setUp } from "../setup.ts";
@@ -123,6 +123,14 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     const userns = await userNamespace(spec);
     if (userns !== undefined) give(userns, OCI_FD.userns);
     const given = await giveMounts(spec, config.rootfs, OCI_FD.preserved + options.preserve, give);
+    const joined = new Map<NamespaceType, number>();
+    if (spec.linux?.namespaces?.some((n) => n.path)) {
+      const { openNamespaces } = await import("./joined.ts");
+      for (const [type, fd] of openNamespaces(spec)) {
+        joined.set(type, OCI_FD.joined + joined.size);
+        give(fd, joined.get(type)!);
+      }
+    }
     if (shape.fifo) {
       for (const name of [EXEC_FIFO, REPORT_FIFO]) mknodat(k.AT_FDCWD, directory.file(name), k.S_IFIFO | 0o600, 0);
       give(openat(k.AT_FDCWD, directory.file(EXEC_FIFO), k.O_RDWR), OCI_FD.fifo);
@@ -145,6 +153,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       ownStdio: spec.process!.terminal ? [] : ownStdio(),
       init: undefined,
       ...(userns !== undefined && { userns: OCI_FD.userns }),
+      joined,
       ...plain,
       given: given.mounts,
       firstNumber: given.next,

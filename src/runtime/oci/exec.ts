@@ -5,6 +5,7 @@ import { raise, reap } from "../../linux/process.ts";
 import { inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { execProgram } from "../exec.ts";
+import { hasOtherMounts } from "../namespaces.ts";
 import { isPaused, openCgroup } from "./cgroup.ts";
 import type { Globals } from "./commands.ts";
 import { homeOf, seccompFilter, writePidFile } from "./create.ts";
@@ -57,6 +58,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
       : { unified: undefined, joinFiles: [] },
     ownStdio: process_.terminal ? [] : ownStdio(),
     nested: inUserNamespace(),
+    otherMounts: hasOtherMounts(spec),
     launcher: ociLauncher(
       { wait, fifo: false, hooks: false, listener: listener !== undefined, preserve, keyring: state.keyring },
       process_,

@@ -30,6 +30,8 @@ export const OCI_FD = {
   gate: 11,
   /** Of an exec: the pidfd of the container's first process. */
   target: 12,
+  /** The first of the namespaces that are joined by path. */
+  joined: 560,
   /** The first of `--preserve-fds`. */
   preserved: 600,
 } as const;

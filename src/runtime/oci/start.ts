@@ -5,6 +5,7 @@ import * as k from "../../linux/constants.ts";
 import { close, openat, read, statat, writeAll } from "../../linux/file.ts";
 import { setNonblock } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
+import { hasOtherMounts } from "../namespaces.ts";
 import { EXEC_FIFO, ociState, REPORT_FIFO, type State, type StateDirectory } from "./state.ts";
 
 /** flock(2). */
@@ -98,6 +99,7 @@ async function startHooks(directory: StateDirectory, state: State, spec: Spec): 
       cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },
       ownStdio: [],
       nested: inUserNamespace(),
+      otherMounts: hasOtherMounts(spec),
     },
     listener && ((pid, fd) => listener.handOver(target!, pid, fd, ociState(state, "created"))),
   );
