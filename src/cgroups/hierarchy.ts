@@ -82,8 +82,8 @@ function cgroupMounts(mountinfo: string): CgroupMount[] {
   return [...visible.values()].filter((mount) => mount !== undefined);
 }
 
-/** mountinfo writes space, tab, newline and backslash as three octal digits. */
-function unescapeOctal(field: string): string {
+/** mountinfo writes space, tab, newline and backslash as three octal digits (proc_pid_mountinfo(5)). */
+export function unescapeOctal(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 

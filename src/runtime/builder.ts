@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import * as k from "../linux/constants.ts";
 import { type CallOptions, type Data, Offset, type Operand, Program, Slot } from "../program/ir.ts";
+import { isBelow } from "./tree.ts";
 
 /** The spawned process finds its descriptors here (launch.ts puts them there). Everything from FREE on is the program's. */
 export const FD = {
@@ -71,7 +72,7 @@ export class Builder extends Program {
 
   /** Something was mounted on `path`: what was made below it before is out of sight. */
   covered(path: string): void {
-    for (const made of this.#made) if (made.startsWith(`${path}/`)) this.#made.delete(made);
+    for (const made of this.#made) if (isBelow(made, path)) this.#made.delete(made);
   }
 
   /**

@@ -5,7 +5,7 @@ import * as k from "../linux/constants.ts";
 import { close, statat } from "../linux/file.ts";
 import type { Mount, Spec } from "../spec/oci-runtime.ts";
 import { type MountOptions, parseMountOptions } from "./mount-options.ts";
-import { openInTree, resolveInTree, type Tree } from "./tree.ts";
+import { isBelow, openInTree, resolveInTree, type Tree } from "./tree.ts";
 
 /** A mount of the config, ready to become rows. */
 export interface PlannedMount {
@@ -169,7 +169,7 @@ function planRemount(planned: PlannedMount, before: readonly PlannedMount[]): Pl
   return { ...planned, kind: "remount", options: { ...options, bind: mountOnly }, type: target.type };
 }
 
-const isInside = (path: string, directory: string) => path === directory || path.startsWith(`${directory}/`);
+const isInside = (path: string, directory: string) => path === directory || isBelow(path, directory);
 
 /** The mount that `path` lies on: of those on the way to it, the last. Undefined is the root's. */
 export function coveredBy(path: string, before: readonly PlannedMount[]): PlannedMount | undefined {

@@ -2,17 +2,17 @@ import { invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import type { Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
-import type { Device, NamespaceType, Spec } from "../spec/oci-runtime.ts";
+import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
 import { openCgroups } from "./cgroup-mounts.ts";
 import { startNumbers } from "./descriptors.ts";
-import { makeDevices, openHostDevices, planDevices } from "./devices.ts";
+import { makeDevices, openHostDevices, type PlannedDevice, planDevices } from "./devices.ts";
 import { type Execution, setExecution } from "./execution.ts";
 import { execProcess } from "./execve.ts";
 import { becomeUser, setLimits } from "./identity.ts";
 import { beKeeper, cloneAndKeep, closeAll, ownKeyring, unblockSignals } from "./keeper.ts";
 import { applyLabels, hasLabels, openProc } from "./labels.ts";
-import { type Given, type PlannedMount, planMounts } from "./mount-plan.ts";
+import { type Given, isFresh, type PlannedMount, planMounts } from "./mount-plan.ts";
 import { attachMounts, openSources } from "./mounts.ts";
 import { enterJoined, type Namespaces, openJoined, planNamespaces } from "./namespaces.ts";
 import { beforeUserNamespace, writeOomScore } from "./privileged.ts";
@@ -64,6 +64,8 @@ export interface Plan {
   noSetgroups?: boolean;
   /** What the launcher made for single mounts, by their index in the config. */
   given?: ReadonlyMap<number, Given>;
+  /** The root becomes `/`, and the host's tree goes: in place of {@link pivot}. */
+  enterRoot?(p: Builder): void;
   /** The first descriptor number that is free for the program's own. */
   firstNumber?: number;
   /** Namespaces that are joined by path and were opened by the caller: the spawned process's descriptors. */
@@ -100,9 +102,11 @@ export interface Prepared {
   plan: Plan;
   namespaces: Namespaces;
   mounts: PlannedMount[];
-  devices: Device[];
+  devices: PlannedDevice[];
   /** /dev is a file system of the container's, for us to fill. */
   ownDev: boolean;
+  /** Nothing of the image is in it. */
+  freshDev: boolean;
   /** The working directory, without symlinks. */
   cwd: string;
 }
@@ -113,13 +117,16 @@ export function prepare(plan: Plan): Prepared {
   if (!process) throw invalid("process: missing");
   const tree = treeOf(plan.rootfs, plan.spec);
   const mounts = planMounts(plan.spec, tree.layers, plan.given);
-  const dev = mounts.filter((m) => m.destination === "/dev");
+  const dev = mounts.findLast((m) => m.destination === "/dev" && m.kind !== "remount");
+  const ownDev = dev === undefined || dev.kind === "filesystem";
+  const bind = plan.nested === true || plan.spec.linux?.namespaces?.some(({ type }) => type === "user") === true;
   return {
     plan,
     namespaces: planNamespaces(plan.spec),
     mounts,
-    devices: planDevices(linux?.devices ?? []),
-    ownDev: dev.length === 0 || dev.some((m) => m.kind === "filesystem"),
+    devices: planDevices(linux?.devices ?? [], { tree, mounts, bind, ownDev }),
+    ownDev,
+    freshDev: dev !== undefined && isFresh(dev),
     cwd: process.cwd === "/" ? "/" : resolveInTree(tree, process.cwd),
   };
 }
@@ -130,7 +137,7 @@ export function setUp(plan: Plan): Builder {
 }
 
 /** How a container starts: one straight list, in the kernel's order. */
-export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prepared): Builder {
+export function compose({ plan, namespaces, mounts, devices, ownDev, freshDev, cwd }: Prepared): Builder {
   const { spec } = plan;
   const { linux } = spec;
   const process = spec.process!;
@@ -163,7 +170,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
     : detachedRoot(p, plan.rootfs, userns, rootPropagation(linux?.rootfsPropagation));
   openSources(p, mounts, userns, inheritedPropagation(linux?.rootfsPropagation));
   const cgroupMounts = openCgroups(p, mounts, plan.cgroup.mounts);
-  const bound = (userns || plan.nested) && ownDev ? openHostDevices(p, devices) : undefined;
+  const bound = openHostDevices(p, devices);
   let cgroup: Slot | undefined;
   if (plan.cgroup.unified) {
     cgroup = p.result("cgroup", "cgroup", "openat", [
@@ -201,7 +208,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   if (plan.launcher) plan.launcher.inChild?.(p);
   else ownKeyring(p);
   const { proc, late } = attachMounts(p, mounts, cgroupMounts, userns);
-  if (ownDev) makeDevices(p, devices, bound);
+  makeDevices(p, devices, bound, { ownDev, fresh: freshDev });
   const slave = process.terminal ? terminal(p, spec, plan.launcher ? 0 : k.O_NONBLOCK) : undefined;
   if (cwd !== "/") p.makeDirectory("process.cwd", cwd);
 
@@ -230,7 +237,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, cwd }: Prep
   const others = joined.get("mount");
   if (others) enterOtherMounts(p, others);
   else {
-    pivot(p);
+    (plan.enterRoot ?? pivot)(p);
     propagateRoot(p, linux?.rootfsPropagation);
   }
 

@@ -40,6 +40,7 @@ export function encodeLaunch(plan: Plan, id: string, machine: Machine): Encoded 
     { ...plan.spec, mounts: undefined, linux },
     { ...rest, filter: filter && numberOf(filter) },
     prepared.mounts,
+    prepared.devices,
     prepared.cwd,
     kinds,
   ])

@@ -67,12 +67,16 @@ export function resolveInTree(tree: Tree, path: string): string {
   return `/${at.join("/")}`;
 }
 
+/** Without making a string, since each of many mounts asks it of all others. */
+export const isBelow = (path: string, directory: string) =>
+  path[directory.length] === "/" && path.startsWith(directory);
+
 const namesOf = (path: string) => path.split("/").filter((name) => name !== "" && name !== ".");
 
 /** Whether a layer has a symlink on the way, or may have one: the common answer is no, and costs one call a layer. */
 function hasLink(tree: Tree, path: string): boolean {
   if (namesOf(path).includes("..")) return true;
-  if (tree.binds.some(({ destination }) => path.startsWith(`${destination}/`))) return true;
+  if (tree.binds.some(({ destination }) => isBelow(path, destination))) return true;
   for (const layer of tree.layers) {
     let root: number | undefined;
     try {
@@ -98,10 +102,10 @@ function linkAt(tree: Tree, path: string): string | undefined {
   }
 }
 
-/** `path` has no symlink but perhaps its last name, which is not followed. */
-function openEntry(tree: Tree, path: string): number | undefined {
+/** As {@link openInTree}, of a `path` that has no symlink but perhaps its last name, which is not followed. */
+export function openEntry(tree: Tree, path: string): number | undefined {
   const bind = tree.binds
-    .filter(({ destination }) => path === destination || path.startsWith(`${destination}/`))
+    .filter(({ destination }) => path === destination || isBelow(path, destination))
     .reduce<Tree["binds"][number] | undefined>(
       (best, each) => (best && best.destination.length > each.destination.length ? best : each),
       undefined,

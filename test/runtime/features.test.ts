@@ -197,7 +197,6 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     const bundle = runtime.bundle("true");
     for (const [args, message] of [
       [["--systemd-cgroup", "create", "-b", bundle, "x"], "--systemd-cgroup: not supported"],
-      [["create", "--no-pivot", "-b", bundle, "x"], "--no-pivot: not supported"],
       [["strat", "x"], "no such command: strat (did you mean start?)"],
       [["list", "--format", "yaml"], "invalid format option: yaml"],
       [["--root", "/", "list"], "is no directory for state"],

@@ -57,9 +57,6 @@ const UPDATE: Flags = {
 };
 
 async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wait: boolean }) {
-  if (parsed.bools.has("no-pivot")) {
-    throw notImplemented("--no-pivot: not supported; without pivot_root a container could reach the host's root");
-  }
   if (parsed.texts.has("pidfd-socket")) throw notImplemented("--pidfd-socket: not supported");
   const { createContainer } = await import("./create.ts");
   return await createContainer(
@@ -69,6 +66,7 @@ async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wa
       bundle: parsed.texts.get("bundle") ?? process.cwd(),
       consoleSocket: parsed.texts.get("console-socket"),
       pidFile: parsed.texts.get("pid-file"),
+      noPivot: parsed.bools.has("no-pivot"),
       noNewKeyring: parsed.bools.has("no-new-keyring"),
       preserve: preserved(parsed),
       rootless: globals.rootless,

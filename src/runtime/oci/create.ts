@@ -29,6 +29,7 @@ export interface CreateOptions {
   bundle: string;
   consoleSocket: string | undefined;
   pidFile: string | undefined;
+  noPivot: boolean;
   noNewKeyring: boolean;
   preserve: number;
   /** Cgroup errors that only a plain user gets are no errors, as long as nothing is asked of cgroups. */
@@ -156,6 +157,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       joined,
       ...plain,
       given: given.mounts,
+      ...(options.noPivot && { enterRoot: (await import("../no-pivot.ts")).planMove() }),
       firstNumber: given.next,
       launcher: ociLauncher(shape, spec.process!),
     });
