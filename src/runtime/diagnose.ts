@@ -94,6 +94,8 @@ function likelyCause(row: Row, call: string, code: string): string | undefined {
       return "the limit of namespaces in /proc/sys/user/max_*_namespaces is reached";
     case "clone3 EAGAIN":
       return "the limit of processes is reached: pids.max of the cgroup, RLIMIT_NPROC, kernel.pid_max";
+    case "clone3 EACCES":
+      return "a cgroup above both this process's and the container's is not delegated to this user";
     case "clone3 EBADF":
     case "clone3 EOPNOTSUPP":
       return "the container's cgroup is gone or cannot hold processes";
