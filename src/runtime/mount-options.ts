@@ -68,12 +68,12 @@ const ATIME: readonly (readonly [flag: number, attribute: number])[] = [
 ];
 const ATIME_FLAGS = k.MS_STRICTATIME | k.MS_NOATIME | k.MS_RELATIME;
 
-const PROPAGATION: Record<string, number> = {
-  private: k.MS_PRIVATE,
-  slave: k.MS_SLAVE,
-  shared: k.MS_SHARED,
-  unbindable: k.MS_UNBINDABLE,
-};
+const PROPAGATION = new Map([
+  ["private", k.MS_PRIVATE],
+  ["slave", k.MS_SLAVE],
+  ["shared", k.MS_SHARED],
+  ["unbindable", k.MS_UNBINDABLE],
+]);
 
 /** Flags of mount(2) that were set and cleared, as attributes for mount_setattr(2). */
 function attributes(set: number, cleared: number): readonly [set: number, clear: number] {
@@ -92,7 +92,7 @@ function attributes(set: number, cleared: number): readonly [set: number, clear:
 /** Every word that {@link parseMountOptions} takes for itself. */
 export const MOUNT_WORDS: readonly string[] = [
   ...[...SETS, ...CLEARS].flatMap(([word, flag]) => (flag & SUPERBLOCK_FLAGS ? [word] : [word, `r${word}`])),
-  ...Object.keys(PROPAGATION).flatMap((word) => [word, `r${word}`]),
+  ...[...PROPAGATION.keys()].flatMap((word) => [word, `r${word}`]),
   ..."bind rbind defaults remount idmap ridmap tmpcopyup".split(" "),
 ];
 
@@ -120,13 +120,13 @@ export function parseMountOptions(mount: Mount): MountOptions {
     const below = option.startsWith("r") ? option.slice(1) : "";
     const treeOn = SETS.get(below);
     const treeOff = CLEARS.get(below);
-    const propagation = PROPAGATION[option] ?? PROPAGATION[below];
+    const propagation = PROPAGATION.get(option) ?? PROPAGATION.get(below);
     // A later word wins over an earlier one.
     if (on !== undefined) [set, cleared] = [set | on, cleared & ~on];
     else if (off !== undefined) [set, cleared] = [set & ~off, cleared | off];
     else if (propagation !== undefined) {
       result.propagation = propagation;
-      result.propagationRecursive = PROPAGATION[option] === undefined;
+      result.propagationRecursive = !PROPAGATION.has(option);
     } else if (treeOn !== undefined && !(treeOn & SUPERBLOCK_FLAGS)) {
       // An atime word of a tree is the kind itself, so the last one counts.
       if (treeOn & ATIME_FLAGS) treeSet &= ~ATIME_FLAGS;

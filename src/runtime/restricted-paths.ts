@@ -13,18 +13,26 @@ export type Kind = "directory" | "file" | "missing" | undefined;
 export function kernelPath(path: string): Kind {
   const known = kinds.get(path);
   if (known) return known;
-  if (!/^\/(proc|sys)\//.test(path) || !existsSync("/proc/sys")) return undefined;
+  if (!SAME_EVERYWHERE.test(path) || path.includes("..") || !existsSync("/proc/sys")) return undefined;
   const kind = kindOf(path);
   // What is missing may come with a module.
   if (kind !== "missing") kinds.set(path, kind);
   return kind;
 }
 
+/** Below proc or sysfs, and not a process's. */
+const SAME_EVERYWHERE = /^\/(sys|proc(?!\/+(\d|self|thread-self)))\//;
+
 const kinds = new Map<string, Kind>();
 
 function kindOf(path: string): Kind {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  return stat === undefined ? "missing" : stat.isDirectory() ? "directory" : "file";
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    return stat === undefined ? "missing" : stat.isDirectory() ? "directory" : "file";
+  } catch {
+    // Too long, or in a circle: an error of its row.
+    return undefined;
+  }
 }
 
 /** `linux.readonlyPaths`: each a copy of itself that cannot be written; one that is missing is skipped. */
