@@ -3,6 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findBun } from "../build/bun.mjs";
 
 const top = dirname(dirname(fileURLToPath(import.meta.url)));
 const run = (command, args, options = {}) => spawnSync(command, args, { cwd: top, encoding: "utf8", ...options });
@@ -16,21 +17,12 @@ function need(what, ok, install) {
   if (status !== 0) say(`${stdout}${stderr}`.trim().split("\n").slice(-5).join("\n"));
 }
 
-/** Whether npm lets install scripts run decides where the runtime lies. */
-function bun() {
-  const root = join(top, "node_modules/@oven");
-  const platform = existsSync(root) ? readdirSync(root).map((name) => join(root, name, "bin/bun")) : [];
-  return [join(top, "node_modules/bun/bin/bun.exe"), ...platform].find(
-    (path) => existsSync(path) && run(path, ["--version"]).status === 0,
-  );
-}
-
 need(
   "npm packages",
-  () => bun() !== undefined && existsSync(join(top, "node_modules/typescript")),
+  () => findBun() !== undefined && existsSync(join(top, "node_modules/typescript")),
   () => run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]),
 );
-const runtime = bun();
+const runtime = findBun();
 if (!runtime) {
   say("there is no Bun for this machine");
   say("0 passed, 1 failed");

@@ -51,6 +51,18 @@ export function errnoName(errno: number): string {
   return name === undefined || name === "-" ? `errno ${errno}` : name;
 }
 
+/** The errno of a name; undefined for what is none. */
+export function errnoOfName(name: string): number | undefined {
+  const at = ERRNO_NAMES.indexOf(ALIASES[name] ?? name);
+  return at < 0 ? undefined : at + 1;
+}
+
+const ALIASES: Readonly<Record<string, string>> = {
+  EWOULDBLOCK: "EAGAIN",
+  EDEADLOCK: "EDEADLK",
+  ENOTSUP: "EOPNOTSUPP",
+};
+
 /** A system call that failed. `errno` is positive. The message reads `operation object: ERRNO`. */
 export class SysError extends Error {
   override name = "SysError";

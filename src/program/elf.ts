@@ -18,16 +18,19 @@ const PF_X = 1;
 const PF_W = 2;
 const PF_R = 4;
 
-/** The interpreter does not depend on the program, but for where the rows begin, and that follows from its own length. */
+/** Where the rows begin: after the headers and the longer of the two interpreters. */
+const ROWS_OFFSET = 1024;
+
+/** The interpreter does not depend on the program. */
 const interpreters = new Map<Machine, { code: Uint8Array; rowsAddress: number }>();
 
 export function interpreterOf(machine: Machine): { code: Uint8Array; rowsAddress: number } {
   let known = interpreters.get(machine);
   if (!known) {
     const { interpreter } = machine === "x86_64" ? x86_64 : arm64;
-    const length = interpreter(CODE_ADDRESS).length;
-    const rowsAddress = (CODE_ADDRESS + CODE_OFFSET + length + 63) & ~63;
+    const rowsAddress = CODE_ADDRESS + ROWS_OFFSET;
     known = { code: interpreter(rowsAddress), rowsAddress };
+    if (CODE_OFFSET + known.code.length > ROWS_OFFSET) throw new RangeError("the interpreter reaches the rows");
     interpreters.set(machine, known);
   }
   return known;

@@ -1,4 +1,4 @@
-import { constants } from "node:os";
+import { errnoOfName } from "../base/errors.ts";
 import { syscallNumber } from "../linux/syscall-numbers.ts";
 import { Data, type Label, type Operand, type Program, Slot } from "./ir.ts";
 
@@ -57,9 +57,19 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
   /** Numbers of 32 bits, which most are, go without a bigint between. */
   const write = (number: number | bigint, at: number): void => {
     if (typeof number === "number" && (number | 0) === number) {
-      rows.writeInt32LE(number, at);
-      rows.writeInt32LE(number < 0 ? -1 : 0, at + 4);
-    } else rows.writeBigUInt64LE(BigInt.asUintN(64, BigInt(number)), at);
+      words[at >> 2] = number;
+      words[(at >> 2) + 1] = number < 0 ? -1 : 0;
+    } else longs[at >> 3] = BigInt.asUintN(64, BigInt(number));
+  };
+  const args = (kind: string, operands: readonly Operand[], at: number): void => {
+    if (operands.length > 6) throw new RangeError(`${kind} with ${operands.length} arguments`);
+    let mask = 0;
+    for (let n = 0; n < operands.length; n++) {
+      const operand = operands[n]!;
+      if (operand instanceof Slot) mask |= 1 << n;
+      write(value(operand), at + 16 + n * 8);
+    }
+    rows[at + 4] = mask;
   };
   const target = (label: Label): number => {
     if (label.row < 0) throw new RangeError(`label ${label.name} is not placed`);
@@ -67,40 +77,36 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
     return rowsAddress + label.row * ROW_SIZE;
   };
 
-  const rows = Buffer.alloc(program.rows.length * ROW_SIZE);
-  for (const [i, row] of program.rows.entries()) {
+  // Little-endian, as both machines are: plain stores, since this runs once in a process that has just started.
+  const rows = new Uint8Array(program.rows.length * ROW_SIZE);
+  const words = new Int32Array(rows.buffer);
+  const longs = new BigUint64Array(rows.buffer);
+  for (let i = 0; i < program.rows.length; i++) {
+    const row = program.rows[i]!;
     const at = i * ROW_SIZE;
-    const args = (operands: readonly Operand[]) => {
-      if (operands.length > 6) throw new RangeError(`${row.kind} with ${operands.length} arguments`);
-      let mask = 0;
-      for (let n = 0; n < operands.length; n++) {
-        const operand = operands[n]!;
-        if (operand instanceof Slot) mask |= 1 << n;
-        write(value(operand), at + 16 + n * 8);
-      }
-      rows[at + 4] = mask;
-    };
     rows[at + 5] = TRASH_SLOT;
-    rows.writeUInt32LE(ANY, at + 8);
+    words[(at + 8) >> 2] = ANY;
     switch (row.kind) {
       case "call": {
         const number = syscallNumber(machine, row.call);
         if (number === undefined) throw new RangeError(`${machine} has no system call ${row.call}`);
-        rows.writeUInt16LE(number, at);
+        rows[at] = number & 255;
+        rows[at + 1] = number >> 8;
         rows[at + 2] = row.child ? KIND.child : KIND.call;
         if (row.ignore === "all") rows[at + 3] = MODE_ALL;
         else {
           const most = row.child ? 2 : 3;
           if (row.ignore.length > most) throw new RangeError(`a row ignores at most ${most} errnos`);
-          for (const [n, name] of row.ignore.entries()) {
-            if (n < 2) rows[at + 6 + n] = constants.errno[name];
-            else rows.writeUInt32LE(constants.errno[name], at + 12);
+          for (let n = 0; n < row.ignore.length; n++) {
+            const errno = errnoOfName(row.ignore[n]!)!;
+            if (n < 2) rows[at + 6 + n] = errno;
+            else words[(at + 12) >> 2] = errno;
           }
         }
         if (row.into) rows[at + 5] = row.into.index;
-        if (row.expect !== undefined) rows.writeUInt32LE(row.expect, at + 8);
-        if (row.child) rows.writeUInt32LE(target(row.child), at + 12);
-        args(row.args);
+        if (row.expect !== undefined) words[(at + 8) >> 2] = row.expect;
+        if (row.child) words[(at + 12) >> 2] = target(row.child);
+        args(row.kind, row.args, at);
         break;
       }
       case "store":
@@ -111,8 +117,8 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
       case "branch":
         rows[at + 2] = KIND.branch;
         if (row.test === "at most") rows[at + 3] = MODE_ALL;
-        rows.writeUInt32LE(target(row.to), at + 12);
-        args([Number(value(row.slot)), row.than]);
+        words[(at + 12) >> 2] = target(row.to);
+        args(row.kind, [row.slot.index, row.than], at);
         break;
       case "exit":
         rows[at + 2] = KIND.exit;
@@ -120,16 +126,17 @@ export function layout(program: Program, machine: Machine, rowsAddress: number):
         break;
       case "fail":
         rows[at + 2] = KIND.fail;
-        write(constants.errno[row.errno], at + 16);
+        write(errnoOfName(row.errno)!, at + 16);
         break;
     }
   }
 
-  const data = Buffer.alloc(end);
-  data.writeBigInt64LE(BigInt(program.reportFd), program.report.index * 8);
+  const data = new Uint8Array((end + 7) & ~7);
+  const pointers = new Int32Array(data.buffer);
+  pointers[program.report.index * 2] = program.reportFd;
   for (const { data: chunk, at } of chunks) {
     data.set(chunk.bytes, at);
-    for (const [offset, to] of chunk.pointers) data.writeBigUInt64LE(BigInt(addressOf(to)), at + offset);
+    for (const [offset, to] of chunk.pointers) pointers[(at + offset) >> 2] = addressOf(to);
   }
   return { rows, data };
 }
