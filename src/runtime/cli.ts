@@ -1,7 +1,7 @@
 import { invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
 import { inUserNamespace } from "../linux/rights.ts";
-import { COMMANDS, type Globals, MISSING, print } from "./oci/commands.ts";
+import { COMMANDS, type Globals, print } from "./oci/commands.ts";
 import { type Log, openLog, writeLog } from "./oci/log.ts";
 import { type Flags, parseFlags } from "./oci/options.ts";
 import { VERSION } from "./oci/version.ts";
@@ -46,10 +46,7 @@ export async function main(argv: string[]): Promise<number> {
       return 0;
     }
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-    if (!command) {
-      if (MISSING.includes(name)) throw notImplemented(`${name}: not supported`);
-      throw invalid(`no such command: ${name}${didYouMean(name, Object.keys(COMMANDS))}`);
-    }
+    if (!command) throw invalid(`no such command: ${name}${didYouMean(name, Object.keys(COMMANDS))}`);
     const args = parseFlags(parsed.rest.slice(1), { ...command.flags, "help,h": "bool" }, command.stopEarly === true);
     if (args.bools.has("help")) {
       print(`usage: inro-runtime ${command.usage}\n`);

@@ -20,7 +20,7 @@ import { FilterCache } from "./filter-cache.ts";
 import { withGrantable } from "./grantable.ts";
 import { stringifyJson } from "./json.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
-import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
+import { type Launched, nullStdio, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
 import { CONFIG_FILE, EXEC_FIFO, ociState, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
 
 export interface CreateOptions {
@@ -110,6 +110,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       hooks: hooks || rdt !== undefined,
       listener: listener !== undefined,
       preserve: options.preserve,
+      nulls: spec.process!.terminal ? [] : nullStdio(),
       ...(plain.traceable && { traceable: true }),
       keyring: state.keyring,
       newKeyring: true,

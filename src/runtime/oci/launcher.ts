@@ -48,6 +48,8 @@ export interface Shape {
   hooks: boolean;
   /** Its seccomp filter has a listener. */
   listener: boolean;
+  /** Which of its stdio are the host's /dev/null; it gets its own. */
+  nulls?: readonly number[];
   /** How many descriptors after stdio the container keeps. */
   preserve: number;
   /** Name of the container's session keyring. */
@@ -145,6 +147,7 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
       p.call(why, "close_range", [gate + (shape.listener ? 1 : 0), 0xffff_ffff, 0]);
     },
     beforeUser(p) {
+      if (shape.nulls?.length) ownNull(p, shape.nulls);
       if (shape.fifo) {
         lookUp(p, process);
         // It may wait long, where others of a shared pid namespace could trace it (CVE-2016-9962).
@@ -186,6 +189,18 @@ const X_OK = 1;
 
 function record(p: Builder, kind: number): Data {
   return p.bytes(new Uint8Array(new Uint32Array([kind, 0]).buffer), "record");
+}
+
+/** No file of the host's stays open: a checkpoint could not name it. An image without the device keeps the host's. */
+function ownNull(p: Builder, nulls: readonly number[]): void {
+  const why = "stdio: its own /dev/null";
+  const device = p.temporary("null");
+  const none = p.label("no /dev/null");
+  const how = p.how(k.O_RDWR, k.RESOLVE_NO_SYMLINKS);
+  p.call(why, "openat2", [k.AT_FDCWD, p.text("/dev/null"), how, 24], { into: device, ignore: "all" });
+  p.branch(why, device, "at most", -1, none);
+  for (const fd of nulls) p.call(why, "dup3", [device, fd, 0]);
+  p.place(none);
 }
 
 /** A command that is missing is an error of `create`, though its execve comes with `start`. */

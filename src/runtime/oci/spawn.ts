@@ -194,14 +194,22 @@ function kill(pid: number): void {
 
 /** Our stdio that becomes the container's user's, as with runc: not the host's own /dev/null. */
 export function ownStdio(): number[] {
-  return [0, 1, 2].filter((fd) => {
-    try {
-      const stat = fstatSync(fd);
-      return !(stat.isCharacterDevice() && stat.rdev === NULL_DEVICE);
-    } catch {
-      return false;
-    }
-  });
+  return [0, 1, 2].filter((fd) => isNull(fd) === false);
+}
+
+/** Our stdio that is the host's /dev/null. */
+export function nullStdio(): number[] {
+  return [0, 1, 2].filter((fd) => isNull(fd) === true);
+}
+
+/** Undefined where it is not open. */
+function isNull(fd: number): boolean | undefined {
+  try {
+    const stat = fstatSync(fd);
+    return stat.isCharacterDevice() && stat.rdev === NULL_DEVICE;
+  } catch {
+    return undefined;
+  }
 }
 
 /** 1:3. */
