@@ -18,6 +18,7 @@ const ORDER = [
   ["runtime"],
   ["security"],
   ["cgroups"],
+  ["dbus"],
   ["program"],
   ["linux"],
   ["spec"],

@@ -37,6 +37,8 @@ export interface CreateOptions extends CgroupOptions {
    * whose release_agent a mount of it would show (CVE-2022-0492).
    */
   everywhere?: boolean;
+  /** Somebody else has made it for us, and keeps it until we are there: that it has processes is no conflict. */
+  occupied?: boolean;
   /** Host user who may make cgroups inside (cgroup-v2.rst, "Delegation"); only where all controllers are v2. */
   owner?: number;
 }

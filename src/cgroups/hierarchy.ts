@@ -87,6 +87,9 @@ export function unescapeOctal(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
+/** As a service manager sees the machine: what limits is in v2, or in v1 (hybrid mode too). */
+export const cgroupVersion = ({ mode }: Hierarchy): 1 | 2 => (mode === "v2" ? 2 : 1);
+
 /** Which version serves a controller that v1 and v2 may name differently; undefined where neither does. */
 export function locate(
   hierarchy: Hierarchy,

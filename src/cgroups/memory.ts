@@ -64,8 +64,8 @@ function limits(m: NonNullable<Resources["memory"]>): { limit: number | undefine
   return { limit: m.limit || undefined, swap: m.swap || (m.limit === -1 ? -1 : undefined) };
 }
 
-/** cgroup2 limits swap alone, where OCI has the sum; without a limit on memory the sum is that of swap. */
-function swapAlone(swap: number, limit: number | undefined): string {
+/** memory.swap.max: cgroup2 limits swap alone, where OCI has the sum; of unlimited memory the sum is that of swap. */
+export function swapAlone(swap: number, limit: number | undefined): string {
   if (swap < 0) return "max";
   if (limit === undefined) throw invalid(`memory and swap limit ${swap}: cgroup v2 needs a memory limit with it`);
   if (limit < 0) return String(swap);

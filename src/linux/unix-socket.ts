@@ -10,7 +10,7 @@ const MAX_PATH = 107;
 const SEND_SECONDS = 5;
 const SO_SNDTIMEO = 21;
 
-/** Connects to the AF_UNIX stream socket at `path`. The caller closes the descriptor, which is CLOEXEC. */
+/** Connects to the AF_UNIX stream socket at `path`, an abstract one if it begins with NUL. The caller closes the descriptor, which is CLOEXEC. */
 export function connectUnix(path: string): number {
   const name = Buffer.from(path);
   if (name.length > MAX_PATH) {
@@ -26,7 +26,7 @@ export function connectUnix(path: string): number {
       const timeout = room(16);
       timeout.view.writeBigInt64LE(BigInt(SEND_SECONDS), 0);
       sys("setsockopt", path, fd, k.SOL_SOCKET, SO_SNDTIMEO, timeout.address, 16);
-      sys("connect", path, fd, address.address, 2 + name.length + 1);
+      sys("connect", path, fd, address.address, 2 + name.length + (name[0] === 0 ? 0 : 1));
     });
     return fd;
   } catch (error) {
