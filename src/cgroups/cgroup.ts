@@ -52,6 +52,7 @@ export class Cgroup {
   /** By mount point. */
   readonly #directories = new Map<string, CgroupDirectory>();
   readonly #hierarchy: Hierarchy;
+  #occupied = false;
   readonly path: string;
 
   private constructor(hierarchy: Hierarchy, path: string) {
@@ -66,6 +67,7 @@ export class Cgroup {
    */
   static create(hierarchy: Hierarchy, path: string, resources: Resources, options: CreateOptions = {}): Cgroup {
     const cgroup = new Cgroup(hierarchy, path);
+    cgroup.#occupied = options.occupied === true;
     const placement = place(hierarchy, resources);
     const made: string[] = [];
     try {
@@ -257,7 +259,7 @@ export class Cgroup {
       if (!mkdir(path, made)) throw new SysError("mkdir", path, 2);
     }
     const directory = new CgroupDirectory(path);
-    if (!made.includes(path)) checkUnused(directory);
+    if (!made.includes(path) && !this.#occupied) checkUnused(directory);
     if (mountpoint === this.#hierarchy.controllers.get("cpuset") && mountpoint !== this.#hierarchy.unified) {
       inheritCpuset(mountpoint, this.path);
     }

@@ -70,10 +70,12 @@ export class Writer {
         else this.#buffer.writeBigUInt64LE(value, at);
         return;
       }
-      case "d":
+      case "d": {
         if (typeof value !== "number") throw wrong();
-        this.#buffer.writeDoubleLE(value, this.#room(8));
+        const at = this.#room(8);
+        this.#buffer.writeDoubleLE(value, at);
         return;
+      }
       case "s":
       case "o":
       case "g":

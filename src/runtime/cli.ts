@@ -60,9 +60,6 @@ export async function main(argv: string[]): Promise<number> {
         `${name}: wants ${wanted} argument${min === 1 && max === 1 ? "" : "s"}, has ${args.rest.length}; usage: ${command.usage}`,
       );
     }
-    if (parsed.bools.has("systemd-cgroup")) {
-      throw notImplemented("--systemd-cgroup: not supported; use the cgroupfs driver");
-    }
     const rootless = parsed.texts.get("rootless") ?? "auto";
     if (!["true", "false", "auto"].includes(rootless))
       throw invalid(`--rootless: ${JSON.stringify(rootless)} is not true, false or auto`);
@@ -73,6 +70,7 @@ export async function main(argv: string[]): Promise<number> {
       },
       rootless: rootless === "auto" ? undefined : rootless === "true",
       rootGiven: parsed.texts.has("root"),
+      systemd: parsed.bools.has("systemd-cgroup"),
       log,
       warn: (message) => writeLog(log, "warning", message),
     };

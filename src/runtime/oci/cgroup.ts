@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { posix } from "node:path";
-import { invalid, notImplemented } from "../../base/errors.ts";
+import { invalid } from "../../base/errors.ts";
 import { Cgroup, removeEmptyParent } from "../../cgroups/cgroup.ts";
 import { cgroupOf, detectHierarchy } from "../../cgroups/hierarchy.ts";
 import type { DeviceRule, Resources, Spec } from "../../spec/oci-runtime.ts";
@@ -36,7 +36,7 @@ export function cgroupPath(spec: Spec, id: string): string {
   const path = spec.linux?.cgroupsPath;
   if (!path) return `${OWN_PARENT}/${id}`;
   if (/^[^/]*:[^/]*:[^/]*$/.test(path)) {
-    throw notImplemented(`config.json: linux.cgroupsPath: ${path} is systemd's form, which is not supported`);
+    throw invalid(`config.json: linux.cgroupsPath: ${path} is systemd's form, which needs --systemd-cgroup`);
   }
   // Without `..`, and not above where it begins.
   const clean = posix.resolve("/", path);
@@ -48,15 +48,22 @@ export function cgroupPath(spec: Spec, id: string): string {
 /**
  * Makes it and writes the limits. A property that this kernel has nothing for is an unavailable error; only what
  * promises nothing any more is a warning. Without `root`, the machine's, there are no device rules, which need it, and no
- * hierarchies that nothing was asked of.
+ * hierarchies that nothing was asked of. With `systemd`, it is that of a unit that has been started.
  */
-export function createCgroup(spec: Spec, path: string, warn: (message: string) => void, root = true): Cgroup {
+export function createCgroup(
+  spec: Spec,
+  path: string,
+  warn: (message: string) => void,
+  root = true,
+  systemd = false,
+): Cgroup {
   const { devices = [{ allow: false, access: "rwm" }], ...rest } = spec.linux?.resources ?? {};
   const resources: Resources = root ? { ...rest, devices: [...devices, ...ALWAYS] } : rest;
   if (hasKernelMemory(resources)) warn("kernel memory limits discarded: the kernel has none any more");
   const owner = root ? delegatedTo(spec) : undefined;
   return Cgroup.create(detectHierarchy(), path, resources, {
-    everywhere: root && everywhere(spec),
+    everywhere: root && (systemd || everywhere(spec)),
+    occupied: systemd,
     ...(owner !== undefined && { owner }),
   });
 }

@@ -10,6 +10,8 @@ export interface Globals {
   rootGiven: boolean;
   /** `--rootless`; undefined is auto. */
   rootless: boolean | undefined;
+  /** `--systemd-cgroup`. */
+  systemd: boolean;
   log: Log;
   warn(message: string): void;
 }
@@ -70,6 +72,7 @@ async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wa
       noNewKeyring: parsed.bools.has("no-new-keyring"),
       preserve: preserved(parsed),
       rootless: globals.rootless,
+      systemd: globals.systemd,
       warn: globals.warn,
     },
     how,

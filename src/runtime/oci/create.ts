@@ -22,6 +22,7 @@ import { stringifyJson } from "./json.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
 import { type Launched, nullStdio, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
 import { CONFIG_FILE, EXEC_FIFO, ociState, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
+import type { Started } from "./systemd/driver.ts";
 
 export interface CreateOptions {
   root: string;
@@ -34,6 +35,8 @@ export interface CreateOptions {
   preserve: number;
   /** Cgroup errors that only a plain user gets are no errors, as long as nothing is asked of cgroups. */
   rootless: boolean | undefined;
+  /** `--systemd-cgroup`. */
+  systemd: boolean;
   warn(message: string): void;
 }
 
@@ -71,7 +74,8 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     rootfs: config.rootfs,
     created: new Date().toISOString(),
     annotations: spec.annotations ?? {},
-    cgroup: cgroupPath(spec, options.id),
+    // With systemd, known when the unit is there.
+    cgroup: options.systemd ? "" : cgroupPath(spec, options.id),
     go: goNumber({ preserve: options.preserve }),
     command,
     ...(!options.noNewKeyring && { keyring: `_ses.${options.id}` }),
@@ -79,6 +83,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   const rdt = spec.linux?.intelRdt && (await import("./rdt.ts")).planRdt(spec.linux.intelRdt);
   directory.make();
   let cgroup: Cgroup | undefined;
+  let unit: Started | undefined;
   let hooked = false;
   let fds: number[] = [];
   try {
@@ -86,7 +91,14 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     const filter = await seccompFilter(spec, options.root);
     const listener = filter?.listener ? await import("./listener.ts") : undefined;
     const target = listener?.listenerTarget(spec.linux!.seccomp!);
-    if (rootless) {
+    if (options.systemd) {
+      const { startUnit } = await import("./systemd/driver.ts");
+      unit = startUnit(spec, options.id, rootless);
+      state.systemd = { unit: unit.unit, user: unit.user };
+      state.cgroup = unit.path;
+      directory.write(state);
+      cgroup = createCgroup(spec, state.cgroup, options.warn, root && !nested && !rootless, true);
+    } else if (rootless) {
       const { createRootlessCgroup } = await import("./rootless.ts");
       cgroup = createRootlessCgroup(spec, {
         path: state.cgroup,
@@ -203,12 +215,14 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       const { programError } = await import("./failure.ts");
       throw programError(program, error, command);
     } finally {
+      unit?.release();
       for (const fd of fds) close(fd);
       fds = [];
     }
     if (options.pidFile !== undefined) writePidFile(options.pidFile, launched.pid);
     return { ...launched, directory, state, spec, cgroup };
   } catch (error) {
+    unit?.release();
     for (const fd of fds) close(fd);
     const { destroy } = await import("./delete.ts");
     await destroy(directory, state, cgroup, hooked ? spec : undefined, options.warn);

@@ -1,4 +1,4 @@
-import { conflict } from "../../base/errors.ts";
+import { conflict, messageOf } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
 import { close } from "../../linux/file.ts";
 import { POLLIN, poll } from "../../linux/poll.ts";
@@ -6,6 +6,7 @@ import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { cgroupPath, openCgroup, removeOwnParent } from "./cgroup.ts";
 import { isAlive, type State, StateDirectory } from "./state.ts";
+import type { SystemdUnit } from "./systemd/driver.ts";
 
 const SIGKILL = 9;
 const WAIT_MS = 10_000;
@@ -47,6 +48,7 @@ export async function destroy(
     close(pidfd);
     if (!ended) throw conflict(`container ${state.id}: process ${state.pid} does not end`);
   }
+  if (state.systemd) await endUnit(state.systemd, cgroup, warn);
   await cgroup?.remove();
   removeOwnParent();
   if (state.rdt) (await import("../../cgroups/resctrl.ts")).leaveRdt(state.rdt);
@@ -54,6 +56,18 @@ export async function destroy(
   if (!hooks?.hooks?.poststop?.length) return;
   const { runPoststop } = await import("./hooks.ts");
   await runPoststop(hooks.hooks.poststop, state, warn);
+}
+
+/** systemd would give what is left in the unit time to end by itself. */
+async function endUnit(unit: SystemdUnit, cgroup: Cgroup | undefined, warn: (message: string) => void): Promise<void> {
+  cgroup?.killAll();
+  const { stopUnit } = await import("./systemd/driver.ts");
+  try {
+    stopUnit(unit);
+  } catch (error) {
+    // Its cgroup goes all the same, and without it the unit.
+    warn(messageOf(error));
+  }
 }
 
 /** Without a state. The copy of the config comes after the cgroup: where it is, the cgroup is this container's. */

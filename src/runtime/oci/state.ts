@@ -14,6 +14,7 @@ import { codeOf, conflict, invalid, messageOf, notFound } from "../../base/error
 import type { RdtGroup } from "../../cgroups/resctrl.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import { parseJson, stringifyJson } from "./json.ts";
+import type { SystemdUnit } from "./systemd/driver.ts";
 
 /** `<root>/<id>/`: what create leaves for the commands after it. */
 export const STATE_FILE = "state.json";
@@ -39,6 +40,8 @@ export interface State {
   created: string;
   annotations: Record<string, string>;
   cgroup: string;
+  /** With --systemd-cgroup. */
+  systemd?: SystemdUnit;
   /** With linux.intelRdt. */
   rdt?: RdtGroup;
   /** Bytes that `start` writes into the FIFO. */

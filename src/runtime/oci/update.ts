@@ -42,6 +42,13 @@ export async function updateContainer(
     spec.linux = { ...spec.linux, intelRdt: config };
     directory.write({ ...state, rdt: group });
   }
+  if (state.systemd) {
+    const { updateUnit } = await import("./systemd/driver.ts");
+    const { quota, period } = merged(kept, set).cpu ?? {};
+    // What systemd has is one ratio.
+    const ratio = set.cpu?.quota || set.cpu?.period ? { ...(quota && { quota }), ...(period && { period }) } : {};
+    updateUnit(state.systemd, { ...set, cpu: { ...set.cpu, ...ratio } });
+  }
   cgroup.update(set);
   spec.linux = { ...spec.linux, resources: merged(kept, set) };
   directory.writeConfig(spec);

@@ -20,9 +20,12 @@ export function spawnPlaceholder(): { pid: number; release(): void } {
   try {
     const fds = [[read, END]] as const;
     const pid = spawn({ path: `/proc/self/fd/${executable}`, argv: ["inro-runtime", "init"], fds });
+    let released = false;
     return {
       pid,
       release() {
+        if (released) return;
+        released = true;
         close(write);
         reap(pid, 0);
       },

@@ -107,7 +107,8 @@ const SIZES: Readonly<Record<string, string>> = {
 function unifiedProperties(unified: Readonly<Record<string, string>>, systemd: number): Property[] {
   const found: Property[] = [];
   const number = (file: string, value: string) => {
-    if (!/^\d{1,19}$/.test(value)) throw invalid(`config.json: linux.resources.unified: ${file}: ${value} is no number`);
+    if (!/^\d{1,19}$/.test(value))
+      throw invalid(`config.json: linux.resources.unified: ${file}: ${value} is no number`);
     return BigInt(value);
   };
   for (const [file, given] of Object.entries(unified)) {
