@@ -18,7 +18,7 @@ export function richSpec(): Spec {
     process: {
       ...base.process!,
       terminal: false,
-      args: ["true", "x"],
+      args: ["echo", "x"],
       user: { uid: 0, gid: 0, umask: 0o22, additionalGids: [1, 2] },
       oomScoreAdj: 100,
       rlimits: [
