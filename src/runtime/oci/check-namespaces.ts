@@ -49,6 +49,31 @@ export function checkNamespaces(spec: Spec): void {
   }
 }
 
+const MAX_DEVICE_NAME = 15;
+
+/** Names as the kernel has them (dev_valid_name in net/core/dev.c); `%d` at the end of a new one is a number of its own. */
+export function checkNetDevices(spec: Spec): void {
+  const devices = spec.linux?.netDevices;
+  if (!devices || Object.keys(devices).length === 0) return;
+  if (!spec.linux?.namespaces?.some((n) => n.type === "network")) {
+    throw invalid("config.json: linux.netDevices: unable to move network devices without a NET namespace");
+  }
+  for (const [name, device] of Object.entries(devices)) {
+    checkDeviceName(name, `linux.netDevices: ${JSON.stringify(name)}`, false);
+    if (device.name)
+      checkDeviceName(device.name, `linux.netDevices.${name}.name: ${JSON.stringify(device.name)}`, true);
+  }
+}
+
+function checkDeviceName(name: string, at: string, pattern: boolean): void {
+  const plain = pattern ? name.replace(/%d$/, "") : name;
+  const valid = name !== "." && name !== ".." && plain !== "" && !/[\s/:%]/.test(plain);
+  if (!valid) throw invalid(`config.json: ${at}: is no name of a network device`);
+  if (Buffer.byteLength(name) > MAX_DEVICE_NAME) {
+    throw invalid(`config.json: ${at}: is longer than ${MAX_DEVICE_NAME} bytes`);
+  }
+}
+
 const IPC = new Set(
   "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax kernel.shmmni kernel.shm_rmid_forced".split(
     " ",

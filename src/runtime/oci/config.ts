@@ -1,11 +1,11 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, type Stats } from "node:fs";
 import { posix } from "node:path";
-import { codeOf, invalid, messageOf, notImplemented } from "../../base/errors.ts";
+import { codeOf, invalid, messageOf } from "../../base/errors.ts";
 import type { Hooks, Process, Spec } from "../../spec/oci-runtime.ts";
 import { checkExecution } from "../execution.ts";
 import { checkLabels } from "../labels.ts";
 import { checkScheduling } from "../scheduling.ts";
-import { checkNamespaces, checkSysctl } from "./check-namespaces.ts";
+import { checkNamespaces, checkNetDevices, checkSysctl } from "./check-namespaces.ts";
 import { parseJson } from "./json.ts";
 import { processSchema, specSchema } from "./schema.ts";
 import { OCI_VERSION } from "./version.ts";
@@ -70,7 +70,7 @@ export function readConfig(source: string, bundle: string, warn: (message: strin
   checkNamespaces(spec);
   if (spec.linux) checkExecution(spec.linux);
   checkSysctl(spec);
-  refuseUnsupported(spec);
+  checkNetDevices(spec);
   checkPropagation(spec.linux?.rootfsPropagation);
   for (const mount of spec.mounts ?? []) {
     if (!mount.destination.startsWith("/")) {
@@ -124,13 +124,6 @@ function checkProcess(process: Process, at: string): void {
   }
   checkScheduling(process);
   checkLabels(process);
-}
-
-function refuseUnsupported(spec: Spec): void {
-  const linux: Record<string, unknown> = { ...spec.linux };
-  if (Object.keys((linux.netDevices as object | undefined) ?? {}).length > 0) {
-    throw notImplemented("config.json: linux.netDevices: not supported");
-  }
 }
 
 function checkPropagation(value: string | undefined): void {

@@ -20,6 +20,7 @@ import { FilterCache } from "./filter-cache.ts";
 import { withGrantable } from "./grantable.ts";
 import { stringifyJson } from "./json.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
+import type { NetDevices } from "./net-devices.ts";
 import { type Launched, nullStdio, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
 import { CONFIG_FILE, EXEC_FIFO, ociState, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
 import type { Started } from "./systemd/driver.ts";
@@ -85,6 +86,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   let cgroup: Cgroup | undefined;
   let unit: Started | undefined;
   let hooked = false;
+  let devices: NetDevices | undefined;
   let fds: number[] = [];
   try {
     directory.write(state);
@@ -116,10 +118,12 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     const hooks = Boolean(
       spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length || spec.hooks?.createContainer?.length,
     );
+    const netDevices = spec.linux?.netDevices;
+    const hasNetDevices = netDevices !== undefined && Object.keys(netDevices).length > 0;
     const shape = {
       wait: how.wait,
       fifo: how.fifo || Boolean(spec.hooks?.startContainer?.length),
-      hooks: hooks || rdt !== undefined,
+      hooks: hooks || rdt !== undefined || hasNetDevices,
       listener: listener !== undefined,
       preserve: options.preserve,
       nulls: spec.process!.terminal ? [] : nullStdio(),
@@ -203,6 +207,11 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
               state.rdt = rdt.join(options.id, [state.pid]);
               directory.write(state);
             }
+            if (hasNetDevices) {
+              const { NetDevices } = await import("./net-devices.ts");
+              devices = new NetDevices(state.pid);
+              devices.move(netDevices);
+            }
             hooked = hooks;
             await runHooks("prestart", spec.hooks?.prestart, state, "creating");
             await runHooks("createRuntime", spec.hooks?.createRuntime, state, "creating");
@@ -220,10 +229,13 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       fds = [];
     }
     if (options.pidFile !== undefined) writePidFile(options.pidFile, launched.pid);
+    devices?.close();
     return { ...launched, directory, state, spec, cgroup };
   } catch (error) {
     unit?.release();
     for (const fd of fds) close(fd);
+    devices?.undo(options.warn);
+    devices?.close();
     const { destroy } = await import("./delete.ts");
     await destroy(directory, state, cgroup, hooked ? spec : undefined, options.warn);
     throw error;

@@ -26,7 +26,7 @@ export function features(): object {
       selinux: { enabled: false },
       intelRdt: { enabled: true, schemata: true, monitoring: true },
       mountExtensions: { idmap: { enabled: true } },
-      netDevices: { enabled: false },
+      netDevices: { enabled: true },
     },
   };
 }

@@ -151,7 +151,7 @@ export const specSchema = object({
       schemata: list(text),
       enableMonitoring: boolean,
     }),
-    netDevices: anything,
+    netDevices: map(object({ name: text })),
     memoryPolicy: object({ "mode!": text, nodes: text, flags: list(text) }),
   }),
 });

@@ -1,0 +1,138 @@
+import { openSync } from "node:fs";
+import { SysError } from "../../base/errors.ts";
+import { sys, trySys } from "../call.ts";
+import * as k from "../constants.ts";
+import { addressOf, bytes, scratch } from "../ffi.ts";
+import { close } from "../file.ts";
+import { attributesIn } from "./attributes.ts";
+import {
+  decodeAck,
+  decodeMessages,
+  encodeMessage,
+  HEADER_SIZE,
+  type Message,
+  NLM_F_ACK,
+  NLM_F_DUMP,
+  NLM_F_DUMP_INTR,
+  NLM_F_REQUEST,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+} from "./message.ts";
+
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const NETLINK_ROUTE = 0;
+const SOL_NETLINK = 270;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const MSG_TRUNC = 0x20;
+/** The kernel fills at most 32 KiB of a dump at once. */
+const BUFFER_SIZE = 1 << 16;
+const DUMP_TRIES = 5;
+
+/** A request, with what an error says of it. */
+export interface Request {
+  type: number;
+  /** Besides NLM_F_REQUEST and NLM_F_ACK. */
+  flags?: number;
+  payload: Buffer;
+  /** `RTM_NEWLINK`, and what it is about: `eth0`. */
+  operation: string;
+  object: string;
+  /** How long the payload's own header is, and the names of the attributes after it. */
+  header: number;
+  attributes: Readonly<Record<number, string>>;
+}
+
+/** A NETLINK_ROUTE socket (rtnetlink(7)). It belongs to one network namespace; its owner closes it. Blocks. */
+export class RouteSocket {
+  readonly #fd: number;
+  #sequence = 0;
+
+  /** `namespace` is a descriptor of a network namespace; without one, this process's. */
+  constructor(namespace?: number) {
+    this.#fd = namespace === undefined ? openSocket() : inNetworkNamespace(namespace, openSocket);
+    scratch(() => {
+      const one = bytes(new Uint8Array([1, 0, 0, 0]));
+      // The kernel's own words in errors; and not our request back.
+      for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK]) {
+        trySys("setsockopt", this.#fd, SOL_NETLINK, option, one, 4);
+      }
+    });
+  }
+
+  close(): void {
+    close(this.#fd);
+  }
+
+  /** The messages that answer. An errno is a SysError that names the message and the attribute. */
+  request(request: Request): Message[] {
+    const dump = ((request.flags ?? 0) & NLM_F_DUMP) === NLM_F_DUMP;
+    for (let tries = 1; ; tries++) {
+      const answers = this.#once(request);
+      // What is listed has changed meanwhile: some may be missing.
+      if (!dump || !answers.some(({ flags }) => flags & NLM_F_DUMP_INTR)) return answers;
+      if (tries === DUMP_TRIES) throw new SysError(request.operation, request.object, 4, "it changes all the time");
+    }
+  }
+
+  #once(request: Request): Message[] {
+    const sequence = ++this.#sequence;
+    const message = encodeMessage({
+      type: request.type,
+      flags: NLM_F_REQUEST | NLM_F_ACK | (request.flags ?? 0),
+      sequence,
+      payload: request.payload,
+    });
+    sys("sendto", request.operation, this.#fd, addressOf(message), message.length, 0, 0, 0);
+    const answers: Message[] = [];
+    for (;;) {
+      const buffer = Buffer.alloc(BUFFER_SIZE);
+      const n = sys("recvfrom", request.operation, this.#fd, addressOf(buffer), buffer.length, MSG_TRUNC, 0, 0);
+      if (n > buffer.length) throw new SysError(request.operation, request.object, 90, `an answer of ${n} bytes`);
+      for (const answer of decodeMessages(buffer.subarray(0, n))) {
+        if (answer.sequence !== sequence) continue;
+        if (answer.type !== NLMSG_ERROR && answer.type !== NLMSG_DONE) {
+          answers.push(answer);
+          continue;
+        }
+        const { errno, text, offset } = decodeAck(answer);
+        if (errno === 0) return answers;
+        const attribute = offset === undefined ? undefined : attributeAt(request, offset);
+        const hint = [attribute, text].filter(Boolean).join(": ");
+        throw new SysError(request.operation, request.object, errno, hint || undefined);
+      }
+    }
+  }
+}
+
+/** The name of the attribute at `offset` of the message. */
+function attributeAt(request: Request, offset: number): string | undefined {
+  const start = HEADER_SIZE + request.header;
+  for (const attribute of attributesIn(request.payload.subarray(request.header))) {
+    if (start + attribute.offset === offset) return request.attributes[attribute.type] ?? `attribute ${attribute.type}`;
+  }
+  return undefined;
+}
+
+function openSocket(): number {
+  return sys("socket", "AF_NETLINK", AF_NETLINK, SOCK_RAW | k.SOCK_CLOEXEC, NETLINK_ROUTE);
+}
+
+/**
+ * Runs `body`, which neither waits nor yields, in another network namespace. On the main thread only, and in one piece:
+ * nothing else of this process sees it.
+ */
+export function inNetworkNamespace<T>(namespace: number, body: () => T): T {
+  const own = openSync("/proc/thread-self/ns/net", "r");
+  try {
+    sys("setns", "network namespace", namespace, k.CLONE_NEWNET);
+    try {
+      return body();
+    } finally {
+      sys("setns", "our own network namespace", own, k.CLONE_NEWNET);
+    }
+  } finally {
+    close(own);
+  }
+}
