@@ -1,5 +1,5 @@
 import { writeSync } from "node:fs";
-import { codeOf, invalid, notImplemented } from "../../base/errors.ts";
+import { codeOf, invalid } from "../../base/errors.ts";
 import type { Log } from "./log.ts";
 import type { Flags, Parsed } from "./options.ts";
 
@@ -59,7 +59,8 @@ const UPDATE: Flags = {
 };
 
 async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wait: boolean }) {
-  if (parsed.texts.has("pidfd-socket")) throw notImplemented("--pidfd-socket: not supported");
+  const env = process.env;
+  const listen = env.LISTEN_FDS ? (await import("./listen-fds.ts")).listenFds(env, process.pid) : undefined;
   const { createContainer } = await import("./create.ts");
   return await createContainer(
     {
@@ -70,19 +71,16 @@ async function create(globals: Globals, parsed: Parsed, how: { fifo: boolean; wa
       pidFile: parsed.texts.get("pid-file"),
       noPivot: parsed.bools.has("no-pivot"),
       noNewKeyring: parsed.bools.has("no-new-keyring"),
-      preserve: preserved(parsed),
+      pidfdSocket: parsed.texts.get("pidfd-socket"),
+      preserve: Number(parsed.texts.get("preserve-fds") ?? 0),
+      listen,
+      notifySocket: env.NOTIFY_SOCKET || undefined,
       rootless: globals.rootless,
       systemd: globals.systemd,
       warn: globals.warn,
     },
     how,
   );
-}
-
-/** Those of socket activation (sd_listen_fds(3)) come first, then the asked ones. */
-function preserved(parsed: Parsed): number {
-  const listen = /^\d{1,4}$/.test(process.env.LISTEN_FDS ?? "") ? Number(process.env.LISTEN_FDS) : 0;
-  return listen + Number(parsed.texts.get("preserve-fds") ?? 0);
 }
 
 /** What both have of CRIU's options (runc-checkpoint(8), runc-restore(8)). */
@@ -143,11 +141,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       const directory = new StateDirectory(globals.root, parsed.rest[0]!);
       const state = directory.read();
       const spec = directory.readConfig();
+      const notify = process.env.NOTIFY_SOCKET ? await import("./notify.ts") : undefined;
+      const notifications = notify?.openNotifications(directory.path, process.env.NOTIFY_SOCKET!);
       await startContainer(directory, state, spec, async () => {
         const { destroy } = await import("./delete.ts");
         const { openCgroup } = await import("./cgroup.ts");
         await destroy(directory, state, openCgroup(state.cgroup), spec, globals.warn);
       });
+      if (notifications) (await import("./run.ts")).waitUntilReady(notifications, state, globals.warn);
       return 0;
     },
   },

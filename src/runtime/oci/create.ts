@@ -20,7 +20,9 @@ import { FilterCache } from "./filter-cache.ts";
 import { withGrantable } from "./grantable.ts";
 import { stringifyJson } from "./json.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
+import type { ListenFds } from "./listen-fds.ts";
 import type { NetDevices } from "./net-devices.ts";
+import type { Notifications } from "./notify.ts";
 import { type Launched, nullStdio, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
 import { CONFIG_FILE, EXEC_FIFO, ociState, processStat, REPORT_FIFO, type State, StateDirectory } from "./state.ts";
 import type { Started } from "./systemd/driver.ts";
@@ -33,7 +35,12 @@ export interface CreateOptions {
   pidFile: string | undefined;
   noPivot: boolean;
   noNewKeyring: boolean;
+  pidfdSocket: string | undefined;
+  /** How many descriptors the container keeps, after those of `listen`. */
   preserve: number;
+  listen: ListenFds | undefined;
+  /** Where a service manager wants to hear that it is ready. */
+  notifySocket: string | undefined;
   /** Cgroup errors that only a plain user gets are no errors, as long as nothing is asked of cgroups. */
   rootless: boolean | undefined;
   /** `--systemd-cgroup`. */
@@ -45,6 +52,8 @@ export interface Created extends Launched {
   directory: StateDirectory;
   state: State;
   spec: Spec;
+  /** With `notifySocket`, when the container does not wait for `start`. */
+  notifications?: Notifications | undefined;
   cgroup: Cgroup | undefined;
 }
 
@@ -66,6 +75,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   const root = hasCapability(CAP.sysAdmin);
   const rootless = options.rootless ?? (nested || process.geteuid?.() !== 0);
   const plain = root && !nested ? {} : (await import("./rootless.ts")).planPlain(spec, root);
+  const preserve = (options.listen?.count ?? 0) + options.preserve;
   const state: State = {
     ociVersion: spec.ociVersion,
     id: options.id,
@@ -77,7 +87,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     annotations: spec.annotations ?? {},
     // With systemd, known when the unit is there.
     cgroup: options.systemd ? "" : cgroupPath(spec, options.id),
-    go: goNumber({ preserve: options.preserve }),
+    go: goNumber({ preserve }),
     command,
     ...(!options.noNewKeyring && { keyring: `_ses.${options.id}` }),
   };
@@ -87,6 +97,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   let unit: Started | undefined;
   let hooked = false;
   let devices: NetDevices | undefined;
+  let notifications: Notifications | undefined;
   let fds: number[] = [];
   try {
     directory.write(state);
@@ -125,7 +136,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       fifo: how.fifo || Boolean(spec.hooks?.startContainer?.length),
       hooks: hooks || rdt !== undefined || hasNetDevices,
       listener: listener !== undefined,
-      preserve: options.preserve,
+      preserve,
       nulls: spec.process!.terminal ? [] : nullStdio(),
       ...(plain.traceable && { traceable: true }),
       keyring: state.keyring,
@@ -140,7 +151,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     };
     const userns = await userNamespace(spec);
     if (userns !== undefined) give(userns, OCI_FD.userns);
-    const given = await giveMounts(spec, config.rootfs, OCI_FD.preserved + options.preserve, give);
+    const given = await giveMounts(spec, config.rootfs, OCI_FD.preserved + preserve, give);
     const joined = new Map<NamespaceType, number>();
     if (spec.linux?.namespaces?.some((n) => n.path)) {
       const { openNamespaces } = await import("./joined.ts");
@@ -157,8 +168,14 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       give(openat(k.AT_FDCWD, directory.file(REPORT_FIFO), k.O_WRONLY), OCI_FD.startReport);
       close(both);
     }
+    const notify = options.notifySocket === undefined ? undefined : await import("./notify.ts");
+    // Not of what `exec` starts later.
+    let inside = notify ? notify.withNotify(spec, directory.path) : spec;
+    if (options.listen) inside = withEnvironment(inside, options.listen.env);
+    // A container that waits for `start` has its socket from that.
+    if (notify && !how.fifo) notifications = new notify.Notifications(directory.path, options.notifySocket!);
     const program = setUp({
-      spec,
+      spec: inside,
       rootfs: { kind: "directory", path: config.rootfs },
       target: config.rootfs,
       cgroup: {
@@ -176,7 +193,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       given: given.mounts,
       ...(options.noPivot && { enterRoot: (await import("../no-pivot.ts")).planMove() }),
       firstNumber: given.next,
-      launcher: ociLauncher(shape, spec.process!),
+      launcher: ociLauncher(shape, inside.process!),
     });
     const { runCreateContainer, runHooks } = shape.hooks
       ? await import("./hooks.ts")
@@ -189,6 +206,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         preserve: shape.preserve,
         terminal: spec.process!.terminal === true,
         consoleSocket: options.consoleSocket,
+        pidfdSocket: options.pidfdSocket,
         extra,
         ...(shape.wait && { meanwhile: () => import("./attend.ts") }),
         onPid(pid) {
@@ -230,9 +248,10 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     }
     if (options.pidFile !== undefined) writePidFile(options.pidFile, launched.pid);
     devices?.close();
-    return { ...launched, directory, state, spec, cgroup };
+    return { ...launched, directory, state, spec, notifications, cgroup };
   } catch (error) {
     unit?.release();
+    notifications?.close();
     for (const fd of fds) close(fd);
     devices?.undo(options.warn);
     devices?.close();
@@ -240,6 +259,11 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     await destroy(directory, state, cgroup, hooked ? spec : undefined, options.warn);
     throw error;
   }
+}
+
+function withEnvironment(spec: Spec, env: readonly string[]): Spec {
+  const process = spec.process!;
+  return { ...spec, process: { ...process, env: [...(process.env ?? []), ...env] } };
 }
 
 /** Whole or not at all: its reader may poll for it. */

@@ -1,5 +1,5 @@
 import { kill } from "node:process";
-import { conflict, invalid, notImplemented } from "../../base/errors.ts";
+import { conflict, invalid } from "../../base/errors.ts";
 import { close } from "../../linux/file.ts";
 import { raise, reap } from "../../linux/process.ts";
 import { inUserNamespace } from "../../linux/rights.ts";
@@ -21,7 +21,6 @@ import { ociState, StateDirectory } from "./state.ts";
 /** Another process in a container. The exit status is the process's own, or 0 with `--detach`. */
 export async function execContainer(globals: Globals, parsed: Parsed, preserve: number): Promise<number> {
   const { texts, bools } = parsed;
-  if (texts.has("pidfd-socket")) throw notImplemented("--pidfd-socket: not supported");
   const directory = new StateDirectory(globals.root, parsed.rest[0]!);
   const state = directory.read();
   const status = directory.status(state);
@@ -72,6 +71,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
       preserve,
       terminal: process_.terminal === true,
       consoleSocket: texts.get("console-socket"),
+      pidfdSocket: texts.get("pidfd-socket"),
       extra: [[target, OCI_FD.target]],
       ...(wait && { meanwhile: () => import("./attend.ts") }),
       onPid() {},

@@ -1,10 +1,19 @@
-import { fstatSync } from "node:fs";
-import { SysError } from "../../base/errors.ts";
+import { fstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { invalid, SysError } from "../../base/errors.ts";
 import { sys, trySys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { close, read, writeAll } from "../../linux/file.ts";
-import { FIRST_FREE_FD, pipe, raise, reap, sealedExecutable, socketpair, spawn } from "../../linux/process.ts";
-import { connectUnix } from "../../linux/unix-socket.ts";
+import {
+  FIRST_FREE_FD,
+  pidfdOpen,
+  pipe,
+  raise,
+  reap,
+  sealedExecutable,
+  socketpair,
+  spawn,
+} from "../../linux/process.ts";
+import { connectUnix, sendWithDescriptor } from "../../linux/unix-socket.ts";
 import { encode } from "../../program/elf.ts";
 import type { Program } from "../../program/ir.ts";
 import { MACHINE } from "../../program/machine.ts";
@@ -36,6 +45,8 @@ export interface SpawnRequest {
   preserve: number;
   terminal: boolean;
   consoleSocket: string | undefined;
+  /** Where the pidfd of the new process is sent. */
+  pidfdSocket?: string | undefined;
   /** FIFOs, open for reading and writing, and for writing; and the user namespace. Not closed here. */
   extra: readonly (readonly [ours: number, theirs: number])[];
   onPid(pid: number): void;
@@ -70,8 +81,11 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
   let pid = 0;
   let parent: number | undefined;
   try {
+    const pidfdSocket = request.pidfdSocket === undefined ? undefined : keep(connectUnix(request.pidfdSocket));
+    if (request.preserve > MAX_PRESERVED) throw invalid(`--preserve-fds: more than ${MAX_PRESERVED} descriptors`);
     // Preserved ones first: their numbers are the caller's, and nothing of ours may be taken for one.
-    for (let i = 0; i < request.preserve; i++) preserve(3 + i, OCI_FD.preserved + i, fds, theirs);
+    const own = request.preserve > 0 ? ownDescriptors() : new Set<number>();
+    for (let i = 0; i < request.preserve; i++) preserve(3 + i, OCI_FD.preserved + i, own, fds, theirs);
     const executable = raise(sealedExecutable("inro-runtime", encode(request.program, MACHINE)));
     theirs.push(executable);
     const [report, reportFar] = pipe();
@@ -112,6 +126,7 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
     for (const [kind, value] of records(report)) {
       if (kind === PID_RECORD) {
         pid = value;
+        if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid);
         request.onPid(pid);
       } else if (kind === HOOKS_RECORD) {
         await request.onHooks!();
@@ -136,13 +151,42 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
   }
 }
 
-function preserve(fd: number, as: number, fds: [number, number][], theirs: number[]): void {
-  // What the caller passed on survived an execve; what close-on-exec marks is this process's own.
-  const flags = trySys("fcntl", fd, F_GETFD, 0);
-  if (flags < 0 || flags & FD_CLOEXEC) throw new SysError("--preserve-fds", `descriptor ${fd}`, 9, "it is not open");
+/** So that the numbers of ours, which are below, do not reach those of the preserved ones. */
+const MAX_PRESERVED = 500;
+
+/** As runc: one message with the descriptor. */
+function sendPidfd(socket: number, pid: number): void {
+  const pidfd = pidfdOpen(pid);
+  try {
+    sendWithDescriptor(socket, Buffer.from("pidfd"), pidfd);
+  } finally {
+    close(pidfd);
+  }
+}
+
+function preserve(fd: number, as: number, own: ReadonlySet<number>, fds: [number, number][], theirs: number[]): void {
+  if (own.has(fd) || trySys("fcntl", fd, F_GETFD, 0) < 0) {
+    throw new SysError("--preserve-fds", `descriptor ${fd}`, 9, "it is not open");
+  }
   const copy = sys("fcntl", `fd ${fd}`, fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD);
   theirs.push(copy);
   fds.push([copy, as]);
+}
+
+/** Of Bun's event loop, which takes the lowest free numbers: close-on-exec it sets on those of the caller too. */
+function ownDescriptors(): Set<number> {
+  const own = new Set<number>();
+  for (const name of readdirSync("/proc/self/fd")) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${name}`) !== "anon_inode:[eventpoll]") continue;
+      own.add(Number(name));
+      const info = readFileSync(`/proc/self/fdinfo/${name}`, "latin1");
+      for (const [, watched] of info.matchAll(/^tfd: +(\d+)/gm)) own.add(Number(watched));
+    } catch {
+      // The one that reads the directory.
+    }
+  }
+  return own;
 }
 
 /** What comes on the report, until its end; the pid first, though the child may be quicker than its parent. */
@@ -178,7 +222,6 @@ function closedGate(): Gate {
 }
 
 const F_GETFD = 1;
-const FD_CLOEXEC = 1;
 
 function writeByte(fd: number): void {
   writeAll(fd, Buffer.from([1]));
