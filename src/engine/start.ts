@@ -1,5 +1,6 @@
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
+import { mayMountCgroups } from "../runtime/cgroup-mounts.ts";
 import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
 import { NAMESPACE_FILE } from "../runtime/namespaces.ts";
 import type { Running } from "../runtime/running.ts";
@@ -124,6 +125,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     steps.push(() => removeRunDirectory(runDir));
     const cgroup = Cgroup.create(ctx.hierarchy, cgroupPath(id, host.CgroupParent), spec.linux?.resources ?? {}, {
       warn: (message) => ctx.log(`container ${id.slice(0, 12)}: ${message}`),
+      everywhere: mayMountCgroups(spec),
     });
     steps.push(() => cgroup.remove());
     const stdin = config.OpenStdin === true;

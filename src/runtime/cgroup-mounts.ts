@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join, posix } from "node:path";
 import * as k from "../linux/constants.ts";
+import type { Spec } from "../spec/oci-runtime.ts";
 import type { Builder } from "./builder.ts";
 import { attachNumber, takeNumber } from "./descriptors.ts";
 import type { PlannedMount } from "./mount-plan.ts";
@@ -78,4 +79,14 @@ export function mountCgroups(
     for (const each of names) p.call(why, "symlinkat", [p.text(name), tmpfs, p.text(each)]);
   }
   if (attributes & k.MOUNT_ATTR_RDONLY) p.setAttributes(why, tmpfs, { set: k.MOUNT_ATTR_RDONLY });
+}
+
+/**
+ * Whether the container may mount a cgroup v1 hierarchy, and so must not be in its root, where it would find the host's
+ * release_agent (CVE-2022-0492).
+ */
+export function mayMountCgroups({ linux, process }: Spec): boolean {
+  const capabilities = process?.capabilities;
+  const admin = !capabilities || capabilities.bounding?.includes("CAP_SYS_ADMIN") === true;
+  return admin || linux?.namespaces?.some(({ type }) => type === "user") === true;
 }

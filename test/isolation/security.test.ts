@@ -18,6 +18,8 @@ const numbers = (path: string) => {
   return `${(rdev >> 8) & 0xfff} ${(rdev & 0xff) | ((rdev >> 12) & 0xfff00)}`;
 };
 
+const v1 = existsSync("/sys/fs/cgroup/pids/cgroup.procs");
+
 describe.skipIf(missing !== "")(`security${missing}`, async () => {
   const engine = missing ? undefined! : engineForTests();
   const dir = mkdtempSync("/var/tmp/inro-security-");
@@ -32,6 +34,11 @@ describe.skipIf(missing !== "")(`security${missing}`, async () => {
   test("root has exactly 14 capabilities, and no way to more", async () => {
     const { caps } = await status();
     expect(CAPABILITIES.map(caps)).toEqual([0n, set(DEFAULT), set(DEFAULT), set(DEFAULT), 0n]);
+  });
+
+  test.skipIf(!v1)("with SYS_ADMIN it finds no release_agent in cgroup v1 (CVE-2022-0492; needs v1)", async () => {
+    const script = "mkdir /m && mount -t cgroup -o pids none /m && ls /m | grep -c -e release_agent -e cgroup.procs";
+    expect(await shell(engine, script, "--cap-add", "SYS_ADMIN")).toBe("1");
   });
 
   test("another user has none, and the bounding set of root", async () => {

@@ -4,6 +4,7 @@ import { invalid } from "../../base/errors.ts";
 import { Cgroup, removeEmptyParent } from "../../cgroups/cgroup.ts";
 import { cgroupOf, detectHierarchy } from "../../cgroups/hierarchy.ts";
 import type { DeviceRule, Resources, Spec } from "../../spec/oci-runtime.ts";
+import { mayMountCgroups } from "../cgroup-mounts.ts";
 
 /** Every container may use these, whatever its rules say (config-linux.md, "Default Devices"; runc adds tun and mknod). */
 const ALWAYS: readonly DeviceRule[] = [
@@ -90,11 +91,7 @@ export function hasKernelMemory({ memory }: Resources): boolean {
 }
 
 /** Whoever names a place has its limits and reads its figures there; who can mount a hierarchy must not be in its root. */
-function everywhere({ linux, process }: Spec): boolean {
-  const capabilities = process?.capabilities;
-  const admin = !capabilities || capabilities.bounding?.includes("CAP_SYS_ADMIN") === true;
-  return Boolean(linux?.cgroupsPath) || admin || linux?.namespaces?.some(({ type }) => type === "user") === true;
-}
+const everywhere = (spec: Spec) => Boolean(spec.linux?.cgroupsPath) || mayMountCgroups(spec);
 
 /** What exists of it; undefined when it is gone. */
 export function openCgroup(path: string): Cgroup | undefined {
