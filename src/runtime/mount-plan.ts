@@ -38,6 +38,7 @@ const PROC_MAY_COVER = new Set(
     .map((name) => `/proc/${name}`),
 );
 const PROC_SUPER_MAGIC = 0x9fa0;
+const PROC_ROOT_INO = 1;
 
 /** Their superblock is not this container's alone, so it keeps its flags. */
 const KERNEL_TYPES = new Set(
@@ -136,7 +137,8 @@ function planBind(planned: PlannedMount): void {
     throw invalid(`bind source path does not exist: ${source}`);
   }
   // What the runtime and the container take for /proc must be it (CVE-2019-16884).
-  if (destination === "/proc" && statfsSync(source).type !== PROC_SUPER_MAGIC) {
+  const isProc = () => statfsSync(source).type === PROC_SUPER_MAGIC && statSync(source).ino === PROC_ROOT_INO;
+  if (destination === "/proc" && !isProc()) {
     throw invalid(`bind mount of ${source} on /proc: it is no proc file system`);
   }
   // The cgroups below a bind of /sys are as closed as itself (CVE-2023-25809).

@@ -35,7 +35,7 @@ function kindOf(path: string): Kind {
   }
 }
 
-/** `linux.readonlyPaths`: each a copy of itself that cannot be written; one that is missing is skipped. */
+/** `linux.readonlyPaths`: each a copy of itself, its flags kept, that cannot be written; one that is missing is skipped. */
 export function readonlyPaths(p: Builder, paths: readonly string[]): void {
   for (const path of paths) {
     const why = `linux.readonlyPaths ${path}`;
@@ -44,14 +44,14 @@ export function readonlyPaths(p: Builder, paths: readonly string[]): void {
     const place = p.inRoot(why, path, k.O_PATH, { ignore: ["ENOENT", "ENOTDIR"] });
     p.branch(why, place, "at most", -1, skip);
     const copy = p.copyMount(why, place, "", k.AT_RECURSIVE);
-    p.setAttributes(why, copy, { set: READ_ONLY, recursive: true });
+    p.setAttributes(why, copy, { set: k.MOUNT_ATTR_RDONLY, recursive: true });
     p.attach(why, copy, place);
     p.place(skip);
   }
 }
 
-/** `linux.maskedPaths`: /dev/null over a file, an empty read-only tmpfs over a directory. */
-export function maskedPaths(p: Builder, paths: readonly string[]): void {
+/** `linux.maskedPaths`: /dev/null over a file, an empty read-only tmpfs over a directory, with `linux.mountLabel`. */
+export function maskedPaths(p: Builder, paths: readonly string[], label: string | undefined): void {
   if (paths.length === 0) return;
   const null_ = p.slot("null");
   // The host's, which is still in sight: the container's own may be anything by now (CVE-2025-31133).
@@ -72,10 +72,7 @@ export function maskedPaths(p: Builder, paths: readonly string[]): void {
       if (kind === undefined) p.branch(why, attached, "equal", 0, done);
     }
     if (kind !== "file") {
-      const limits = [
-        ["nr_blocks", "1"],
-        ["nr_inodes", "1"],
-      ] as const;
+      const limits = [["nr_blocks", "1"], ["nr_inodes", "1"], ...(label ? [["context", label] as const] : [])] as const;
       p.attach(why, p.newMount(why, "tmpfs", "tmpfs", limits, READ_ONLY), place);
     }
     p.place(done);

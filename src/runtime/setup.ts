@@ -230,7 +230,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, freshDev, c
     p.writeFile(`linux.sysctl ${key}`, proc, `sys/${path}`, value);
   }
   readonlyPaths(p, linux?.readonlyPaths ?? []);
-  maskedPaths(p, linux?.maskedPaths ?? []);
+  maskedPaths(p, linux?.maskedPaths ?? [], linux?.mountLabel);
   for (const { why, number } of late) p.setAttributes(why, number, { set: k.MOUNT_ATTR_RDONLY });
   if (spec.root?.readonly) p.setAttributes("root.readonly", p.root!, { set: k.MOUNT_ATTR_RDONLY });
   plan.launcher?.beforePivot?.(p);
@@ -358,9 +358,8 @@ function terminal(p: Builder, spec: Spec, nonblock: number): Slot {
     { into: ptmx },
   );
   const slave = makeTerminal(p, ptmx, FD.consoleFar, spec.process!.consoleSize, spec.process!.user.uid);
-  p.makeFile(why, "/dev/console");
-  const console = p.inRoot(why, "/dev/console");
-  // CVE-2025-52565: the slave itself, by descriptor, is what lands on /dev/console.
-  p.attach(why, p.copyMount(why, slave, "", 0), console);
+  // CVE-2025-52565: the slave itself, by descriptor, lands on /dev/console, and not where a symlink there leads.
+  p.makeFile(why, "/dev/console", { strict: true });
+  p.attach(why, p.copyMount(why, slave, "", 0), p.mountPoint(why, "/dev/console"));
   return slave;
 }
