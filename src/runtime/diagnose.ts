@@ -149,9 +149,29 @@ function likelyCause(row: Row, call: string, code: string): string | undefined {
   }
   if (why.startsWith("linux.sysctl") && code === "ENOENT")
     return "this kernel has no such sysctl in the container's namespaces";
-  if (why.startsWith("mounts[") && code === "ENODEV") return "this kernel has no such file system";
-  if (call === "openat2" && why.startsWith("mounts[") && code === "ELOOP")
-    return "the image has a symlink where a kernel file system goes";
+  if (why.startsWith("mounts[")) {
+    const cause = mountCause(call, code, why);
+    if (cause) return cause;
+  }
   if (code === "ENOSPC") return "no space left on the device";
+  return undefined;
+}
+
+function mountCause(call: string, code: string, why: string): string | undefined {
+  if (code === "ENODEV") return "this kernel has no such file system";
+  switch (`${call} ${code}`) {
+    case "openat2 ELOOP":
+      return "a symlink is where a kernel file system goes, or has come to where this is mounted";
+    case "openat2 ENOENT":
+      return "the mount point is missing, and could not be made in a file system that is read-only";
+    case "mount_setattr EINVAL":
+      return why.endsWith(": idmap") ? "this file system cannot be id-mapped on this kernel" : undefined;
+    case "fsconfig EINVAL":
+    case "mount EINVAL":
+      return "the file system does not know an option";
+    case "move_mount EINVAL":
+    case "move_mount ENOTDIR":
+      return "a file goes on a file, and a directory on a directory";
+  }
   return undefined;
 }

@@ -402,4 +402,107 @@ describe.skipIf(cannotRun !== undefined)(`mounts${cannotRun ? ` (skipped: ${cann
     const file = await run("true", [tmpfs], (bundle) => writeFileSync(join(bundle, "rootfs/d"), ""));
     expect(file).toMatchObject({ code: 1, err: expect.stringContaining("not a directory") });
   });
+
+  test("root.readonly closes the root, and not what is mounted", async () => {
+    const readonly: Change = (s) => {
+      s.root!.readonly = true;
+    };
+    const mounts = [{ destination: "/t", type: "tmpfs", source: "t" }];
+    const { out, err } = await run(
+      "touch /x; touch /bin/x; touch /t/x /dev/shm/x && echo ok",
+      mounts,
+      undefined,
+      readonly,
+    );
+    expect(out).toBe("ok\n");
+    expect(err.match(/Read-only file system/g)).toHaveLength(2);
+  });
+
+  test("readonlyPaths: closed, and else as they were; maskedPaths: empty; missing ones are skipped", async () => {
+    const { out, err } = await run(
+      "touch /bin/x; touch /t/ro/x; echo > /dev/null && cat /file /dir/* /link /proc/keys; ls -A /dir /link.d; grep -E ' /(bin|t/ro) ' /proc/self/mountinfo",
+      [
+        { destination: "/t", type: "tmpfs", source: "t", options: ["nosuid", "mode=777"] },
+        { destination: "/t/ro", source: "src", options: ["bind", "nodev"] },
+      ],
+      (bundle) => {
+        const root = join(bundle, "rootfs");
+        writeFileSync(join(root, "file"), "secret");
+        for (const name of ["dir", "real"]) {
+          mkdirSync(join(root, name));
+          writeFileSync(join(root, name, "inside"), "secret");
+        }
+        symlinkSync("/file", join(root, "link"));
+        symlinkSync("../../../real", join(root, "link.d"));
+      },
+      (s) => {
+        s.linux.readonlyPaths = ["/bin", "/t/ro", "/dev", "/none", "/file/none"];
+        s.linux.maskedPaths = ["/link", "/dir", "/link.d", "/proc/keys", "/none/deep", "/proc/none"];
+      },
+    );
+    expect(err.match(/Read-only file system/g)).toHaveLength(2);
+    expect(err).not.toMatch(/denied|secret/);
+    const ends = out
+      .trim()
+      .split("\n")
+      .slice(-2)
+      .map((line) => line.split(" ")[5]);
+    expect(out).not.toContain("secret");
+    expect(ends).toEqual(["ro,relatime", "ro,nodev,relatime"]);
+  });
+
+  describe("cgroups", () => {
+    const limited: Change = (s) => {
+      s.linux.resources = { ...s.linux.resources, pids: { limit: 50 } };
+    };
+    const rw: Change = (s) => {
+      limited(s, "");
+      s.mounts = s.mounts!.map((m) => (m.type === "cgroup" ? { ...m, options: ["nosuid", "noexec", "nodev"] } : m));
+    };
+    /** The hierarchies of v1 and hybrid lie beside each other; v2 is one. */
+    const pure = existsSync("/sys/fs/cgroup/cgroup.controllers");
+    const pids = pure ? "/sys/fs/cgroup" : "/sys/fs/cgroup/pids";
+
+    test.each<[string, Change]>([
+      ["with a namespace", limited],
+      [
+        "without one",
+        (s) => {
+          limited(s, "");
+          s.linux.namespaces = s.linux.namespaces!.filter(({ type }) => type !== "cgroup");
+        },
+      ],
+    ])("the container sees its own directories, and cannot write: %s", async (_, change) => {
+      const { out, err } = await run(
+        `cat ${pids}/pids.max ${pids}/cgroup.procs; mkdir ${pids}/x; touch /sys/fs/cgroup/x`,
+        [],
+        undefined,
+        change,
+      );
+      expect(out).toMatch(/^50\n1\n/);
+      expect(err.match(/Read-only file system/g)).toHaveLength(2);
+    });
+
+    test("without `ro` it may make groups of its own", async () => {
+      const { out, err } = await run(`mkdir ${pids}/x && rmdir ${pids}/x && echo ok`, [], undefined, rw);
+      expect([out, err]).toEqual(["ok\n", ""]);
+    });
+
+    test("nothing of other groups is in sight", async () => {
+      const own = new Set((await run("ls /sys/fs/cgroup", [], undefined, limited)).out.trim().split("\n"));
+      if (!pure) for (const name of own) expect(existsSync(`/sys/fs/cgroup/${name}`)).toBe(true);
+      const { out } = await run(`ls -d ${pids}/*/ 2>/dev/null | wc -l`, [], undefined, limited);
+      expect(out).toBe("0\n");
+    });
+
+    test("cgroup2 by its name is the container's own directory", async () => {
+      const { out } = await run(
+        "cat /c/cgroup.procs; ls -d /c/*/ 2>/dev/null | wc -l",
+        [{ destination: "/c", type: "cgroup2", source: "cgroup", options: ["ro"] }],
+        undefined,
+        limited,
+      );
+      expect(out).toMatch(/^1\n(\d+\n)*0\n$/);
+    });
+  });
 });
