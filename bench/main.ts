@@ -9,12 +9,13 @@ import { bareFloor, OverlayDirectories, rowsFloor } from "./floor.ts";
 import { engineKeepers, type Keepers, podmanKeepers } from "./keepers.ts";
 import { machine } from "./machine.ts";
 import { HELP, IDLE_CONTAINERS, type Plan, planOf } from "./options.ts";
-import { ociPeers } from "./peers.ts";
+import { ociRuntimes } from "./peers.ts";
 import { crowdTable, keeperTable, type Table, timeTable } from "./report.ts";
-import { type Absent, isAbsent, measure, type Subject } from "./subject.ts";
+import { runtimeTables } from "./runtimes.ts";
+import { type Absent, attempt, isAbsent, measure, type Subject } from "./subject.ts";
 import { dockerEngine, dockerRun, dockerVersion } from "./subjects/docker.ts";
 import { inroEngine, inroRun, inroStart, inroVersion } from "./subjects/inro.ts";
-import { versionOf } from "./subjects/oci.ts";
+import { ociRun, versionOf } from "./subjects/oci.ts";
 import { openPodman, podmanRun } from "./subjects/podman.ts";
 import { markdownTable, plainTable } from "./table.ts";
 import { Workspace } from "./workspace.ts";
@@ -50,16 +51,28 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   const peer = async <T>(name: string, make: () => T | Promise<T>) => (plan.peers ? await open(name, make) : undefined);
   const docker = await peer("docker", () => dockerEngine(workspace, tar));
   const podman = await peer("podman", () => openPodman(workspace, tar));
-  const oci = plan.peers ? await ociPeers(workspace, spec, lower, binary) : [];
-  absent.push(...oci.filter(isAbsent));
+  const runtimes = ociRuntimes(binary);
+  absent.push(...runtimes.absent);
+  const present = runtimes.present.filter(({ name }) => plan.peers || name === "inro-runtime");
+  const oci: Subject[] = [];
+  for (const runtime of present) {
+    for (const [what, overlay] of [
+      ["run", false],
+      ["run, own overlay", true],
+    ] as const) {
+      const subject = await attempt(`${runtime.name} ${what}`, () =>
+        ociRun(workspace, runtime, overlay ? what : "run beside engines", { spec, lower, overlay }),
+      );
+      if (isAbsent(subject)) absent.push(subject);
+      else oci.push({ ...subject, name: `${runtime.name} ${what}` });
+    }
+  }
 
   const versions = await Promise.all([
     inro && inroVersion(binary),
     docker && dockerVersion(docker),
     podman && `${podman.version} with ${podman.runtime}`,
-    ...["crun", "runc"].map((name) =>
-      oci.some((s) => s.name === `${name} run` && !isAbsent(s)) ? versionOf(name) : undefined,
-    ),
+    ...present.filter(({ name }) => name !== "inro-runtime").map(({ binary }) => versionOf(binary)),
   ]);
 
   const progress = (what: string) => (round: number) => {
@@ -71,7 +84,7 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
     rows,
     inro && inroRun(workspace, inro),
     inro && inroStart(workspace, binary),
-    ...oci.filter((subject): subject is Subject => !isAbsent(subject)),
+    ...oci,
     podman && (await peer("podman run", () => podmanRun(podman))),
     docker && dockerRun(workspace, docker),
   ].filter((subject) => subject !== undefined);
@@ -81,6 +94,11 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
       await measure(runs, rounds, warmUp, progress("run")),
     ),
   );
+
+  const runtimeBench = { workspace, runtimes: present, spec, lower, floor: rows, rounds, warmUp, say };
+  const measured = await runtimeTables(runtimeBench);
+  tables.push(...measured.tables);
+  absent.push(...measured.absent);
 
   const engines = [inro, docker].filter((engine): engine is Engine => engine !== undefined);
   const cycles = [bare, rows, ...engines.map(lifeCycle)];

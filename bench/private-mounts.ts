@@ -1,5 +1,6 @@
 import { closeSync, openSync, readFileSync } from "node:fs";
 import type { Environment } from "./command.ts";
+import type { Cost } from "./subject.ts";
 
 export interface OverlayMount {
   target: string;
@@ -9,8 +10,17 @@ export interface OverlayMount {
 export type Request =
   | ({ kind: "mount" } & OverlayMount)
   | { kind: "unmount"; target: string }
-  | { kind: "run"; argv: string[]; cwd: string; env: Environment; stderr: number; overlay?: OverlayMount };
-export type Reply = { value: number } | { error: string };
+  | {
+      kind: "run";
+      commands: readonly (readonly string[])[];
+      cwd: string;
+      env: Environment;
+      stderr: number;
+      overlay?: OverlayMount;
+    }
+  | { kind: "peak"; argv: readonly string[]; cwd: string; env: Environment; stderr: number };
+export type Answer = Cost & { peak?: number };
+export type Reply = { value: Answer } | { error: string };
 
 /**
  * A thread with a mount namespace of its own: what is mounted there the host never sees, and it is gone with the
@@ -35,12 +45,17 @@ export class PrivateMounts {
   }
 
   /**
-   * Runs a command to its end and tells the milliseconds it took, those of mounting and unmounting `overlay` around it
-   * included. A status other than 0 is an Error with the last line that it said.
+   * Runs commands one after the other to their ends and tells what they cost together, mounting and unmounting `overlay`
+   * around them included. A status other than 0 is an Error with the last line that it said.
    */
-  async run(argv: readonly string[], cwd: string, env: Environment, overlay?: OverlayMount): Promise<number> {
+  async run(
+    commands: readonly (readonly string[])[],
+    cwd: string,
+    env: Environment,
+    overlay?: OverlayMount,
+  ): Promise<Cost> {
     try {
-      const request: Request = { kind: "run", argv: [...argv], cwd, env, stderr: this.#stderr };
+      const request: Request = { kind: "run", commands, cwd, env, stderr: this.#stderr };
       return await this.#ask(overlay ? { ...request, overlay } : request);
     } catch (error) {
       const line = readFileSync(this.#log, "utf8").trimEnd().split("\n").at(-1);
@@ -48,7 +63,12 @@ export class PrivateMounts {
     }
   }
 
-  #ask(request: Request): Promise<number> {
+  /** Bytes of memory that a command had at most. */
+  async peak(argv: readonly string[], cwd: string, env: Environment): Promise<number> {
+    return (await this.#ask({ kind: "peak", argv, cwd, env, stderr: this.#stderr })).peak ?? Number.NaN;
+  }
+
+  #ask(request: Request): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#worker.onerror = (event) => reject(new Error(event.message));
       this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => {

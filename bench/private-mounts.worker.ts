@@ -1,8 +1,8 @@
-import { spawnSync } from "node:child_process";
 import { sys } from "../src/linux/call.ts";
 import * as k from "../src/linux/constants.ts";
 import { scratch, str } from "../src/linux/ffi.ts";
-import type { Reply, Request } from "./private-mounts.ts";
+import { peakOf } from "./peak.ts";
+import type { Answer, Reply, Request } from "./private-mounts.ts";
 
 /** The thread of private-mounts.ts: its own mount namespace, in which it mounts, unmounts and spawns. */
 
@@ -17,23 +17,30 @@ const unmount = (target: string) => scratch(() => sys("umount2", target, str(tar
 sys("unshare", "a mount namespace for this thread", CLONE_FS | k.CLONE_NEWNS);
 mount(0, "/", 0, k.MS_REC | k.MS_PRIVATE, 0);
 
-function serve(request: Request): number {
+const NOTHING = { ms: 0, cpu: 0 };
+
+function serve(request: Request): Answer {
   switch (request.kind) {
     case "mount":
       mount("overlay", request.target, "overlay", 0, request.options);
-      return 0;
+      return NOTHING;
     case "unmount":
       unmount(request.target);
-      return 0;
+      return NOTHING;
+    case "peak":
+      return { ...NOTHING, peak: peakOf(request.argv, request.cwd, request.env, request.stderr) };
     case "run": {
-      const { argv, overlay, cwd, stderr, env } = request;
+      const { commands, overlay, cwd, stderr, env } = request;
       const start = performance.now();
+      let cpu = 0;
       if (overlay) mount("overlay", overlay.target, "overlay", 0, overlay.options);
-      const { status, signal } = spawnSync(argv[0]!, argv.slice(1), { cwd, env, stdio: ["ignore", "ignore", stderr] });
+      for (const argv of commands) {
+        const child = Bun.spawnSync([...argv], { cwd, env, stdio: ["ignore", "ignore", stderr] });
+        if (!child.success) throw new Error(`${argv.join(" ")}: ${child.signalCode ?? `status ${child.exitCode}`}`);
+        cpu += Number(child.resourceUsage.cpuTime.total) / 1000;
+      }
       if (overlay) unmount(overlay.target);
-      const time = performance.now() - start;
-      if (status !== 0) throw new Error(`${argv.join(" ")}: ${signal ?? `status ${status}`}`);
-      return time;
+      return { ms: performance.now() - start, cpu };
     }
   }
 }

@@ -27,6 +27,25 @@ export function timeTable(title: string, measured: readonly Measured[]): Table {
   return { title, head: ["", "ms", "p10", "p90", "of inro", "what it does"], rows };
 }
 
+/** The same with processor time and memory; the ratio is to crun. */
+export function runtimeTable(title: string, measured: readonly Measured[], peaks: ReadonlyMap<string, number>): Table {
+  const crun = measured.find(({ subject }) => subject.name.startsWith("crun "));
+  const rows = measured
+    .toSorted((a, b) => median(a.times) - median(b.times))
+    .map(({ subject, times, cpu }) => [
+      subject.name,
+      milliseconds(median(times)),
+      milliseconds(quantile(times, 0.1)),
+      milliseconds(quantile(times, 0.9)),
+      ratio(median(times), median(crun?.times ?? [])),
+      milliseconds(median(cpu)),
+      ratio(median(cpu), median(crun?.cpu ?? [])),
+      bytes(peaks.get(subject.name) ?? Number.NaN),
+      subject.does,
+    ]);
+  return { title, head: ["", "ms", "p10", "p90", "of crun", "CPU ms", "of crun", "peak", "what it does"], rows };
+}
+
 export function keeperTable(keepers: readonly Keepers[]): Table {
   const inro = keepers.find(({ name }) => name === "inro")?.pss ?? Number.NaN;
   return {

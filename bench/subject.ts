@@ -4,8 +4,16 @@ export interface Subject {
   readonly name: string;
   /** What exactly one run of it does. */
   readonly does: string;
-  /** One container from nothing to nothing: the milliseconds of the part that counts. */
-  run(): number | Promise<number>;
+  /** One container from nothing to nothing: the milliseconds of the part that counts, or all that it cost. */
+  run(): number | Cost | Promise<number | Cost>;
+  /** Bytes of memory that one run has at most, in a run of its own. */
+  peak?(): Promise<number>;
+}
+
+/** Of one run: milliseconds by the clock, and of processor time. */
+export interface Cost {
+  readonly ms: number;
+  readonly cpu: number;
 }
 
 /** One that cannot be measured on this machine, with the reason. */
@@ -30,6 +38,8 @@ export async function attempt<T extends Subject>(name: string, open: () => T | P
 export interface Measured {
   readonly subject: Subject;
   readonly times: number[];
+  /** Of subjects that tell them. */
+  readonly cpu: number[];
 }
 
 /**
@@ -42,12 +52,17 @@ export async function measure(
   warmUp: number,
   onRound: (round: number) => void,
 ): Promise<Measured[]> {
-  const measured = subjects.map((subject): Measured => ({ subject, times: [] }));
+  const measured = subjects.map((subject): Measured => ({ subject, times: [], cpu: [] }));
   for (let round = -warmUp; round < rounds; round++) {
     onRound(round);
-    for (const { subject, times } of shuffled(measured)) {
-      const time = await subject.run();
-      if (round >= 0) times.push(time);
+    for (const { subject, times, cpu } of shuffled(measured)) {
+      const cost = await subject.run();
+      if (round < 0) continue;
+      if (typeof cost === "number") times.push(cost);
+      else {
+        times.push(cost.ms);
+        cpu.push(cost.cpu);
+      }
     }
   }
   return measured;

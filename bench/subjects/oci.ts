@@ -3,67 +3,149 @@ import { join } from "node:path";
 import type { Spec } from "../../src/spec/oci-runtime.ts";
 import { environment, output } from "../command.ts";
 import { type OverlayMount, PrivateMounts } from "../private-mounts.ts";
-import type { Subject } from "../subject.ts";
+import type { Cost, Subject } from "../subject.ts";
 import type { Workspace } from "../workspace.ts";
 
-export interface OciOptions {
-  /** As the table names it. */
+/** An OCI runtime, and how it is told to run on this machine. */
+export interface OciRuntime {
+  /** As the tables name it. */
   name: string;
   binary: string;
-  spec: Spec;
-  lower: string;
-  /** Mount a new overlay for each run, and unmount it: what an engine does around its runtime. */
-  overlay: boolean;
   /** It is older than version 1.1 of the specification: its config is a 1.0 one, without the time namespace. */
   old: boolean;
   /** crun refuses a machine whose cgroup2 tree beside v1 has controllers: it gets a view without that tree. */
-  hideCgroup2?: boolean;
+  hideCgroup2: boolean;
 }
 
-/** `BINARY run` of a bundle on an overlay of the same root. */
-export async function ociSubject(workspace: Workspace, options: OciOptions): Promise<Subject> {
-  const { name, binary, overlay } = options;
-  const bundle = workspace.directory(`oci-${name.replace(/\W+/g, "-")}`);
-  const [rootfs, upper, work] = ["rootfs", "upper", "work"].map((dir) => join(bundle, dir)) as [string, string, string];
-  const state = join(bundle, "state");
-  const renew = () => {
-    for (const path of [upper, work]) {
-      rmSync(path, { recursive: true, force: true });
-      mkdirSync(path);
-    }
-  };
-  mkdirSync(rootfs);
-  renew();
-  const spec = structuredClone(options.spec);
-  spec.root = { ...spec.root, path: rootfs };
-  const linux = spec.linux!;
-  if (options.old) {
-    spec.ociVersion = "1.0.2";
-    linux.namespaces = (linux.namespaces ?? []).filter(({ type }) => type !== "time");
-  }
-  linux.cgroupsPath = `/${workspace.cgroup}/oci`;
-  writeFileSync(join(bundle, "config.json"), JSON.stringify(spec));
-  const mounted: OverlayMount = {
-    target: rootfs,
-    options: `lowerdir=${options.lower},upperdir=${upper},workdir=${work},volatile`,
-  };
-  const mounts = new PrivateMounts(join(bundle, "stderr"));
-  workspace.undo(name, () => mounts.close());
-  if (options.hideCgroup2) await mounts.unmount("/sys/fs/cgroup/unified");
-  if (!overlay) await mounts.mount(mounted);
+export interface BundleOptions {
+  spec: Spec;
+  lower: string;
+  /** Mount a new overlay for each run, and unmount it: what an engine does around its runtime. */
+  overlay?: boolean;
+  args?: string[];
+}
 
-  const argv = [binary, "--root", state, "run", "--bundle", bundle];
-  let runs = 0;
+/** A bundle of one runtime, on an overlay of the bench's root. */
+export class Bundle {
+  readonly #mounts: PrivateMounts;
+  readonly #overlay: OverlayMount;
+  readonly #own: boolean;
+  readonly #command: readonly string[];
+  readonly path: string;
+
+  private constructor(workspace: Workspace, runtime: OciRuntime, what: string, options: BundleOptions) {
+    this.path = workspace.directory(`oci-${`${runtime.name} ${what}`.replace(/\W+/g, "-")}`);
+    const [rootfs, upper, work] = ["rootfs", "upper", "work"].map((dir) => join(this.path, dir)) as [
+      string,
+      string,
+      string,
+    ];
+    mkdirSync(rootfs);
+    const spec = structuredClone(options.spec);
+    spec.root = { ...spec.root, path: rootfs };
+    if (options.args) spec.process!.args = options.args;
+    const linux = spec.linux!;
+    if (runtime.old) {
+      spec.ociVersion = "1.0.2";
+      linux.namespaces = (linux.namespaces ?? []).filter(({ type }) => type !== "time");
+    }
+    linux.cgroupsPath = `/${workspace.cgroup}/${runtime.name}-${what.replace(/\W+/g, "-")}`;
+    writeFileSync(join(this.path, "config.json"), JSON.stringify(spec));
+    this.#overlay = {
+      target: rootfs,
+      options: `lowerdir=${options.lower},upperdir=${upper},workdir=${work},volatile`,
+    };
+    this.#own = options.overlay ?? false;
+    this.#mounts = new PrivateMounts(join(this.path, "stderr"));
+    this.#command = [runtime.binary, "--root", join(this.path, "state")];
+    workspace.undo(`${runtime.name} ${what}`, () => this.#mounts.close());
+  }
+
+  static async open(workspace: Workspace, runtime: OciRuntime, what: string, options: BundleOptions): Promise<Bundle> {
+    const bundle = new Bundle(workspace, runtime, what, options);
+    if (runtime.hideCgroup2) await bundle.#mounts.unmount("/sys/fs/cgroup/unified");
+    bundle.#renew();
+    if (!options.overlay) await bundle.#mounts.mount(bundle.#overlay);
+    return bundle;
+  }
+
+  #renew(): void {
+    for (const dir of ["upper", "work"]) {
+      rmSync(join(this.path, dir), { recursive: true, force: true });
+      mkdirSync(join(this.path, dir));
+    }
+  }
+
+  /** Commands of the runtime, one after the other, at what they cost together. */
+  async run(...commands: readonly (readonly string[])[]): Promise<Cost> {
+    if (this.#own) this.#renew();
+    return await this.#mounts.run(
+      commands.map((words) => [...this.#command, ...words]),
+      this.path,
+      environment(),
+      this.#own ? this.#overlay : undefined,
+    );
+  }
+
+  /** Bytes of memory that a command of the runtime has at most. */
+  async peak(...words: string[]): Promise<number> {
+    return await this.#mounts.peak([...this.#command, ...words], this.path, environment());
+  }
+}
+
+let ids = 0;
+const id = () => `bench-${ids++}`;
+
+/** `RUNTIME run` of a container that ends at once. */
+export async function ociRun(
+  workspace: Workspace,
+  runtime: OciRuntime,
+  what: string,
+  options: BundleOptions,
+): Promise<Subject> {
+  const bundle = await Bundle.open(workspace, runtime, what, options);
+  const around = options.overlay ? "a new overlay mounted and unmounted around it" : "on an overlay mounted beforehand";
   const subject: Subject = {
-    name,
-    does: `${overlay ? "a new overlay mounted and unmounted around it" : "on an overlay mounted beforehand"}, the same config${options.old ? " but for the time namespace" : ""}`,
-    async run() {
-      if (overlay) renew();
-      return await mounts.run([...argv, `bench-${runs++}`], bundle, environment(), overlay ? mounted : undefined);
+    name: `${runtime.name} ${what}`,
+    does: `${around}, the same config${runtime.old ? " but for the time namespace" : ""}`,
+    run: () => bundle.run(["run", "--bundle", bundle.path, id()]),
+    peak: () => bundle.peak("run", "--bundle", bundle.path, id()),
+  };
+  await subject.run();
+  return subject;
+}
+
+/** create, start, delete: what a caller makes of one container. */
+export async function ociLifeCycle(
+  workspace: Workspace,
+  runtime: OciRuntime,
+  options: BundleOptions,
+): Promise<Subject> {
+  const bundle = await Bundle.open(workspace, runtime, "create start delete", options);
+  const subject: Subject = {
+    name: `${runtime.name} create, start, delete`,
+    does: "three commands, one after the other, with --force for the last",
+    run() {
+      const name = id();
+      return bundle.run(["create", "--bundle", bundle.path, name], ["start", name], ["delete", "--force", name]);
     },
   };
   await subject.run();
   return subject;
+}
+
+/** `RUNTIME exec ID true` in a container that sleeps. */
+export async function ociExec(workspace: Workspace, runtime: OciRuntime, options: BundleOptions): Promise<Subject> {
+  const bundle = await Bundle.open(workspace, runtime, "exec", { ...options, args: ["sleep", "100000"] });
+  const name = id();
+  await bundle.run(["run", "--detach", "--bundle", bundle.path, name]);
+  workspace.undo(`${runtime.name} exec`, () => bundle.run(["delete", "--force", name]));
+  return {
+    name: `${runtime.name} exec`,
+    does: "true, in a container that sleeps",
+    run: () => bundle.run(["exec", name, "true"]),
+    peak: () => bundle.peak("exec", name, "true"),
+  };
 }
 
 /** First line of `BINARY --version`. */

@@ -28,7 +28,7 @@ export async function openPodman(workspace: Workspace, tar: Uint8Array): Promise
     ...["--network-config-dir", join(dir, "net"), "--storage-driver", "overlay"],
   ];
   const mounts = new PrivateMounts(join(dir, "stderr"));
-  const run = (...argv: string[]) => mounts.run([...command, ...argv], dir, environment());
+  const run = async (...argv: string[]) => (await mounts.run([[...command, ...argv]], dir, environment())).ms;
   if (runtime === "crun" && crunRefusesCgroups()) await mounts.unmount("/sys/fs/cgroup/unified");
   const parents = hierarchies().map((path) => join(path, "libpod_parent"));
   const before = parents.filter((path) => existsSync(path));
