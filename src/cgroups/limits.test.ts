@@ -88,6 +88,7 @@ const both: [string, Resources, string[], string[]][] = [
     ["cpuset.cpus = 0-1,3", "cpuset.mems = 0"],
   ],
   ["pids", { pids: { limit: 7 } }, ["pids.max = 7"], ["pids.max = 7"]],
+  ["pids of no limit", { pids: {} }, [], []],
   ["pids unlimited", { pids: { limit: -1 } }, ["pids.max = max"], ["pids.max = max"]],
   ["pids zero leaves the one that is there", { pids: { limit: 0 } }, ["pids.max = 1"], ["pids.max = 1"]],
   ["block io weight", { blockIO: { weight: 500 } }, ["blkio.weight = 500"], ["io.bfq.weight = 500"]],

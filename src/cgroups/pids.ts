@@ -1,7 +1,7 @@
 import { type Controller, INT64_MAX, integer } from "./controller.ts";
 
 const write: NonNullable<Controller["v1"]> = (directory, { pids: p }) => {
-  if (p === undefined) return;
+  if (p?.limit === undefined) return;
   const limit = integer("pids limit", p.limit, -1, INT64_MAX);
   // A container is at least one process: 0 could only mean one that never starts.
   directory.write("pids.max", limit === "-1" ? "max" : limit === "0" ? "1" : limit);
@@ -11,7 +11,7 @@ const write: NonNullable<Controller["v1"]> = (directory, { pids: p }) => {
 export const pids: Controller = {
   v1Name: "pids",
   v2Name: "pids",
-  needed: (resources) => resources.pids !== undefined,
+  needed: ({ pids: p }) => p?.limit !== undefined,
   v1: write,
   v2: write,
 };

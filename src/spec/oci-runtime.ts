@@ -149,7 +149,7 @@ export interface Resources {
     mems?: string;
     idle?: number;
   };
-  pids?: { limit: number };
+  pids?: { limit?: number };
   blockIO?: {
     weight?: number;
     leafWeight?: number;

@@ -118,6 +118,15 @@ describe.skipIf(cannotRun !== undefined)(`resources${cannotRun ? ` (skipped: ${c
     await end();
   });
 
+  const pages = hierarchy.controllers.has("hugetlb") && existsSync("/sys/kernel/mm/hugepages/hugepages-2048kB");
+  test.skipIf(!pages)("huge pages, reservations too (needs the controller and pages of 2 MB)", async () => {
+    const { pid, end } = await start({ hugepageLimits: [{ pageSize: "2MB", limit: 4 * MIB }] });
+    expect(cgroupFile(pid, "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max")).toBe(String(4 * MIB));
+    expect(cgroupFile(pid, "hugetlb.2MB.rsvd.limit_in_bytes", "hugetlb.2MB.rsvd.max")).toBe(String(4 * MIB));
+    await end();
+    await refused({ hugepageLimits: [{ pageSize: "3MB", limit: 1 }] }, "the kernel has no huge pages of 3MB");
+  });
+
   test.skipIf(hierarchy.mode !== "v2")("unified, every file and by lines (cgroup v2 only)", async () => {
     const { pid, end } = await start({ unified: { "memory.high": "67108864", "pids.max": "9", "cpu.weight": "50" } });
     expect(cgroupFile(pid, "x.x", "memory.high")).toBe("67108864");

@@ -71,7 +71,7 @@ export const resourcesSchema = object({
     mems: text,
     idle: i64,
   }),
-  pids: object({ "limit!": i64 }),
+  pids: object({ limit: i64 }),
   blockIO: object({
     weight: integer(0, 65535),
     leafWeight: integer(0, 65535),

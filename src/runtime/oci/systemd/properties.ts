@@ -78,7 +78,7 @@ export function resourceProperties(resources: Resources, cgroup: 1 | 2, systemd:
     if (blockIO?.weight) found.push(u64("BlockIOWeight", blockIO.weight));
   }
   found.push(...quota(c.quota ?? 0, c.period ?? 0, systemd));
-  if (pids) found.push(u64("TasksMax", pids.limit === 0 ? 1 : pids.limit));
+  if (pids?.limit !== undefined) found.push(u64("TasksMax", pids.limit === 0 ? 1 : pids.limit));
   if (systemd >= 244) {
     if (c.cpus) found.push(["AllowedCPUs", { signature: "ay", value: bits(c.cpus) }]);
     if (c.mems) found.push(["AllowedMemoryNodes", { signature: "ay", value: bits(c.mems) }]);
