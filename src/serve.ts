@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, unlinkSync } from "node:fs";
+import { mkdirSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { dirname } from "node:path";
 import { createApi } from "./api/server.ts";
@@ -68,22 +68,30 @@ function socketPath(host: string): string {
   return path;
 }
 
+/** What is not for its owner and group. */
+const SOCKET_UMASK = 0o117;
+
 /** The socket is for its owner and group alone; a stale file is replaced. */
-async function listen(api: Server, path: string): Promise<Server> {
+export async function listen(api: Server, path: string): Promise<Server> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {
     unlinkSync(path);
   } catch (error) {
     if (codeOf(error) !== "ENOENT") throw invalid(`serve: replace ${path}: ${messageOf(error)}`);
   }
+  // It is bound when the call returns, with the mode that it keeps: one that comes later leaves a moment for others.
   await new Promise<void>((resolve, reject) => {
     api.once("error", reject);
-    api.listen(path, () => {
-      api.off("error", reject);
-      resolve();
-    });
+    const umask = process.umask(SOCKET_UMASK);
+    try {
+      api.listen(path, () => {
+        api.off("error", reject);
+        resolve();
+      });
+    } finally {
+      process.umask(umask);
+    }
   });
-  chmodSync(path, 0o660);
   return api;
 }
 

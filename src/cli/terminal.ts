@@ -27,6 +27,8 @@ export function watchSize(changed: () => void): () => void {
 /** Puts stdin into raw mode. The result restores it; so does the end of the process, however it comes. */
 export function rawMode(): () => void {
   process.stdin.setRawMode(true);
+  // It leaves the output's processing on, and the container's terminal has done that already: \r\n would be \r\r\n.
+  (require("../linux/terminal.ts") as typeof import("../linux/terminal.ts")).rawOutput(0);
   const restore = () => {
     process.off("exit", restore);
     try {

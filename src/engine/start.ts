@@ -1,5 +1,6 @@
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
+import { close } from "../linux/file.ts";
 import { mayMountCgroups } from "../runtime/cgroup-mounts.ts";
 import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
 import { NAMESPACE_FILE } from "../runtime/namespaces.ts";
@@ -11,6 +12,7 @@ import { toSpec } from "./config/to-spec.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { watchExit } from "./exit.ts";
+import { openNamespaceOf } from "./join.ts";
 import { managedFiles, writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
 import { cgroupPath } from "./paths.ts";
@@ -106,6 +108,11 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     }
   };
   const sources = mountSources(volumes, container, layersOf(ctx, container).lower);
+  const joined: number[] = [];
+  const closeAll = () => {
+    sources.close();
+    for (const fd of joined.splice(0)) close(fd);
+  };
   try {
     const rootfs = prepareRootfs(ctx, container);
     if (rootfs.kind !== "overlay") throw unavailable("an image has a layer");
@@ -118,7 +125,11 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       files,
       volumes: sources.mounts,
       ...(userns ? { userns } : {}),
-      namespaceOf: (ref, type) => namespacePath(ctx, ref, type),
+      namespaceOf(ref, type) {
+        const fd = openNamespace(ctx, ref, type);
+        joined.push(fd);
+        return `/proc/${process.pid}/fd/${fd}`;
+      },
     });
     const runDir = ctx.paths.runDir(id);
     makeRunDirectory(runDir);
@@ -141,10 +152,10 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       // An init reaps what pid 1 of a namespace has to; in another's it is not pid 1.
       init: host.Init === true && namespaceModes(host, ctx.hierarchy.mode).pid.kind === "private",
     };
-    return { request, cgroup, undo, close: () => sources.close() };
+    return { request, cgroup, undo, close: closeAll };
   } catch (error) {
     await undo();
-    sources.close();
+    closeAll();
     throw error;
   }
 }
@@ -168,9 +179,10 @@ export function specOfRunning(ctx: Context, container: Container): Spec {
   });
 }
 
-/** Path of a namespace of another container, which must run. */
-function namespacePath(ctx: Context, ref: string, type: NamespaceType): string {
+/** Opens a namespace of another container, which must run. */
+function openNamespace(ctx: Context, ref: string, type: NamespaceType): number {
   const other = ctx.table.get(ref);
-  if (!other.isRunning) throw conflict(`cannot join ${type} namespace of a non running container: ${other.id}`);
-  return `/proc/${other.state.pid}/ns/${NAMESPACE_FILE[type]}`;
+  const fd = other.isRunning && other.running ? openNamespaceOf(other.running, type) : undefined;
+  if (fd === undefined) throw conflict(`cannot join ${type} namespace of a non running container: ${other.id}`);
+  return fd;
 }

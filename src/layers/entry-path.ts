@@ -15,9 +15,8 @@ export function toText(component: Component): string {
   return Buffer.from(component, "latin1").toString();
 }
 
-/** Clean components; [] is the root itself. Throws an Error for a path that is absolute or leaves the root. */
+/** Clean components; [] is the root itself, an absolute name begins there. Throws an Error for one that leaves it. */
 export function entryPath(name: Uint8Array): Component[] {
-  if (name[0] === 47) throw new Error("its name is absolute");
   const path = cleanPath(name);
   if (path === undefined) throw new Error("its name leads out of the layer");
   return path;

@@ -150,6 +150,8 @@ export const MFD_EXEC = 0x10;
 
 // ioctl_tty(2)
 export const TIOCSCTTY = 0x540e;
+export const TCGETS = 0x5401;
+export const TCSETS = 0x5402;
 export const TIOCSWINSZ = 0x5414;
 export const TIOCSPTLCK = 0x40045431;
 export const TIOCGPTN = 0x80045430;

@@ -56,6 +56,9 @@ describe.skipIf(why !== "")(`inro on a terminal${why && ` (${why})`}`, async () 
       on.type("stty size\r");
       seen = await Promise.race([on.shows("40 100").then(() => true), Bun.sleep(50).then(() => false)]);
     }
+    // The container's terminal makes a line end of two characters, and ours no more of it.
+    on.type("echo one; echo two\r");
+    await on.shows("\r\none\r\ntwo\r\n");
     on.type("exit 7\r");
     expect(await on.end()).toContain(`status 7\r\n${restored}`);
   });

@@ -2,7 +2,7 @@ import { invalid } from "../../base/errors.ts";
 import type { Linux, NamespaceType } from "../../spec/oci-runtime.ts";
 import type { Modes } from "./modes.ts";
 
-/** `/proc/PID/ns/X` (`net` for network) of a running container by name or id; throws notFound or conflict otherwise. */
+/** Path of a namespace of a running container, by name or id; throws notFound or conflict otherwise. */
 export type NamespaceOf = (container: string, type: NamespaceType) => string;
 
 /** linux.namespaces: an entry without a path is a new one, with a path that of another container, none is the host's. */

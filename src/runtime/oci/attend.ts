@@ -1,6 +1,7 @@
 import { read as readAsync, write as writeAsync } from "node:fs";
 import { constants } from "node:os";
 import { trySys } from "../../linux/call.ts";
+import * as k from "../../linux/constants.ts";
 import { bytes, room, scratch } from "../../linux/ffi.ts";
 import { close } from "../../linux/file.ts";
 import { setWindowSize } from "../../linux/process.ts";
@@ -53,8 +54,6 @@ export function waitStatus(fd: number): Promise<number> {
 /** Its waiting parent is gone. */
 const SIGKILLED = 9;
 
-const TCGETS = 0x5401;
-const TCSETS = 0x5402;
 const TIOCGWINSZ = 0x5413;
 const TERMIOS_SIZE = 64;
 
@@ -73,7 +72,7 @@ function relay(master: number): { finish(): Promise<void> } {
     async finish() {
       // A background process of the container may hold the terminal: what is there is written, and no more waited for.
       await Promise.race([output, new Promise((resolve) => setTimeout(resolve, 200))]);
-      if (saved) scratch(() => trySys("ioctl", 0, TCSETS, bytes(saved)));
+      if (saved) scratch(() => trySys("ioctl", 0, k.TCSETS, bytes(saved)));
       close(master);
     },
   };
@@ -98,7 +97,7 @@ async function copy(from: number, to: number): Promise<void> {
 function makeRaw(fd: number): Uint8Array | undefined {
   return scratch(() => {
     const { address, view } = room(TERMIOS_SIZE);
-    if (trySys("ioctl", fd, TCGETS, address) < 0) return undefined;
+    if (trySys("ioctl", fd, k.TCGETS, address) < 0) return undefined;
     const saved = new Uint8Array(view);
     const flags = (at: number, clear: number, set = 0) =>
       view.writeUInt32LE(((view.readUInt32LE(at) & ~clear) | set) >>> 0, at);
@@ -108,7 +107,7 @@ function makeRaw(fd: number): Uint8Array | undefined {
     flags(12, 0o100113); // ECHO ECHONL ICANON ISIG IEXTEN
     view[17 + 6] = 1; // VMIN
     view[17 + 5] = 0; // VTIME
-    trySys("ioctl", fd, TCSETS, address);
+    trySys("ioctl", fd, k.TCSETS, address);
     return saved;
   });
 }
