@@ -65,7 +65,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   const bundle = posix.resolve(options.bundle);
   const directory = new StateDirectory(options.root, options.id);
   const config = loadConfig(bundle, options.warn);
-  const spec = withHome(config);
+  const { spec } = config;
   spec.process = withGrantable(spec.process!, spec, options.warn);
   const command = spec.process!.args![0]!;
   if (options.consoleSocket !== undefined && !spec.process!.terminal) {
@@ -169,8 +169,9 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       close(both);
     }
     const notify = options.notifySocket === undefined ? undefined : await import("./notify.ts");
-    // Not of what `exec` starts later.
-    let inside = notify ? notify.withNotify(spec, directory.path) : spec;
+    // Not of what `exec` starts later, perhaps as another user.
+    let inside = withHome({ spec, rootfs: config.rootfs });
+    if (notify) inside = notify.withNotify(inside, directory.path);
     if (options.listen) inside = withEnvironment(inside, options.listen.env);
     // A container that waits for `start` has its socket from that.
     if (notify && !how.fifo) notifications = new notify.Notifications(directory.path, options.notifySocket!);
