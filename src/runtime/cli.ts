@@ -105,7 +105,7 @@ function help(): string {
   const lines = Object.values(COMMANDS).map(({ usage }) => `  ${usage}`);
   return `inro-runtime: OCI runtime with runc's command line
 
-usage: inro-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] COMMAND [ARG...]
+usage: inro-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] COMMAND [ARG...]
 
 ${lines.join("\n")}
 `;

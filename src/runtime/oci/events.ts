@@ -1,4 +1,4 @@
-import { conflict, invalid } from "../../base/errors.ts";
+import { conflict, invalid, unavailable } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
 import { type OomWatch, watchOomV1, watchOomV2 } from "../../cgroups/oom.ts";
 import { close } from "../../linux/file.ts";
@@ -17,13 +17,14 @@ import { statsOf } from "./stats/stats.ts";
 export function events(root: string, id: string, interval: number, once: boolean): void {
   const directory = new StateDirectory(root, id);
   const state = directory.read();
-  const pidfd = openProcess(state);
   const cgroup = openCgroup(state.cgroup);
-  if (pidfd === undefined || !cgroup) throw conflict(`container with id ${id} is not running`);
+  const pidfd = openProcess(state);
+  if (pidfd === undefined) throw conflict(`container with id ${id} is not running`);
   const line = (type: string, data?: Parameters<typeof encodeJson>[0]) =>
     print(`${encodeJson({ type, id, ...(data !== undefined && { data }) })}\n`);
   let oom: OomWatch | undefined;
   try {
+    if (!cgroup) throw unavailable(`container ${id} has no cgroup ${state.cgroup} to count in`);
     if (once) {
       line("stats", statsOf(cgroup, state.pid, state.rdt));
       return;

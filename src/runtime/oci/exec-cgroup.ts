@@ -16,8 +16,12 @@ export interface Joins {
  * Where a process of `exec` goes: the container's cgroup, or below it by `--cgroup [CONTROLLER,...:]PATH`. A path that
  * is not below or not there, or a controller that is unknown or named twice, is an invalid-argument error.
  */
-export function execCgroup(cgroup: Cgroup, state: State, given: readonly string[]): Joins {
+export function execCgroup(cgroup: Cgroup | undefined, state: State, given: readonly string[]): Joins {
   const paths = subPaths(given);
+  if (!cgroup) {
+    if (paths.size > 0) throw invalid("--cgroup: the container has no cgroup");
+    return { unified: undefined, joinFiles: [] };
+  }
   const everywhere = paths.get("");
   const { unifiedDirectory } = cgroup;
   if (everywhere === undefined && paths.size === 0) {

@@ -52,9 +52,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     ...(spec.linux && { execution: spec.linux }),
     filter,
     lastCapability: lastCapability(),
-    cgroup: cgroup
-      ? execCgroup(cgroup, state, parsed.lists.get("cgroup") ?? [])
-      : { unified: undefined, joinFiles: [] },
+    cgroup: execCgroup(cgroup, state, parsed.lists.get("cgroup") ?? []),
     ownStdio: process_.terminal ? [] : ownStdio(),
     nested: inUserNamespace(),
     otherMounts: hasOtherMounts(spec),

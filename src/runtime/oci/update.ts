@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
 import { parseBytes } from "../../base/bytes.ts";
 import { conflict, invalid, messageOf } from "../../base/errors.ts";
+import type { Cgroup } from "../../cgroups/cgroup.ts";
 import type { IntelRdt, Resources } from "../../spec/oci-runtime.ts";
 import { hasKernelMemory, openCgroup } from "./cgroup.ts";
 import { resourcesSchema } from "./schema.ts";
-import { StateDirectory } from "./state.ts";
+import { type State, StateDirectory } from "./state.ts";
 
 type Texts = ReadonlyMap<string, string>;
 
@@ -42,16 +43,28 @@ export async function updateContainer(
     spec.linux = { ...spec.linux, intelRdt: config };
     directory.write({ ...state, rdt: group });
   }
-  if (state.systemd) {
-    const { updateUnit } = await import("./systemd/driver.ts");
-    const { quota, period } = merged(kept, set).cpu ?? {};
-    // What systemd has is one ratio.
-    const ratio = set.cpu?.quota || set.cpu?.period ? { ...(quota && { quota }), ...(period && { period }) } : {};
-    updateUnit(state.systemd, { ...set, cpu: { ...set.cpu, ...ratio } });
-  }
-  cgroup.update(set);
+  await apply(state, cgroup, set, kept);
   spec.linux = { ...spec.linux, resources: merged(kept, set) };
   directory.writeConfig(spec);
+}
+
+/** systemd first: it rounds a quota, and what is then in the files counts. */
+async function apply(state: State, cgroup: Cgroup, set: Resources, kept: Resources): Promise<void> {
+  if (!state.systemd) {
+    cgroup.update(set);
+    return;
+  }
+  const { updateUnit } = await import("./systemd/driver.ts");
+  const { quota, period } = merged(kept, set).cpu ?? {};
+  // What systemd has is one ratio.
+  const ratio = set.cpu?.quota || set.cpu?.period ? { ...(quota && { quota }), ...(period && { period }) } : {};
+  updateUnit(state.systemd, { ...set, cpu: { ...set.cpu, ...ratio } });
+  try {
+    cgroup.update(set);
+  } catch (error) {
+    updateUnit(state.systemd, kept);
+    throw error;
+  }
 }
 
 /** These count beside `--resources` too. */
