@@ -6,6 +6,7 @@ import type { Rootfs } from "../runtime/rootfs.ts";
 import { readRootFile } from "../security/root-file.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
+import { hideIn } from "./hidden.ts";
 import { isHostImage } from "./host-image.ts";
 
 /** The directories of a container's root, top first: its own, then the image's. */
@@ -26,14 +27,13 @@ export function prepareRootfs(ctx: Context, container: Container): Rootfs {
   // The upper directory's own mode and owner become those of the container's `/`.
   made(upper, 0o755);
   if (record.userns) chownSync(upper, record.userns.hostID, record.userns.hostID);
-  return {
-    kind: "overlay",
-    lower,
-    upper,
-    work,
-    volatile: record.host.AutoRemove === true,
-    ...(isHostImage(record.imageId) ? { hide: [ctx.paths.dataRoot, ctx.paths.execRoot] } : {}),
-  };
+  for (const path of hiddenIn(ctx, container)) hideIn(upper, path);
+  return { kind: "overlay", lower, upper, work, volatile: record.host.AutoRemove === true };
+}
+
+/** Directories of the machine that the container must not see. */
+export function hiddenIn(ctx: Context, container: Container): string[] {
+  return isHostImage(container.record.imageId) ? [ctx.paths.dataRoot, ctx.paths.execRoot] : [];
 }
 
 function made(path: string, mode: number): void {

@@ -14,8 +14,6 @@ export type Rootfs =
       work: string;
       /** The container goes with its upper directory, so nothing of it needs to reach the disk. */
       volatile?: boolean;
-      /** Directories that the container must not see: covered by an empty read-only tmpfs. */
-      hide?: readonly string[];
     }
   | { kind: "directory"; path: string };
 
@@ -132,29 +130,6 @@ export function enterMountNamespace(p: Builder, rootfs: Rootfs, detached: Slot |
       k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC,
       0,
     ]);
-  }
-  if (rootfs.kind === "overlay") {
-    for (const path of rootfs.hide ?? []) {
-      const why = "the engine's own directories are hidden";
-      const skip = p.label(`no ${path}`);
-      const place = p.inRoot(why, path, k.O_PATH | k.O_DIRECTORY, { ignore: ["ENOENT", "ENOTDIR"] });
-      p.branch(why, place, "at most", -1, skip);
-      p.attach(
-        why,
-        p.newMount(
-          why,
-          "tmpfs",
-          "tmpfs",
-          [
-            ["mode", "0"],
-            ["nr_inodes", "1"],
-          ],
-          READ_ONLY,
-        ),
-        place,
-      );
-      p.place(skip);
-    }
   }
 }
 
