@@ -1,5 +1,12 @@
-/** For tests: runs a seccomp filter as the kernel would and returns its value; what the kernel would refuse throws. */
-export function runFilter(code: Uint8Array, call: { arch: number; nr: number; args: readonly bigint[] }): number {
+/**
+ * For tests: runs a seccomp filter as the kernel would and returns its value; what the kernel would refuse throws. `done`
+ * counts the instructions that were executed.
+ */
+export function runFilter(
+  code: Uint8Array,
+  call: { arch: number; nr: number; args: readonly bigint[] },
+  done = { instructions: 0 },
+): number {
   const data = new DataView(new ArrayBuffer(64));
   data.setUint32(0, call.nr, true);
   data.setUint32(4, call.arch, true);
@@ -15,6 +22,7 @@ export function runFilter(code: Uint8Array, call: { arch: number; nr: number; ar
     const jf = program.getUint8(pc * 8 + 3);
     const k = program.getUint32(pc * 8 + 4, true);
     pc++;
+    done.instructions++;
     if (op === 0x20) accumulator = data.getUint32(k, true);
     else if (op === 0x54) accumulator = (accumulator & k) >>> 0;
     else if (op === 0x05) pc += k;
