@@ -14,6 +14,16 @@ export interface CgroupDirectory {
   path: string;
 }
 
+/** A hierarchy as the container's own cgroup namespace shows it: for one that is in no cgroup of its own. */
+export interface FreshHierarchy {
+  name: string;
+  type: "cgroup" | "cgroup2";
+  options: readonly (readonly [key: string, value: string | undefined])[];
+}
+
+/** What a cgroup mount consists of, once the host's side is open. */
+export type CgroupPart = { name: string; number: number } | FreshHierarchy;
+
 /** Below the container's cgroup mount: v2 is the mount itself (""), a hierarchy of v1 or hybrid a directory of its name. */
 export function cgroupMounts(paths: readonly string[]): CgroupDirectory[] {
   return paths.map((path) => {
@@ -25,21 +35,27 @@ export function cgroupMounts(paths: readonly string[]): CgroupDirectory[] {
 
 /**
  * On the host: the container's own directories, once for each mount of the config. They are bound, not mounted anew: so
- * without a cgroup namespace too, nothing but them is in sight.
+ * without a cgroup namespace too, nothing but them is in sight. Without any, `fresh` is mounted.
  */
 export function openCgroups(
   p: Builder,
   planned: readonly PlannedMount[],
   directories: readonly CgroupDirectory[],
-): Map<PlannedMount, { name: string; number: number }[]> {
-  const opened = new Map<PlannedMount, { name: string; number: number }[]>();
+  fresh: readonly FreshHierarchy[] = [],
+): Map<PlannedMount, readonly CgroupPart[]> {
+  const opened = new Map<PlannedMount, readonly CgroupPart[]>();
   for (const mount of planned) {
     if (mount.kind !== "cgroup") continue;
     const { why } = mount;
-    const those =
-      mount.type === "cgroup2"
-        ? directories.filter(({ name }) => name === "" || name === "unified").map(({ path }) => ({ name: "", path }))
-        : directories;
+    const ofType = <T extends { name: string }>(all: readonly T[]): readonly T[] =>
+      mount.type !== "cgroup2"
+        ? all
+        : all.filter(({ name }) => name === "" || name === "unified").map((each) => ({ ...each, name: "" }));
+    if (directories.length === 0) {
+      opened.set(mount, ofType(fresh));
+      continue;
+    }
+    const those = ofType(directories);
     const entries = those.map(({ name, path }) => {
       const number = takeNumber(p);
       const tree = p.copyMount(why, k.AT_FDCWD, path, 0);
@@ -58,27 +74,33 @@ export function mountCgroups(
   p: Builder,
   { why, destination, options }: PlannedMount,
   attributes: number,
-  cgroups: readonly { name: string; number: number }[],
+  cgroups: readonly CgroupPart[],
 ): void {
   const only = cgroups[0];
   if (!only) return;
+  const attach = (part: CgroupPart, path: string) => {
+    if ("number" in part) p.setAttributes(why, part.number, { set: attributes });
+    const made = "type" in part ? p.newMount(why, part.type, part.type, part.options, attributes) : undefined;
+    const place = p.mountPoint(why, path, k.O_PATH | k.O_DIRECTORY);
+    if ("number" in part) attachNumber(p, why, part.number, place);
+    else p.attach(why, made!, place);
+  };
   if (cgroups.length === 1 && only.name === "") {
-    p.setAttributes(why, only.number, { set: attributes });
-    attachNumber(p, why, only.number, p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY));
+    attach(only, destination);
     return;
   }
   const data = [["mode", "755"] as const, ...options.data.filter(([key]) => key === "context")];
   const tmpfs = p.newMount(why, "tmpfs", "tmpfs", data, attributes & ~k.MOUNT_ATTR_RDONLY);
   p.attach(why, tmpfs, p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY));
-  for (const { name, number } of cgroups) {
+  for (const { name } of cgroups) {
     p.call(why, "mkdirat", [tmpfs, p.text(name), 0o755]);
-    p.setAttributes(why, number, { set: attributes });
-    attachNumber(p, why, number, p.mountPoint(why, posix.join(destination, name), k.O_PATH | k.O_DIRECTORY));
     // Controllers that share a hierarchy are found by their own names too.
     const names = name.includes(",") ? name.split(",") : [];
     for (const each of names) p.call(why, "symlinkat", [p.text(name), tmpfs, p.text(each)]);
   }
   if (attributes & k.MOUNT_ATTR_RDONLY) p.setAttributes(why, tmpfs, { set: k.MOUNT_ATTR_RDONLY });
+  // Last: with many hierarchies these rows take the temporary slot of the tmpfs.
+  for (const part of cgroups) attach(part, posix.join(destination, part.name));
 }
 
 /**

@@ -2,7 +2,7 @@ import { invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import type { Operand, Slot } from "../program/ir.ts";
 import type { Builder } from "./builder.ts";
-import { mountCgroups } from "./cgroup-mounts.ts";
+import { type CgroupPart, mountCgroups } from "./cgroup-mounts.ts";
 import { attachNumber, takeNumber } from "./descriptors.ts";
 import { SUPERBLOCK_FLAGS } from "./mount-options.ts";
 import { ownsSuperblock, type PlannedMount } from "./mount-plan.ts";
@@ -72,7 +72,7 @@ export interface Attached {
 export function attachMounts(
   p: Builder,
   planned: readonly PlannedMount[],
-  cgroups: ReadonlyMap<PlannedMount, readonly { name: string; number: number }[]>,
+  cgroups: ReadonlyMap<PlannedMount, readonly CgroupPart[]>,
   userns: Slot | undefined,
 ): Attached {
   const attached: Attached = { proc: undefined, late: [] };

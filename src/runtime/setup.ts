@@ -4,7 +4,7 @@ import type { Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
 import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
-import { openCgroups } from "./cgroup-mounts.ts";
+import { type FreshHierarchy, openCgroups } from "./cgroup-mounts.ts";
 import { startNumbers } from "./descriptors.ts";
 import { makeDevices, openHostDevices, type PlannedDevice, planDevices } from "./devices.ts";
 import { type Execution, setExecution } from "./execution.ts";
@@ -45,6 +45,8 @@ export interface Plan {
     joinFiles: readonly string[];
     /** What the container sees under its cgroup mount. */
     mounts: readonly { name: string; path: string }[];
+    /** The same without a cgroup of its own. */
+    fresh?: readonly FreshHierarchy[];
   };
   filter: Filter | undefined;
   lastCapability: number;
@@ -169,7 +171,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, freshDev, c
     ? undefined
     : detachedRoot(p, plan.rootfs, userns, rootPropagation(linux?.rootfsPropagation));
   openSources(p, mounts, userns, inheritedPropagation(linux?.rootfsPropagation));
-  const cgroupMounts = openCgroups(p, mounts, plan.cgroup.mounts);
+  const cgroupMounts = openCgroups(p, mounts, plan.cgroup.mounts, plan.cgroup.fresh);
   const bound = openHostDevices(p, devices);
   let cgroup: Slot | undefined;
   if (plan.cgroup.unified) {

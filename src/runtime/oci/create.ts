@@ -183,6 +183,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         unified: cgroup?.unifiedDir,
         joinFiles: cgroup?.joinFiles ?? [],
         mounts: cgroupMounts(cgroup?.paths() ?? []),
+        ...(!cgroup && { fresh: (await import("./rootless.ts")).freshHierarchies(spec) }),
       },
       filter,
       lastCapability: lastCapability(),

@@ -121,6 +121,21 @@ describe.skipIf(why !== undefined)(`rootless: delegated cgroups${why ? ` (skippe
     expect(all.flatMap(inside)).toEqual([]);
   });
 
+  test("without a cgroup of its own: only its caller's is in sight", async () => {
+    const other = join(hierarchy.unified!, `${name}-other`);
+    for (const directory of [other, join(other, "below")]) mkdirSync(directory);
+    runtime.options = { cgroups: [join(other, "cgroup.procs")] };
+    try {
+      const at = hierarchy.mode === "v2" ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
+      const script = `cat /proc/self/cgroup | tail -1; ls -d ${at}/*/; touch /sys/fs/cgroup/x || mkdir ${at}/x || echo no`;
+      const { code, out } = await runtime.run(["run", "-b", runtime.bundle(script), "seen"]);
+      expect({ code, out }).toEqual({ code: 0, out: `0::/\n${at}/below/\nno\n` });
+    } finally {
+      runtime.options = { cgroups: [join(unified, "session/cgroup.procs")] };
+      for (const directory of [join(other, "below"), other]) rmdirSync(directory);
+    }
+  });
+
   test("a path that lies elsewhere than its caller: who must be asked", async () => {
     runtime.options = {};
     try {
