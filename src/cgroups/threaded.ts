@@ -10,6 +10,8 @@ const THREADED = new Set(["cpu", "cpuset", "perf_event", "pids"]);
  * it is threaded too. An invalid-argument error where a required controller needs a domain, which it cannot have there.
  */
 export function settleType(root: string, path: string, required: ReadonlySet<string>): void {
+  // Then all above are domains too.
+  if (new CgroupDirectory(root + path).tryRead("cgroup.type") === "domain") return;
   const domain = [...required].filter((name) => !THREADED.has(name));
   for (const part of [...ancestors(path), path]) {
     const directory = new CgroupDirectory(root + part);

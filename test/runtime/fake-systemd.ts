@@ -7,9 +7,10 @@ import { expandSlice } from "../../src/runtime/oci/systemd/names.ts";
 
 /**
  * What a service manager on a real bus does for units with processes: makes their cgroups, in the hierarchies that
- * systemd keeps, moves the processes there, tells of the jobs. Arguments: address, log. Each call is a line of the log.
+ * systemd keeps, moves the processes there, tells of the jobs. Arguments: address, log, its own cgroup. Each call is a
+ * line of the log.
  */
-const [address = "", log = ""] = process.argv.slice(2);
+const [address = "", log = "", base = ""] = process.argv.slice(2);
 const bus = Connection.open(address);
 const call = (member: string, signature: string, body: Value[]) =>
   bus.call({
@@ -65,7 +66,7 @@ function start(request: Message): void {
     job(request, unit, "failed");
     return;
   }
-  const path = `${expandSlice(String(properties.get("Slice")))}/${unit}`;
+  const path = `${base}${expandSlice(String(properties.get("Slice")))}/${unit}`;
   for (const root of kept) {
     mkdirSync(root + path, { recursive: true });
     for (const pid of properties.get("PIDs") as number[]) writeFileSync(`${root}${path}/cgroup.procs`, String(pid));
@@ -104,7 +105,7 @@ while (existsSync(log)) {
   if (request.member === "StartTransientUnit") start(request);
   else if (request.member === "StopUnit") stop(request);
   else if (request.member === "Get") {
-    const value = request.body[1] === "Version" ? "252.39-1~deb12u1" : "/user.slice";
+    const value = request.body[1] === "Version" ? "252.39-1~deb12u1" : base;
     answer(request, "v", [{ signature: "s", value }]);
   } else if (request.member === "ResetFailedUnit") fail(request, "NoSuchUnit", "not loaded");
   else answer(request, "", []);

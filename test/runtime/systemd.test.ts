@@ -21,16 +21,17 @@ describe.skipIf(missing !== undefined)(
     let runtime: Runtime;
     let address: string;
     let log: string;
+    let user: { address: string; calls: string };
     const processes: Bun.Subprocess[] = [];
 
-    beforeAll(async () => {
-      runtime = new Runtime();
-      const socket = join(runtime.dir, "bus");
-      address = `unix:path=${socket}`;
-      log = join(runtime.dir, "calls");
-      writeFileSync(log, "");
+    /** A bus, and on it what takes systemd's place; `base` is the cgroup of the manager. */
+    const startBus = async (name: string, base: string) => {
+      const socket = join(runtime.dir, name);
+      const address = `unix:path=${socket}`;
+      const calls = join(runtime.dir, `${name}.calls`);
+      writeFileSync(calls, "");
       const policy = '<allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/><allow user="*"/>';
-      const config = join(runtime.dir, "bus.conf");
+      const config = join(runtime.dir, `${name}.conf`);
       writeFileSync(
         config,
         `<busconfig><type>session</type><listen>${address}</listen><policy context="default">${policy}</policy></busconfig>`,
@@ -38,17 +39,28 @@ describe.skipIf(missing !== undefined)(
       processes.push(Bun.spawn([DAEMON, "--nofork", "--nopidfile", `--config-file=${config}`], { stderr: "ignore" }));
       await eventually("the bus listens", () => existsSync(socket));
       const fake = join(import.meta.dir, "fake-systemd.ts");
-      processes.push(Bun.spawn([process.execPath, fake, address, log], { stdio: ["ignore", "inherit", "inherit"] }));
-      await eventually("systemd's place is taken", () => existsSync(`${log}.ready`));
+      processes.push(
+        Bun.spawn([process.execPath, fake, address, calls, base], { stdio: ["ignore", "inherit", "inherit"] }),
+      );
+      await eventually("systemd's place is taken", () => existsSync(`${calls}.ready`));
+      return { address, calls };
+    };
+
+    beforeAll(async () => {
+      runtime = new Runtime();
+      ({ address, calls: log } = await startBus("bus", ""));
+      user = await startBus("user", `/${SLICE}/manager`);
     });
     afterAll(async () => {
-      rmSync(log);
+      for (const calls of [log, user.calls]) rmSync(calls);
       for (const child of processes.toReversed()) {
         child.kill();
         await child.exited;
       }
       await runtime.close();
-      removeEmptyParent(hierarchy, `/${SLICE}`);
+      for (const left of ["manager/user.slice", "manager", ""]) {
+        removeEmptyParent(hierarchy, `/${SLICE}/${left}`.replace(/\/$/, ""));
+      }
     });
 
     /** The runtime where it finds a booted systemd, in a mount namespace of its own. */
@@ -58,7 +70,12 @@ describe.skipIf(missing !== undefined)(
       const err = join(runtime.dir, "err");
       const child = Bun.spawn(["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", ...command], {
         stdio: ["ignore", "ignore", Bun.file(err)],
-        env: { ...process.env, INRO_DOOR: "inro-runtime", DBUS_SYSTEM_BUS_ADDRESS: address },
+        env: {
+          ...process.env,
+          INRO_DOOR: "inro-runtime",
+          DBUS_SYSTEM_BUS_ADDRESS: address,
+          DBUS_SESSION_BUS_ADDRESS: user.address,
+        },
       });
       const code = await child.exited;
       return { code, err: readFileSync(err, "utf8") };
@@ -113,6 +130,18 @@ describe.skipIf(missing !== undefined)(
       for (const root of new Set([...hierarchy.controllers.values(), hierarchy.unified])) {
         expect(existsSync(`${root}${place}`)).toBe(false);
       }
+    });
+
+    test("of a user's manager, below its cgroup", async () => {
+      const path = runtime.bundle("exec sleep 1000", (spec) => {
+        spec.linux.cgroupsPath = ":test:c2";
+      });
+      expect(await run("--rootless", "true", "create", "-b", path, "c2")).toEqual({ code: 0, err: "" });
+      const { pid } = await runtime.status("c2");
+      expect(pathIn(pid, "")).toBe(`/${SLICE}/manager/user.slice/test-c2.scope`);
+      expect(readFileSync(user.calls, "utf8")).toContain('"StartTransientUnit",["test-c2.scope"');
+      expect(await run("delete", "--force", "c2")).toEqual({ code: 0, err: "" });
+      expect(readFileSync(user.calls, "utf8")).toContain('"StopUnit",["test-c2.scope"');
     });
 
     test.each<[string, string, string]>([
