@@ -5,9 +5,13 @@ import { join } from "node:path";
 const top = join(import.meta.dir, "..");
 const dist = join(top, "dist");
 mkdirSync(dist, { recursive: true });
+const git = Bun.which("git");
+const head = git && Bun.spawnSync([git, "-C", top, "rev-parse", "HEAD"], { stderr: "ignore" });
+const commit = (head && head.exitCode === 0 && head.stdout.toString().trim()) || "unknown";
 const result = await Bun.build({
   entrypoints: [join(top, "src/main.ts")],
   target: "bun",
+  define: { INRO_COMMIT: JSON.stringify(commit) },
   minify: true,
   bytecode: true,
   format: "esm",

@@ -1,4 +1,4 @@
-import { invalid, messageOf, notImplemented } from "../base/errors.ts";
+import { invalid, messageOf } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
 import { inUserNamespace } from "../linux/rights.ts";
 import { COMMANDS, type Globals, print } from "./oci/commands.ts";
@@ -42,14 +42,17 @@ export async function main(argv: string[]): Promise<number> {
       return 0;
     }
     if (name === undefined || name === "help" || name === "h" || parsed.bools.has("help")) {
-      print(help());
+      const { commandHelp, generalHelp } = await import("./oci/help.ts");
+      const asked = parsed.rest[1];
+      if (asked !== undefined && !Object.hasOwn(COMMANDS, asked)) throw unknownCommand(asked);
+      print(asked === undefined ? generalHelp() : commandHelp(asked));
       return 0;
     }
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-    if (!command) throw invalid(`no such command: ${name}${didYouMean(name, Object.keys(COMMANDS))}`);
+    if (!command) throw unknownCommand(name);
     const args = parseFlags(parsed.rest.slice(1), { ...command.flags, "help,h": "bool" }, command.stopEarly === true);
     if (args.bools.has("help")) {
-      print(`usage: inro-runtime ${command.usage}\n`);
+      print((await import("./oci/help.ts")).commandHelp(name));
       return 0;
     }
     const [min, max] = command.args;
@@ -74,6 +77,7 @@ export async function main(argv: string[]): Promise<number> {
       log,
       warn: (message) => writeLog(log, "warning", message),
     };
+    writeLog(log, "debug", `${name} ${args.rest.join(" ")}: pid ${process.pid}, euid ${process.geteuid?.()}`);
     return await command.run(globals, args);
   } catch (error) {
     writeLog(log, "error", messageOf(error));
@@ -101,12 +105,6 @@ function rootOf(given: string | undefined): string {
   return "/run/inro-runtime";
 }
 
-function help(): string {
-  const lines = Object.values(COMMANDS).map(({ usage }) => `  ${usage}`);
-  return `inro-runtime: OCI runtime with runc's command line
-
-usage: inro-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] COMMAND [ARG...]
-
-${lines.join("\n")}
-`;
+function unknownCommand(name: string): Error {
+  return invalid(`no such command: ${name}${didYouMean(name, Object.keys(COMMANDS))}`);
 }

@@ -215,6 +215,17 @@ describe.skipIf(cannotRun !== undefined)(`the runtime${cannotRun ? ` (skipped: $
     const features = JSON.parse(await runtime.ok("features"));
     expect(features).toMatchObject({ ociVersionMin: "1.0.0", linux: { seccomp: { enabled: true } } });
     expect(features.mountOptions).toContain("rro");
+    expect(features.linux).toMatchObject({
+      apparmor: { enabled: true },
+      selinux: { enabled: true },
+      netDevices: { enabled: true },
+      memoryPolicy: { flags: ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"] },
+    });
+    for (const action of features.linux.seccomp.actions as string[]) expect(action).toStartWith("SCMP_ACT_");
+    expect(await runtime.ok("help")).toContain("usage: inro-runtime [FLAG...] COMMAND");
+    expect(await runtime.ok("help", "create")).toBe(await runtime.ok("create", "--help"));
+    expect((await runtime.run(["help", "creat"])).err).toContain("no such command: creat (did you mean create?)");
+    expect((await runtime.run(["--debug", "list"])).err).toContain("level=debug");
     expect(await runtime.ok("--version")).toMatch(/^inro-runtime version \S+\ncommit: \S+\nspec: 1\.3\.0\n$/);
     const empty = new Runtime();
     mkdirSync(empty.root);

@@ -1,7 +1,8 @@
 import { CAPABILITIES } from "../../security/capabilities.ts";
+import { MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES } from "../execution.ts";
 import { MOUNT_WORDS } from "../mount-options.ts";
 import { HOOK_KINDS } from "./config.ts";
-import { OCI_VERSION } from "./version.ts";
+import { COMMIT, OCI_VERSION, PROGRAM_VERSION } from "./version.ts";
 
 /** What this program knows, whatever the machine offers (features.md, features-linux.md). */
 export function features(): object {
@@ -10,20 +11,24 @@ export function features(): object {
     ociVersionMax: OCI_VERSION,
     hooks: HOOK_KINDS,
     mountOptions: MOUNT_WORDS.toSorted(),
+    annotations: { "org.inro.runtime.version": PROGRAM_VERSION, "org.inro.runtime.commit": COMMIT },
+    // What whoever writes them could do to the host through us: a unit's properties, and a file for CRIU.
+    potentiallyUnsafeConfigAnnotations: ["org.criu.config", "org.systemd.property."],
     linux: {
       namespaces: ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
       capabilities: CAPABILITIES,
       cgroup: { v1: true, v2: true, systemd: true, systemdUser: true, rdma: true },
       seccomp: {
         enabled: true,
-        actions: "ALLOW ERRNO KILL KILL_PROCESS KILL_THREAD LOG TRACE TRAP".split(" ").map((a) => `SCMP_ACT_${a}`),
-        operators: "EQ GE GT LE LT MASKED_EQ NE".split(" ").map((o) => `SCMP_CMP_${o}`),
-        archs: "AARCH64 ARM X32 X86 X86_64".split(" ").map((a) => `SCMP_ARCH_${a}`),
+        actions: words("SCMP_ACT_", "ALLOW ERRNO KILL KILL_PROCESS KILL_THREAD LOG NOTIFY TRACE TRAP"),
+        operators: words("SCMP_CMP_", "EQ GE GT LE LT MASKED_EQ NE"),
+        archs: words("SCMP_ARCH_", "AARCH64 ARM X32 X86 X86_64"),
         knownFlags: FLAGS,
         supportedFlags: FLAGS,
       },
-      apparmor: { enabled: false },
-      selinux: { enabled: false },
+      apparmor: { enabled: true },
+      selinux: { enabled: true },
+      memoryPolicy: { modes: MEMORY_POLICY_MODES.toSorted(), flags: MEMORY_POLICY_FLAGS.toSorted() },
       intelRdt: { enabled: true, schemata: true, monitoring: true },
       mountExtensions: { idmap: { enabled: true } },
       netDevices: { enabled: true },
@@ -31,4 +36,6 @@ export function features(): object {
   };
 }
 
-const FLAGS = ["LOG", "SPEC_ALLOW", "TSYNC"].map((name) => `SECCOMP_FILTER_FLAG_${name}`);
+const words = (prefix: string, names: string) => names.split(" ").map((name) => prefix + name);
+
+const FLAGS = words("SECCOMP_FILTER_FLAG_", "LOG SPEC_ALLOW TSYNC WAIT_KILLABLE_RECV");
