@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { messageOf } from "../base/errors.ts";
+import { listCgroups } from "../cgroups/cgroup.ts";
+import { ownerOf } from "../cgroups/owner.ts";
 import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { scratch, str } from "../linux/ffi.ts";
@@ -17,9 +19,9 @@ const OLD_INGEST_MS = 7 * 24 * OLD_MS;
 type Found = Omit<Finding, "repaired"> & { repair(): unknown };
 
 /**
- * Compares the machine with the records, and mends it if asked. Only what is below this engine's own directories, or
- * named by an id that its records or its run directories know, is looked at: other engines on the machine are not its
- * business.
+ * Compares the machine with the records, and mends it if asked. Only what is below this engine's own directories, named
+ * by an id that its records or its run directories know, or marked as its own, is looked at: other engines on the machine
+ * are not its business.
  */
 export async function check(ctx: Context, options: { repair: boolean }): Promise<Finding[]> {
   // What is under way is no leak.
@@ -30,7 +32,17 @@ export async function check(ctx: Context, options: { repair: boolean }): Promise
   }
   await ctx.trash.empty();
   const findings: Finding[] = [];
-  for (const probe of [lostContainers, keepers, runDirectories, cgroups, mounts, containerDirectories, volumes, old]) {
+  for (const probe of [
+    lostContainers,
+    keepers,
+    runDirectories,
+    cgroups,
+    lostCgroups,
+    mounts,
+    containerDirectories,
+    volumes,
+    old,
+  ]) {
     for (const { repair, ...found } of probe(ctx)) {
       let repaired = false;
       if (options.repair) {
@@ -90,6 +102,19 @@ function* cgroups(ctx: Context): Iterable<Found> {
     if (!cgroup) continue;
     for (const object of cgroup.paths()) {
       yield { kind: "cgroup", object, problem: "its container does not run", repair: () => cgroup.remove() };
+    }
+  }
+}
+
+/** Made by an engine on this data root, of a container that neither a record nor a run directory knows any more. */
+function* lostCgroups(ctx: Context): Iterable<Found> {
+  for (const path of listCgroups(ctx.hierarchy, dirname(cgroupPath("x", undefined)))) {
+    const id = basename(path);
+    if (ctx.table.has(id) || existsSync(ctx.paths.runDir(id))) continue;
+    const cgroup = openCgroupAt(ctx, path);
+    if (!cgroup?.paths().some((directory) => ownerOf(directory) === ctx.paths.dataRoot)) continue;
+    for (const object of cgroup.paths()) {
+      yield { kind: "cgroup", object, problem: "of no container", repair: () => cgroup.remove() };
     }
   }
 }

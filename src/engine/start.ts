@@ -1,5 +1,6 @@
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
+import { markOwner } from "../cgroups/owner.ts";
 import { close } from "../linux/file.ts";
 import { mayMountCgroups } from "../runtime/cgroup-mounts.ts";
 import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
@@ -139,6 +140,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       everywhere: mayMountCgroups(spec),
     });
     steps.push(() => cgroup.remove());
+    markOwner(cgroup.paths()[0]!, ctx.paths.dataRoot);
     const stdin = config.OpenStdin === true;
     const request = {
       id,

@@ -2,6 +2,7 @@ import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { markOwner, ownerOf } from "../../src/cgroups/owner.ts";
 import { command, engineForTests, hasBusybox, isRoot, TestEngine } from "../harness.ts";
 
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
@@ -77,6 +78,8 @@ describe.skipIf(why !== "")(`what an engine owns${why && ` (${why})`}`, async ()
       string,
       string,
     ];
+    const running = ["/sys/fs/cgroup/unified/inro", "/sys/fs/cgroup/inro"].find((dir) => existsSync(join(dir, id)));
+    expect(running && ownerOf(join(running, id))).toBe(engine.dataRoot);
     await engine.kill("SIGKILL");
     const db = new Database(join(engine.dataRoot, "inro.db"));
     db.run("DELETE FROM containers WHERE id = ?", [id]);
@@ -97,11 +100,17 @@ describe.skipIf(why !== "")(`what an engine owns${why && ` (${why})`}`, async ()
     // What is not the engine's own is none of its business.
     const foreign = join(cgroups[0]!, "e".repeat(64));
     mkdirSync(foreign);
+    markOwner(foreign, `${engine.dataRoot}-of-another`);
+    // Nothing but this is left of its container.
+    const orphan = join(cgroups[0]!, "f".repeat(64));
+    mkdirSync(orphan);
+    markOwner(orphan, engine.dataRoot);
 
     const { code, findings } = await check();
     const found = findings.map(({ kind, object }) => `${kind} ${object}`);
     const expected = [
       ...cgroups.map((dir) => `cgroup ${join(dir, known)}`),
+      `cgroup ${orphan}`,
       `run-directory ${join(engine.execRoot, "containers", lost)}`,
       `container-directory ${join(engine.dataRoot, "containers", lost)}`,
       `container-directory ${join(engine.dataRoot, "containers", id)}`,
@@ -118,7 +127,8 @@ describe.skipIf(why !== "")(`what an engine owns${why && ` (${why})`}`, async ()
     expect(mended.findings.every(({ repaired }) => repaired)).toBe(true);
     expect(await check()).toEqual({ code: 0, findings: [] });
     await ended(Number(pid));
-    for (const dir of cgroups) for (const one of [lost, known, id]) expect(existsSync(join(dir, one))).toBe(false);
+    for (const dir of cgroups)
+      for (const one of [lost, known, id, "f".repeat(64)]) expect(existsSync(join(dir, one))).toBe(false);
     for (const one of [lost, id]) expect(readdirSync(join(engine.dataRoot, "containers"))).not.toContain(one);
     expect(existsSync(foreign)).toBe(true);
     rmdirSync(foreign);
