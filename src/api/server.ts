@@ -38,6 +38,8 @@ export function createApi(options: ApiOptions): Server {
   server.requestTimeout = 0;
   server.headersTimeout = 0;
   server.timeout = 0;
+  // A local client may idle for as long as it likes, and a timer for each request is dear.
+  server.keepAliveTimeout = 0;
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     count(1);
     void upgrade(options, request, socket, head).finally(() => count(-1));

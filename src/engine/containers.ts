@@ -1,4 +1,4 @@
-import { conflict, InroError, invalid, notFound } from "../base/errors.ts";
+import { conflict, InroError, invalid, messageOf, notFound } from "../base/errors.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
 import { containerDevices } from "./config/devices.ts";
@@ -28,6 +28,7 @@ import type {
   WaitCondition,
   Waiting,
 } from "./requests.ts";
+import { makeLayer } from "./rootfs.ts";
 import { startContainer } from "./start.ts";
 import { forceEnd, killContainer, stopContainer } from "./stop.ts";
 import { processTable } from "./top.ts";
@@ -48,7 +49,17 @@ export class Containers {
   /** `body` is the untrusted CreateRequest. A name in use is a conflict, an absent image notFound, all else invalid. */
   async create(body: unknown, name?: string, platform?: string): Promise<CreateResponse> {
     const created = createContainer(this.ctx, this.volumes, { body, name, platform });
-    if (this.ctx.table.get(created.Id).durable) await this.ctx.store.sync();
+    const container = this.ctx.table.get(created.Id);
+    if (!container.durable) return created;
+    const synced = this.ctx.store.sync();
+    // The disk is at it by then. What the first start needs can be made meanwhile, and if it cannot, that start says why.
+    await Promise.resolve();
+    try {
+      makeLayer(this.ctx, container);
+    } catch (error) {
+      this.ctx.log(`container ${container.id.slice(0, 12)}: ${messageOf(error)}`);
+    }
+    await synced;
     return created;
   }
 

@@ -15,7 +15,7 @@ import type { Volumes } from "./volumes.ts";
 
 /**
  * POST /containers/create: checks the untrusted body and records the container, in one synchronous step, so that of two
- * with the same name one fails. Nothing is made on disk before the first start.
+ * with the same name one fails. Makes nothing else.
  */
 export function createContainer(
   ctx: Context,

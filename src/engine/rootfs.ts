@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, renameSync } from "node:fs";
 import { codeOf } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, openat2, statat } from "../linux/file.ts";
@@ -17,16 +17,26 @@ export function layersOf(ctx: Context, container: Container): { upper: string; l
   };
 }
 
-/** Makes the writable layer, if this is the first start, and says what to mount. */
+/** Makes the directories of the writable layer, as far as they are not there. */
+export function makeLayer(ctx: Context, { id, record }: Container): void {
+  const upper = ctx.paths.inContainer(id, "upper");
+  if (existsSync(upper)) return;
+  made(ctx.paths.container(id), 0o700);
+  made(ctx.paths.inContainer(id, "work"), 0o700);
+  // Its own mode and owner become those of the container's `/`. Last, so that it says that all is there.
+  const fresh = record.userns ? ctx.paths.inContainer(id, "upper.new") : upper;
+  made(fresh, 0o755);
+  if (!record.userns) return;
+  chownSync(fresh, record.userns.hostID, record.userns.hostID);
+  renameSync(fresh, upper);
+}
+
+/** Makes the writable layer, if that has not been done, and says what to mount. */
 export function prepareRootfs(ctx: Context, container: Container): Rootfs {
   const { id, record } = container;
   const { upper, lower } = layersOf(ctx, container);
   const work = ctx.paths.inContainer(id, "work");
-  made(ctx.paths.container(id), 0o700);
-  made(work, 0o700);
-  // The upper directory's own mode and owner become those of the container's `/`.
-  made(upper, 0o755);
-  if (record.userns) chownSync(upper, record.userns.hostID, record.userns.hostID);
+  makeLayer(ctx, container);
   for (const path of hiddenIn(ctx, container)) hideIn(upper, path);
   return { kind: "overlay", lower, upper, work, volatile: record.host.AutoRemove === true };
 }
