@@ -71,7 +71,9 @@ export class Runtime {
     const bin = join(path, "rootfs/bin");
     mkdirSync(bin, { recursive: true });
     copyFileSync(BUSYBOX, join(bin, "busybox"));
-    for (const name of "sh cat echo sleep id ls stat hostname touch mkdir stty readlink test kill mount".split(" ")) {
+    for (const name of "sh cat echo sleep id ls stat hostname touch cp mkdir stty readlink test kill mount".split(
+      " ",
+    )) {
       symlinkSync("busybox", join(bin, name));
     }
     const spec = defaultSpec(false);
