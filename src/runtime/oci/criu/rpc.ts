@@ -211,6 +211,7 @@ function receive(socket: number): { message: Message | undefined; fd: number | u
     header.view.writeBigUInt64LE(24n, 40);
     const length = sys("recvmsg", "criu", socket, header.address, MSG_CMSG_CLOEXEC);
     const fd = control.view.readInt32LE(12) === k.SCM_RIGHTS ? control.view.readInt32LE(16) : undefined;
-    return { message: length > 0 ? decodeMessage(data.view.subarray(0, length)) : undefined, fd };
+    // A copy: the arena is used again.
+    return { message: length > 0 ? decodeMessage(Buffer.from(data.view.subarray(0, length))) : undefined, fd };
   });
 }
