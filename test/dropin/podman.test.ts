@@ -66,12 +66,7 @@ describe.skipIf(cannot !== undefined)(`podman --runtime inro-runtime${cannot ? `
     ["user and groups", ["--user", "12:13", "--group-add", "55", "box", "sh", "-c", "id -u; id -G"], 0, "12\n13 55\n"],
     ["working directory, environment", ["-w", "/tmp", "-e", "A=b", "box", "sh", "-c", "pwd; echo $A"], 0, "/tmp\nb\n"],
     ["read-only", ["--read-only", "--read-only-tmpfs=false", "box", "touch", "/x"], 1, "Read-only file system"],
-    [
-      "a tmpfs",
-      ["--tmpfs", "/t:size=1m", "box", "sh", "-c", "df /t | tail -1"],
-      0,
-      "tmpfs                     1024",
-    ],
+    ["a tmpfs", ["--tmpfs", "/t:size=1m", "box", "sh", "-c", "df /t | tail -1"], 0, "tmpfs                     1024"],
     ["a bind mount, read-only", ["-v", "/etc:/x:ro", "box", "touch", "/x/inro"], 1, "Read-only file system"],
     ["no capabilities", ["--cap-drop", "all", "box", "grep", "CapEff", "/proc/self/status"], 0, "0000000000000000"],
     ["no filter", ["--security-opt", "seccomp=unconfined", "box", "grep", "Seccomp:", "/proc/1/status"], 0, "\t0\n"],
