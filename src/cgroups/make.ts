@@ -28,9 +28,11 @@ const MKDIR_CAUSES: Readonly<Record<string, string>> = {
 
 /** Refuses a cgroup with processes or a frozen one, as runtime-spec config-linux.md ("Control groups") lets a runtime do. */
 export function checkUnused(directory: CgroupDirectory): void {
-  if (processes(directory.path).length > 0) throw conflict(`cgroup ${directory.path} has processes already`);
+  const { path } = directory;
+  const found = processes(path).length;
+  if (found > 0) throw conflict(`container's cgroup is not empty: ${found} process(es) found in ${path}`);
   const frozen = directory.tryRead("cgroup.freeze") === "1" || directory.tryRead("freezer.state") === "FROZEN";
-  if (frozen) throw conflict(`cgroup ${directory.path} is frozen`);
+  if (frozen) throw conflict(`container's cgroup unexpectedly frozen: ${path}`);
 }
 
 /** rmdir(2) of what may be in use or gone. */

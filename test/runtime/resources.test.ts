@@ -221,7 +221,10 @@ describe.skipIf(cannotRun !== undefined)(`resources${cannotRun ? ` (skipped: ${c
     const { pid, end } = await start({});
     const path = pathIn(pid, "memory");
     const { code, err } = await runtime.run(["create", "-b", bundle({}, "exit 0", path), "second"]);
-    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("has processes already") });
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringContaining("cgroup is not empty: 1 process(es) found"),
+    });
     expect(pathIn(pid, "memory")).toBe(path);
     await end();
   });
@@ -234,7 +237,7 @@ describe.skipIf(cannotRun !== undefined)(`resources${cannotRun ? ` (skipped: ${c
     else writeFileSync(`${root}${path}/freezer.state`, "FROZEN");
     try {
       const { code, err } = await runtime.run(["create", "-b", bundle({}, "exit 0", path), "frozen"]);
-      expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("is frozen") });
+      expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("cgroup unexpectedly frozen") });
     } finally {
       rmdirSync(`${root}${path}`);
     }
