@@ -164,6 +164,8 @@ function mountCause(call: string, code: string, why: string): string | undefined
       return "a symlink is where a kernel file system goes, or has come to where this is mounted";
     case "openat2 ENOENT":
       return "the mount point is missing, and could not be made in a file system that is read-only";
+    case "dup3 EBADF":
+      return "the limit of open files (RLIMIT_NOFILE) is too low for this many mounts";
     case "mount_setattr EINVAL":
       return why.endsWith(": idmap") ? "this file system cannot be id-mapped on this kernel" : undefined;
     case "fsconfig EINVAL":

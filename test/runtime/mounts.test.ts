@@ -2,15 +2,18 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   chownSync,
+  closeSync,
   existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readFileSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import * as k from "../../src/linux/constants.ts";
 import { mknodat } from "../../src/linux/file.ts";
@@ -449,6 +452,84 @@ describe.skipIf(cannotRun !== undefined)(`mounts${cannotRun ? ` (skipped: ${cann
       .map((line) => line.split(" ")[5]);
     expect(out).not.toContain("secret");
     expect(ends).toEqual(["ro,relatime", "ro,nodev,relatime"]);
+  });
+
+  const selinux = existsSync("/sys/fs/selinux/enforce");
+  test.skipIf(!selinux)(`mountLabel${selinux ? "" : " (skipped: no SELinux)"}`, async () => {
+    const label = "system_u:object_r:tmp_t:s0";
+    const { out } = await run(
+      "cat /proc/mounts",
+      [{ destination: "/t", type: "tmpfs", source: "t" }],
+      undefined,
+      (s) => {
+        s.linux.mountLabel = label;
+      },
+    );
+    const labelled = out
+      .split("\n")
+      .filter((line) => line.includes(`context=${label}`))
+      .map((line) => line.split(" ")[1]);
+    for (const path of ["/t", "/dev", "/dev/pts", "/dev/shm"]) expect(labelled).toContain(path);
+    for (const path of ["/proc", "/sys", "/dev/mqueue"]) expect(labelled).not.toContain(path);
+  });
+
+  test("a limit of open files that is too low is said", async () => {
+    const bundle = runtime.bundle("true", (s) => {
+      s.root!.readonly = false;
+      const binds = Array.from({ length: 600 }, (_, i) => ({
+        destination: `/m/${i}`,
+        source: "/etc",
+        options: ["bind"],
+      }));
+      s.mounts = s.mounts!.concat(binds);
+    });
+    const command = [
+      process.execPath,
+      join(import.meta.dir, "../../src/main.ts"),
+      "--root",
+      runtime.root,
+      "run",
+      "-b",
+      bundle,
+      "low",
+    ];
+    const { exitCode, stderr } = Bun.spawnSync(["prlimit", "--nofile=1000:1000", ...command], {
+      env: { ...process.env, INRO_DOOR: "inro-runtime" },
+    });
+    expect({ exitCode, err: stderr.toString() }).toEqual({
+      exitCode: 1,
+      err: expect.stringContaining("the limit of open files"),
+    });
+  });
+
+  test("a preserved descriptor keeps its number among hundreds of binds", async () => {
+    const bundle = runtime.bundle("cat <&3", (s) => {
+      s.root!.readonly = false;
+      const binds = Array.from({ length: 450 }, (_, i) => ({
+        destination: `/m/${i}`,
+        source: "/etc",
+        options: ["bind"],
+      }));
+      s.mounts = s.mounts!.concat(binds);
+    });
+    const file = join(runtime.dir, "preserved");
+    writeFileSync(file, "kept");
+    const out = join(runtime.dir, "preserved-out");
+    const [fd, outFd] = [openSync(file, "r"), openSync(out, "w")];
+    await runtime.spawn(["run", "--preserve-fds", "1", "-b", bundle, "many"], ["ignore", outFd, "inherit", fd]).exited;
+    for (const each of [fd, outFd]) closeSync(each);
+    expect(readFileSync(out, "utf8")).toBe("kept");
+  });
+
+  test("a socket is bound as a file is", async () => {
+    const bundle = runtime.bundle("test -S /run/sock && echo socket", (s) => {
+      s.root!.readonly = false;
+      s.mounts!.push({ destination: "/run/sock", source: "sock", options: ["bind"] });
+    });
+    const server = createServer().listen(join(bundle, "sock"));
+    await new Promise((resolve) => server.once("listening", resolve));
+    expect((await runtime.run(["run", "-b", bundle, "socket"])).out).toBe("socket\n");
+    server.close();
   });
 
   describe("cgroups", () => {
