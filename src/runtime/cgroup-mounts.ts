@@ -4,6 +4,7 @@ import * as k from "../linux/constants.ts";
 import type { Spec } from "../spec/oci-runtime.ts";
 import type { Builder } from "./builder.ts";
 import { attachNumber, takeNumber } from "./descriptors.ts";
+import { setting } from "./mount-options.ts";
 import type { PlannedMount } from "./mount-plan.ts";
 
 const CGROUP_ROOT = "/sys/fs/cgroup";
@@ -79,7 +80,7 @@ export function mountCgroups(
   const only = cgroups[0];
   if (!only) return;
   const attach = (part: CgroupPart, path: string) => {
-    if ("number" in part) p.setAttributes(why, part.number, { set: attributes });
+    if ("number" in part) p.setAttributes(why, part.number, setting(attributes));
     const made = "type" in part ? p.newMount(why, part.type, part.type, part.options, attributes) : undefined;
     const place = p.mountPoint(why, path, k.O_PATH | k.O_DIRECTORY);
     if ("number" in part) attachNumber(p, why, part.number, place);

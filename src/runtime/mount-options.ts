@@ -89,6 +89,12 @@ function attributes(set: number, cleared: number): readonly [set: number, clear:
   return [on, off];
 }
 
+/** A change for mount_setattr(2) that sets these: a kind of atime replaces the one that is there. */
+export const setting = (set: number): { set: number; clear: number } => ({
+  set,
+  clear: set & k.MOUNT_ATTR__ATIME ? k.MOUNT_ATTR__ATIME : 0,
+});
+
 /** Every word that {@link parseMountOptions} takes for itself. */
 export const MOUNT_WORDS: readonly string[] = [
   ...[...SETS, ...CLEARS].flatMap(([word, flag]) => (flag & SUPERBLOCK_FLAGS ? [word] : [word, `r${word}`])),

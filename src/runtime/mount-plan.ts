@@ -16,7 +16,7 @@ export interface PlannedMount {
   kind: "bind" | "cgroup" | "filesystem" | "remount";
   type: string;
   source: string | undefined;
-  /** Descriptor number of a bind's source. */
+  /** Descriptor number of what was opened on the host: a bind's source, the file system of a device; else 0. */
   number: number;
   sourceIsDirectory: boolean;
   /** What the launcher made for it: descriptor numbers. */

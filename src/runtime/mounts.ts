@@ -4,7 +4,7 @@ import type { Operand, Slot } from "../program/ir.ts";
 import type { Builder } from "./builder.ts";
 import { type CgroupPart, mountCgroups } from "./cgroup-mounts.ts";
 import { attachNumber, takeNumber } from "./descriptors.ts";
-import { SUPERBLOCK_FLAGS } from "./mount-options.ts";
+import { SUPERBLOCK_FLAGS, setting } from "./mount-options.ts";
 import { ownsSuperblock, type PlannedMount } from "./mount-plan.ts";
 
 /**
@@ -18,9 +18,17 @@ export function openSources(
   propagation: number,
 ): void {
   for (const mount of planned) {
-    if (mount.kind !== "bind") continue;
+    const ofDevice = isOfDevice(mount) && !userns;
+    if (mount.kind !== "bind" && !ofDevice) continue;
     mount.number = takeNumber(p);
     const { why, options, number } = mount;
+    if (ofDevice) {
+      const made = p.newMount(why, mount.type, mount.source, filesystemData(mount), attributesOf(mount).now);
+      mapOwners(p, mount, made, userns);
+      p.call(why, "dup3", [made, number, k.O_CLOEXEC]);
+      p.call(why, "close", [made]);
+      continue;
+    }
     const tree = p.copyMount(why, k.AT_FDCWD, mount.source!, options.recursive ? k.AT_RECURSIVE : 0);
     const { set, clear, recursiveSet, recursiveClear } = options;
     propagate(p, mount, tree, propagation);
@@ -33,6 +41,19 @@ export function openSources(
     // Else some hundred of them would reach the numbers of others.
     p.call(why, "close", [tree]);
   }
+}
+
+/** A file system on a device of the host's, which the container's own cgroup may not be allowed to open. */
+const isOfDevice = (mount: PlannedMount) =>
+  mount.kind === "filesystem" && mount.source?.startsWith("/") === true && !needsClassicMount(mount);
+
+/** Of a new mount: at once, and whether it becomes read-only when all others are in their places. */
+function attributesOf({ options, type, destination }: PlannedMount): { now: number; late: boolean } {
+  const attributes = (options.set & ~options.recursiveClear) | options.recursiveSet;
+  // What others are mounted in, and what is filled or written first.
+  const late =
+    (attributes & k.MOUNT_ATTR_RDONLY) !== 0 && (type === "tmpfs" || type === "proc" || destination === "/dev");
+  return { now: late ? attributes & ~k.MOUNT_ATTR_RDONLY : attributes, late };
 }
 
 /** A copy is a peer of its source until it is told otherwise: what is mounted in it would be on the host too. */
@@ -77,7 +98,7 @@ export function attachMounts(
 ): Attached {
   const attached: Attached = { proc: undefined, late: [] };
   for (const mount of planned) {
-    const { why, destination, options } = mount;
+    const { why, destination } = mount;
     if (mount.kind === "remount") {
       remount(p, mount);
       continue;
@@ -89,31 +110,25 @@ export function attachMounts(
       if (destination === "/proc") keepProc(p, why, mount.number, attached);
     } else {
       p.makeDirectory(why, destination, { strict: true });
-      const attributes = (options.set & ~options.recursiveClear) | options.recursiveSet;
-      if (mount.kind === "cgroup") mountCgroups(p, mount, attributes, cgroups.get(mount) ?? []);
-      else attachFilesystem(p, mount, attributes, userns, attached);
+      if (mount.kind === "cgroup") mountCgroups(p, mount, attributesOf(mount).now, cgroups.get(mount) ?? []);
+      else attachFilesystem(p, mount, userns, attached);
     }
     p.covered(destination);
   }
   return attached;
 }
 
-function attachFilesystem(
-  p: Builder,
-  mount: PlannedMount,
-  attributes: number,
-  userns: Slot | undefined,
-  attached: Attached,
-): void {
+function attachFilesystem(p: Builder, mount: PlannedMount, userns: Slot | undefined, attached: Attached): void {
   const { why, destination, options, type, given } = mount;
-  // What others are mounted in, and what is filled or written first, becomes read-only at the end.
-  const late = attributes & k.MOUNT_ATTR_RDONLY && (type === "tmpfs" || type === "proc" || destination === "/dev");
-  const now = late ? attributes & ~k.MOUNT_ATTR_RDONLY : attributes;
+  const { now, late } = attributesOf(mount);
   let made: Operand;
   if (given?.mount !== undefined) {
     made = given.mount;
-    if (now) p.setAttributes(why, made, { set: now });
+    if (now) p.setAttributes(why, made, setting(now));
     attachNumber(p, why, given.mount, p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY));
+  } else if (mount.number !== 0) {
+    made = mount.number;
+    attachNumber(p, why, mount.number, p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY));
   } else if (needsClassicMount(mount)) made = classicMount(p, mount, now);
   else {
     const slot = p.newMount(why, type, mount.source ?? type, filesystemData(mount), now);
@@ -172,12 +187,9 @@ function classicMount(p: Builder, mount: PlannedMount, attributes: number): Slot
   const readonly = ownsSuperblock(type) && type !== "tmpfs" && type !== "devpts" ? options.flags & k.MS_RDONLY : 0;
   p.call(why, "mount", [p.text(source ?? type), p.text("."), p.text(type), flags | readonly, dataText(p, mount)]);
   const made = p.mountPoint(why, destination, k.O_PATH | k.O_DIRECTORY);
-  if (attributes) p.setAttributes(why, made, { set: attributes, ...atimeField(attributes) });
+  if (attributes) p.setAttributes(why, made, setting(attributes));
   return made;
 }
-
-/** Setting a kind of atime clears the field first. */
-const atimeField = (attributes: number) => (attributes & k.MOUNT_ATTR__ATIME ? { clear: k.MOUNT_ATTR__ATIME } : {});
 
 function dataText(p: Builder, { why, options }: PlannedMount): Operand {
   if (options.data.length === 0) return 0;
