@@ -3,9 +3,7 @@ import { closeSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Spec } from "../../../src/spec/oci-runtime.ts";
 import { ConsoleSocket, readTerminal } from "../console-socket.ts";
-import { asRoot, cannotRun, GID, PlainRuntime, UID } from "./user.ts";
-
-type Change = (spec: Spec & { process: NonNullable<Spec["process"]>; linux: NonNullable<Spec["linux"]> }) => void;
+import { asRoot, type Change, cannotRun, GID, PlainRuntime, UID } from "./user.ts";
 
 describe.skipIf(cannotRun !== undefined)(`rootless config${cannotRun ? ` (skipped: ${cannotRun})` : ""}`, () => {
   let runtime: PlainRuntime;

@@ -2,11 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { forbiddenUserNamespaces } from "../../../src/runtime/userns-switches.ts";
-import type { IdMapping, Spec } from "../../../src/spec/oci-runtime.ts";
+import type { IdMapping } from "../../../src/spec/oci-runtime.ts";
 import { eventually } from "../bundle.ts";
-import { asRoot, cannotRun, GID, PlainRuntime, SUBID_FILES, SUBIDS, UID } from "./user.ts";
-
-type Change = (spec: Spec & { process: NonNullable<Spec["process"]>; linux: NonNullable<Spec["linux"]> }) => void;
+import { asRoot, type Change, cannotRun, GID, PlainRuntime, SUBID_FILES, SUBIDS, UID } from "./user.ts";
 
 /** Root is the user, the others are his subordinate ids (subuid(5)). */
 const ranges = (own: number): IdMapping[] => [

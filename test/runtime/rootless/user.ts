@@ -189,6 +189,8 @@ export class PlainRuntime extends Runtime {
   }
 }
 
-type Change = (spec: Spec & { process: NonNullable<Spec["process"]>; linux: NonNullable<Spec["linux"]> }) => void;
+export type Change = (
+  spec: Spec & { process: NonNullable<Spec["process"]>; linux: NonNullable<Spec["linux"]> },
+) => void;
 
 const MAIN = join(import.meta.dir, "../../../src/main.ts");
