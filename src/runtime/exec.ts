@@ -33,6 +33,11 @@ export interface ExecPlan {
   otherMounts?: boolean;
   /** As in the container's own plan. */
   nested?: boolean;
+  /**
+   * A plain user has to take its seccomp listener out of it (pidfd_getfd(2) asks for the right to trace). By then it has
+   * nothing of the host's open, and no more rights than the container's other processes.
+   */
+  traceable?: boolean;
   launcher?: Launcher;
 }
 
@@ -149,6 +154,7 @@ export function execProgram(plan: ExecPlan): Builder {
       init: undefined,
       spec: { process, ...(plan.execution && { linux: plan.execution }) },
       ...(plan.launcher && { launcher: plan.launcher }),
+      ...(plan.traceable && { traceable: true }),
       noSetgroups: (plan.nested === true || Boolean(flags & k.CLONE_NEWUSER)) && refusesSetgroups(plan.pid),
     },
     process.cwd,

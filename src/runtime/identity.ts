@@ -123,7 +123,7 @@ export function becomeUser(
   p.call(why, "prctl", [k.PR_SET_KEEPCAPS, 1, 0, 0, 0]);
   p.call(why, "setresuid", [user.uid, user.uid, user.uid]);
   p.call(why, "prctl", [k.PR_SET_KEEPCAPS, 0, 0, 0, 0]);
-  if (options.traceable) p.call("rootless: exec and hooks find it", "prctl", [k.PR_SET_DUMPABLE, 1, 0, 0, 0]);
+  if (options.traceable) p.call("rootless: its user may look for it", "prctl", [k.PR_SET_DUMPABLE, 1, 0, 0, 0]);
   options.asUser?.();
   p.call("process.user.umask", "umask", [user.umask ?? 0o022]);
   // Changing the user clears it, so it comes after.

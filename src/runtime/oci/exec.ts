@@ -2,7 +2,7 @@ import { kill } from "node:process";
 import { conflict, invalid } from "../../base/errors.ts";
 import { close } from "../../linux/file.ts";
 import { raise, reap } from "../../linux/process.ts";
-import { inUserNamespace } from "../../linux/rights.ts";
+import { CAP, hasCapability, inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { execProgram } from "../exec.ts";
 import { hasOtherMounts } from "../namespaces.ts";
@@ -55,6 +55,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     cgroup: execCgroup(cgroup, state, parsed.lists.get("cgroup") ?? []),
     ownStdio: process_.terminal ? [] : ownStdio(),
     nested: inUserNamespace(),
+    traceable: listener !== undefined && !hasCapability(CAP.sysAdmin),
     otherMounts: hasOtherMounts(spec),
     launcher: ociLauncher(
       { wait, fifo: false, hooks: false, listener: listener !== undefined, preserve, keyring: state.keyring },

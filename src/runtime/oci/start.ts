@@ -82,7 +82,7 @@ async function startHooks(directory: StateDirectory, state: State, spec: Spec): 
   const { seccompFilter } = await import("./create.ts");
   const { lastCapability } = await import("../../security/capabilities.ts");
   const { openCgroup } = await import("./cgroup.ts");
-  const { inUserNamespace } = await import("../../linux/rights.ts");
+  const { CAP, hasCapability, inUserNamespace } = await import("../../linux/rights.ts");
   const filter = await seccompFilter(spec, directory.root);
   const listener = filter?.listener ? await import("./listener.ts") : undefined;
   const target = listener?.listenerTarget(spec.linux!.seccomp!);
@@ -99,6 +99,7 @@ async function startHooks(directory: StateDirectory, state: State, spec: Spec): 
       cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },
       ownStdio: [],
       nested: inUserNamespace(),
+      traceable: listener !== undefined && !hasCapability(CAP.sysAdmin),
       otherMounts: hasOtherMounts(spec),
     },
     listener && ((pid, fd) => listener.handOver(target!, pid, fd, ociState(state, "created"))),
