@@ -328,6 +328,24 @@ describe.skipIf(!root).each(root ? hierarchies() : [])("on this kernel, %s (need
     expect(cgroup.pids()).toHaveLength(1);
   });
 
+  test("those that begin and end at once do not take each other's parents away", async () => {
+    const script = `
+      import { Cgroup, removeEmptyParent } from ${JSON.stringify(join(import.meta.dir, "cgroup.ts"))};
+      const hierarchy = ${JSON.stringify({ ...hierarchy, controllers: [...hierarchy.controllers] })};
+      hierarchy.controllers = new Map(hierarchy.controllers);
+      for (let i = 0; i < 60; i++) {
+        const path = "${parent}/race/" + process.pid + "-" + i;
+        await Cgroup.create(hierarchy, path, {}, { everywhere: true }).remove();
+        removeEmptyParent(hierarchy, "${parent}/race");
+      }`;
+    const both = [1, 2].map(() => Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "ignore", "pipe"] }));
+    const ends = both.map(async (child) => [await child.exited, await new Response(child.stderr).text()]);
+    expect(await Promise.all(ends)).toEqual([
+      [0, ""],
+      [0, ""],
+    ]);
+  });
+
   test.skipIf(mode !== "v2")("the owner gets what may be delegated, not the limits (cgroup v2 only)", () => {
     const { unifiedDir } = create({ pids: { limit: 5 } }, { owner: 4242 });
     const owner = (file: string) => statSync(`${unifiedDir}/${file}`).uid;

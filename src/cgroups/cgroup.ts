@@ -254,9 +254,10 @@ export class Cgroup {
   #make(mountpoint: string, made: string[]): void {
     if (this.#directories.has(mountpoint)) return;
     const path = mountpoint + this.path;
-    if (!mkdir(path, made)) {
+    for (let tries = 0; !mkdir(path, made); tries++) {
+      // Another container's end may take an empty parent away again.
+      if (tries === MAX_TRIES) throw new SysError("mkdir", path, 2);
       for (const above of ancestors(this.path)) mkdir(mountpoint + above, made);
-      if (!mkdir(path, made)) throw new SysError("mkdir", path, 2);
     }
     const directory = new CgroupDirectory(path);
     if (!made.includes(path) && !this.#occupied) checkUnused(directory);
@@ -304,6 +305,8 @@ export class Cgroup {
     else throw unavailable("pausing needs cgroup v2 or the v1 freezer controller");
   }
 }
+
+const MAX_TRIES = 16;
 
 /** Cgroup paths directly below `parent` (`/inro`) in any hierarchy, for finding leaks. */
 export function listCgroups(hierarchy: Hierarchy, parent: string): string[] {

@@ -61,7 +61,7 @@ describe.skipIf(cannotRun !== undefined)(`resources${cannotRun ? ` (skipped: ${c
   test("processor", async () => {
     const cpu = { shares: 2048, quota: 50000, period: 100000, burst: 10000, cpus: "0", mems: "0" };
     const { pid, end } = await start({ cpu });
-    expect(cgroupFile(pid, "cpu.shares", "cpu.weight")).toBe(isV1("cpu") ? "2048" : "170");
+    expect(cgroupFile(pid, "cpu.shares", "cpu.weight")).toBe(isV1("cpu") ? "2048" : "174");
     expect(cgroupFile(pid, "cpu.cfs_quota_us", "cpu.max")).toBe(isV1("cpu") ? "50000" : "50000 100000");
     expect(cgroupFile(pid, "cpu.cfs_burst_us", "cpu.max.burst")).toBe("10000");
     expect(readFileSync(`/proc/${pid}/status`, "utf8")).toContain("Cpus_allowed_list:\t0\n");
