@@ -24,7 +24,7 @@ const PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
 export class Caller {
   readonly name: string;
   readonly dir: string;
-  /** The launcher under the runtime's name, as a user would point at it. */
+  /** The launcher, or what INRO_RUNTIME names, under the runtime's name, as a user would point at it. */
   readonly runtime: string;
   readonly #env: Record<string, string>;
   readonly #undo: (() => unknown)[] = [];
@@ -34,7 +34,7 @@ export class Caller {
     this.name = `inro-${program}-${process.pid}`;
     this.dir = mkdtempSync(join(tmpdir(), `${this.name}-`));
     this.runtime = this.path("inro-runtime");
-    symlinkSync(join(import.meta.dir, "../../inro"), this.runtime);
+    symlinkSync(process.env.INRO_RUNTIME ?? join(import.meta.dir, "../../inro"), this.runtime);
     this.#env = environment({ PATH, ...env });
   }
 
@@ -137,6 +137,9 @@ function processesOf(name: string): string[] {
     }
   });
 }
+
+/** Counts in its memory, and tells it in a tmpfs. */
+export const COUNTER = "i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; usleep 50000; done";
 
 /** A shell script that says so when it runs, and ends with 5 at a TERM. */
 export const SERVER = 'trap "exit 5" TERM; echo started; while :; do usleep 20000; done';

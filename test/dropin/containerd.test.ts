@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readlinkSync, writeFileSync } from "node:fs";
 import { busyboxRoot } from "../harness.ts";
 import { eventually } from "../runtime/bundle.ts";
-import { Caller, cannotUse, SERVER } from "./caller.ts";
+import { Caller, COUNTER, cannotUse, SERVER } from "./caller.ts";
+import { cannotCheckpoint } from "./criu.ts";
 
+const noCriu = cannotCheckpoint();
 const cannot = cannotUse("containerd", "ctr", "containerd-shim-runc-v2");
 
 describe.skipIf(cannot !== undefined)(
@@ -97,6 +99,17 @@ describe.skipIf(cannot !== undefined)(
       await eventually("it has stopped", async () => (await status("life")) === "STOPPED");
       expect((await ctr.run(["tasks", "delete", "life"])).err).toContain("exit code 5");
       await ctr.ok("containers", "delete", "life");
+    });
+
+    test.skipIf(noCriu !== undefined)(`tasks checkpoint${noCriu ? ` (skipped: ${noCriu})` : ""}`, async () => {
+      await ctr.ok("run", "--detach", "--null-io", ...options(), root, "frozen", "sh", "-c", COUNTER);
+      const paths = ["--image-path", ctr.directory("images"), "--work-path", ctr.directory("work")];
+      await ctr.ok("tasks", "checkpoint", ...paths, "frozen");
+      expect(existsSync(ctr.path("images/pstree.img"))).toBe(true);
+      expect(await status("frozen")).toBe("RUNNING");
+      await ctr.ok("tasks", "checkpoint", "--exit", ...paths, "frozen");
+      await eventually("it has stopped", async () => (await status("frozen")) === "STOPPED");
+      await remove("frozen");
     });
 
     test("metrics are the container's own", async () => {

@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { busyboxTar } from "../harness.ts";
 import { eventually } from "../runtime/bundle.ts";
-import { Caller, cannotUse, SERVER } from "./caller.ts";
+import { Caller, COUNTER, cannotUse, SERVER } from "./caller.ts";
+import { cannotCheckpoint } from "./criu.ts";
 
+const noCriu = cannotCheckpoint();
 const cannot = cannotUse("podman", "conmon");
 
 // Limits that root may set wherever it is, and no file of the machine's own.
@@ -152,6 +154,21 @@ describe.skipIf(cannot !== undefined)(`podman --runtime inro-runtime${cannot ? `
     await detached("ill", SERVER, "--health-cmd", "exit 1", ...never);
     expect((await podman.run(["healthcheck", "run", "ill"])).code).toBe(1);
     await podman.ok("rm", "--force", "--time", "0", "ill");
+  });
+
+  test.skipIf(noCriu !== undefined)(`checkpoint and restore${noCriu ? ` (skipped: ${noCriu})` : ""}`, async () => {
+    await detached("frozen", COUNTER);
+    const count = async () => Number((await podman.run(["exec", "frozen", "cat", "/dev/shm/n"])).out);
+    await eventually("it counts", async () => (await count()) > 1);
+    const before = await count();
+    await podman.ok("container", "checkpoint", "frozen");
+    expect(await inspect("frozen", "{{.State.Status}}")).toBe("exited");
+    await podman.ok("container", "restore", "frozen");
+    expect(await inspect("frozen", "{{.State.Status}}")).toBe("running");
+    await eventually("it goes on", async () => (await count()) > before);
+    await podman.ok("kill", "frozen");
+    expect(await podman.ok("wait", "frozen")).toBe("137");
+    await podman.ok("rm", "frozen");
   });
 
   test("a pod's containers share its namespaces", async () => {
