@@ -11,7 +11,12 @@ export function features(): object {
     ociVersionMax: OCI_VERSION,
     hooks: HOOK_KINDS,
     mountOptions: MOUNT_WORDS.toSorted(),
-    annotations: { "org.inro.runtime.version": PROGRAM_VERSION, "org.inro.runtime.commit": COMMIT },
+    annotations: {
+      "org.inro.runtime.version": PROGRAM_VERSION,
+      "org.inro.runtime.commit": COMMIT,
+      // By runc's name, which is the one that callers know.
+      "org.opencontainers.runc.checkpoint.enabled": "true",
+    },
     // What whoever writes them could do to the host through us: a unit's properties, and a file for CRIU.
     potentiallyUnsafeConfigAnnotations: ["org.criu.config", "org.systemd.property."],
     linux: {

@@ -12,12 +12,13 @@ import { FD } from "../../builder.ts";
 import { cgroupPath, createCgroup } from "../cgroup.ts";
 import type { Globals } from "../commands.ts";
 import { loadConfig } from "../config.ts";
-import { type Created, withHome, writePidFile } from "../create.ts";
+import { type Created, writePidFile } from "../create.ts";
 import { destroy } from "../delete.ts";
 import { stringifyJson } from "../json.ts";
 import { goNumber } from "../launcher.ts";
 import type { Parsed } from "../options.ts";
 import { CONFIG_FILE, processStat, type State, StateDirectory } from "../state.ts";
+import type { Started } from "../systemd/driver.ts";
 import { DESCRIPTORS_FILE, NAMESPACE_KEYS } from "./checkpoint.ts";
 import { externalMounts, MASK } from "./external.ts";
 import { OPTION } from "./fields.ts";
@@ -40,7 +41,7 @@ export async function restoreContainer(globals: Globals, parsed: Parsed): Promis
   const bundle = posix.resolve(texts.get("bundle") ?? ".");
   const directory = new StateDirectory(globals.root, id);
   const config = loadConfig(bundle, globals.warn);
-  const spec = withHome(config);
+  const { spec } = config;
   const terminal = spec.process!.terminal === true;
   const consoleSocket = texts.get("console-socket");
   const detach = bools.has("detach");
@@ -63,19 +64,28 @@ export async function restoreContainer(globals: Globals, parsed: Parsed): Promis
     rootfs: config.rootfs,
     created: new Date().toISOString(),
     annotations: spec.annotations ?? {},
-    cgroup: cgroupPath(spec, id),
+    // With systemd, known when the unit is there.
+    cgroup: globals.systemd ? "" : cgroupPath(spec, id),
     go: goNumber({ preserve: 0 }),
     command: spec.process!.args![0]!,
   };
   directory.make();
   let cgroup: Cgroup | undefined;
+  let unit: Started | undefined;
   let hooked = false;
   const fds: [number, number][] = [];
   const opened: number[] = [];
   try {
     directory.write(state);
+    if (globals.systemd) {
+      const { startUnit } = await import("../systemd/driver.ts");
+      unit = startUnit(spec, id, false);
+      state.systemd = { unit: unit.unit, user: unit.user };
+      state.cgroup = unit.path;
+      directory.write(state);
+    }
+    cgroup = createCgroup(spec, state.cgroup, globals.warn, true, globals.systemd);
     writeFileSync(directory.file(CONFIG_FILE), stringifyJson(spec), { mode: 0o600 });
-    cgroup = createCgroup(spec, state.cgroup, globals.warn);
     const directories = directoriesOf(parsed, LOG_FILE, false);
     const target = directory.file(ROOT);
     mkdirSync(target, { mode: 0o755 });
@@ -158,6 +168,7 @@ export async function restoreContainer(globals: Globals, parsed: Parsed): Promis
     await destroy(directory, state, cgroup, hooked ? spec : undefined, globals.warn);
     throw error;
   } finally {
+    unit?.release();
     for (const fd of opened) close(fd);
   }
 }
