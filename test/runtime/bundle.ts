@@ -2,6 +2,7 @@ import {
   closeSync,
   copyFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -31,12 +32,36 @@ export interface Result {
   err: string;
 }
 
+/** How a runtime is called. */
+export interface Command {
+  argv: readonly string[];
+  env?: Readonly<Record<string, string>>;
+}
+
+const OWN: Command = { argv: command, env: { INRO_DOOR: "inro-runtime" } };
+
+const APPLETS = [
+  ..."sh cat echo sleep id ls stat hostname touch cp mkdir stty readlink test kill mount true false grep awk cut head".split(
+    " ",
+  ),
+  ..."tr wc env pwd ionice taskset umount mknod chmod chown rm ln dd sort uniq printf mkfifo ip ps od sed nproc".split(
+    " ",
+  ),
+];
+
 /** A root directory for state, and bundles with busybox in them. */
 export class Runtime {
   readonly dir = mkdtempSync(join(tmpdir(), "inro-oci-"));
   readonly root = join(this.dir, "state");
+  readonly #command: Command;
   #bundles = 0;
   #runs = 0;
+
+  /** `command`: by default this checkout's inro-runtime. */
+  constructor(command = OWN) {
+    this.#command = command;
+    copyFileSync(BUSYBOX, join(this.dir, "busybox"));
+  }
 
   /** Runs the runtime. `stdin` "ignore" is /dev/null; output comes by files, so that a container may hold it open. */
   async run(args: readonly string[], options: { stdin?: string; env?: Record<string, string> } = {}): Promise<Result> {
@@ -54,9 +79,9 @@ export class Runtime {
   }
 
   spawn(args: readonly string[], stdio: unknown[], env: Record<string, string> = {}) {
-    return Bun.spawn([...command, "--root", this.root, ...args], {
+    return Bun.spawn([...this.#command.argv, "--root", this.root, ...args], {
       stdio: stdio as never,
-      env: { ...process.env, INRO_DOOR: "inro-runtime", ...env },
+      env: { ...process.env, ...this.#command.env, ...env },
     }) as Bun.Subprocess;
   }
 
@@ -72,12 +97,8 @@ export class Runtime {
     const path = join(this.dir, `bundle${this.#bundles++}`);
     const bin = join(path, "rootfs/bin");
     mkdirSync(bin, { recursive: true });
-    copyFileSync(BUSYBOX, join(bin, "busybox"));
-    for (const name of "sh cat echo sleep id ls stat hostname touch cp mkdir stty readlink test kill mount".split(
-      " ",
-    )) {
-      symlinkSync("busybox", join(bin, name));
-    }
+    linkSync(join(this.dir, "busybox"), join(bin, "busybox"));
+    for (const name of APPLETS) symlinkSync("busybox", join(bin, name));
     const spec = defaultSpec(false);
     spec.process = { ...spec.process!, terminal: false, args: ["sh", "-c", script] };
     change(spec as never);

@@ -1,0 +1,83 @@
+import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { detectHierarchy } from "../../../src/cgroups/hierarchy.ts";
+
+/** What this machine's kernel has. Each `no…` is undefined where the thing is there, else the reason of a skip. */
+
+const hierarchy = detectHierarchy();
+export const v2 = hierarchy.mode === "v2";
+export const noV2 = v2 ? undefined : "no cgroup v2 alone";
+export const noV1 = v2 ? "no cgroup v1" : undefined;
+
+/** The words of a file, none where it is missing. */
+const words = (path: string) =>
+  existsSync(path)
+    ? readFileSync(path, "utf8")
+        .trim()
+        .split(/[\s,]+/)
+    : [];
+
+const lsm = words("/sys/kernel/security/lsm");
+export const noAppArmor =
+  lsm.includes("apparmor") || words("/sys/module/apparmor/parameters/enabled")[0] === "Y" ? undefined : "no AppArmor";
+export const noSELinux = existsSync("/sys/fs/selinux/enforce") ? undefined : "no SELinux";
+export const selinux = noSELinux === undefined ? "SELinux is there" : undefined;
+export const noResctrl = existsSync("/sys/fs/resctrl/info") ? undefined : "no resctrl";
+export const noCriu = Bun.which("criu") ? undefined : "criu is not installed";
+export const noNuma = existsSync("/proc/self/numa_maps") ? undefined : "the kernel has no NUMA policy";
+export const noTimeNamespace = existsSync("/proc/self/ns/time") ? undefined : "no time namespaces";
+const capabilities = BigInt(`0x${/CapEff:\s*(\w+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0"}`);
+/** By number (capabilities(7)). */
+const may = (capability: number) => ((capabilities >> BigInt(capability)) & 1n) === 1n;
+export const noSysResource = may(24) ? undefined : "without CAP_SYS_RESOURCE";
+
+/** A v1 controller's file, such as `memory/memory.limit_in_bytes`, or a v2 controller. */
+export function noController(v1File: string, v2Controller: string): string | undefined {
+  if (v2) return hierarchy.controllers.has(v2Controller) ? undefined : `no cgroup controller ${v2Controller}`;
+  const [controller = "", file = ""] = v1File.split("/");
+  const top = hierarchy.controllers.get(controller);
+  if (top === undefined || top === hierarchy.unified) return `no cgroup v1 controller ${controller}`;
+  return existsSync(join(top, file)) ? undefined : `the kernel has no ${file}`;
+}
+
+/** The cgroup of a process on the v1 hierarchy of `controller`, on v2 alone its only one. */
+export function cgroupDirectory(pid: number | "self", controller: string): string {
+  const lines = readFileSync(`/proc/${pid}/cgroup`, "utf8").trim().split("\n");
+  for (const line of lines) {
+    const [, names = "", ...path] = line.split(":");
+    const top = names === "" ? hierarchy.unified : hierarchy.controllers.get(controller);
+    if (top && (v2 || names.split(",").includes(controller))) return join(top, path.join(":"));
+  }
+  throw new Error(`process ${pid} has no cgroup of ${controller}`);
+}
+
+const tops = [...new Set([...hierarchy.controllers.values(), ...(hierarchy.unified ? [hierarchy.unified] : [])])];
+
+/** A cgroup of a container that is still there. */
+export function cgroupLeft(id: string, parent: string): string | undefined {
+  return tops
+    .flatMap((top) => [parent, "", "/inro-runtime"].map((middle) => join(top, middle, id)))
+    .find((path) => existsSync(path));
+}
+
+/** Removes empty cgroups of that name and those below, in all hierarchies. */
+export function removeCgroups(name: string): void {
+  const remove = (path: string) => {
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      if (entry.isDirectory()) remove(join(path, entry.name));
+    }
+    rmdirSync(path);
+  };
+  for (const top of tops) if (existsSync(join(top, name))) remove(join(top, name));
+}
+
+/** /sys/fs/cgroup file of a top, for facts such as which devices there are. */
+export const firstDisk = (() => {
+  for (const name of existsSync("/sys/class/block") ? readdirSync("/sys/class/block").sort() : []) {
+    if (/^(vd|sd|nvme\d+n|loop)[a-z0-9]*$/.test(name) && !existsSync(`/sys/class/block/${name}/partition`)) {
+      const [major, minor] = readFileSync(`/sys/class/block/${name}/dev`, "utf8").trim().split(":").map(Number);
+      if (!name.startsWith("loop")) return { major: major!, minor: minor! };
+    }
+  }
+  return undefined;
+})();
