@@ -1,6 +1,10 @@
 import type { Case } from "./case.ts";
 import { capabilityCases } from "./cases/capabilities.ts";
+import { cgroupCases, resourceCases } from "./cases/cgroups.ts";
+import { deviceCases, deviceRuleCases } from "./cases/devices.ts";
 import { configCases, killCases, lifecycleCases, stateCases } from "./cases/lifecycle.ts";
+import { idmapCases, mountCases, pathCases, propagationCases } from "./cases/mounts.ts";
+import { namespaceCases, sysctlCases, timeCases, userCases } from "./cases/namespaces.ts";
 import { processCases, schedulerCases } from "./cases/process.ts";
 import { rlimitCases } from "./cases/rlimits.ts";
 
@@ -14,4 +18,16 @@ export const CASES: readonly Case[] = [
   ...schedulerCases,
   ...rlimitCases,
   ...capabilityCases,
+  ...mountCases,
+  ...idmapCases,
+  ...propagationCases,
+  ...pathCases,
+  ...deviceCases,
+  ...deviceRuleCases,
+  ...resourceCases,
+  ...cgroupCases,
+  ...namespaceCases,
+  ...timeCases,
+  ...userCases,
+  ...sysctlCases,
 ];

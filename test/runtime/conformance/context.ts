@@ -1,6 +1,6 @@
 import { expect } from "bun:test";
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { eventually, type Result, type Runtime } from "../bundle.ts";
 import { applyChange, type Case, type Change, type Expected, type FullSpec, type Kind } from "./case.ts";
 import { cgroupDirectory, cgroupLeft } from "./machine.ts";
@@ -53,6 +53,11 @@ export class Container {
     const { code, err } = await this.launch(verb, flags, more);
     if (code !== 0) throw new Error(`${verb}: ${code}: ${err}`);
     return this;
+  }
+
+  /** Runs it to its end; what it says. A status other than 0 is an error. */
+  async says(): Promise<string> {
+    return (await this.ok("run")).output();
   }
 
   /** What it has written to stdout by now. */
@@ -134,6 +139,8 @@ export class Context {
       applyChange(full, change);
     });
     const container = new Container(this.runtime, id, bundle);
+    // In a user namespace the root of the container may not make them.
+    for (const name of ["proc", "dev", "sys"]) mkdirSync(join(container.rootfs, name));
     this.#made.push(container);
     return container;
   }
@@ -195,6 +202,3 @@ export class Context {
 export function namesIn(path: string): string[] {
   return existsSync(path) ? readdirSync(path).sort() : [];
 }
-
-/** The cgroup directory that holds the one of a container. */
-export const parentOf = (path: string) => ({ directory: dirname(path), name: basename(path) });

@@ -1,10 +1,11 @@
-import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { detectHierarchy } from "../../../src/cgroups/hierarchy.ts";
+import { eventually } from "../bundle.ts";
 
 /** What this machine's kernel has. Each `no…` is undefined where the thing is there, else the reason of a skip. */
 
-const hierarchy = detectHierarchy();
+export const hierarchy = detectHierarchy();
 export const v2 = hierarchy.mode === "v2";
 export const noV2 = v2 ? undefined : "no cgroup v2 alone";
 export const noV1 = v2 ? "no cgroup v1" : undefined;
@@ -37,7 +38,8 @@ export function noController(v1File: string, v2Controller: string): string | und
   const [controller = "", file = ""] = v1File.split("/");
   const top = hierarchy.controllers.get(controller);
   if (top === undefined || top === hierarchy.unified) return `no cgroup v1 controller ${controller}`;
-  return existsSync(join(top, file)) ? undefined : `the kernel has no ${file}`;
+  // The one file of these that only groups below the top have.
+  return file === "pids.max" || existsSync(join(top, file)) ? undefined : `the kernel has no ${file}`;
 }
 
 /** The cgroup of a process on the v1 hierarchy of `controller`, on v2 alone its only one. */
@@ -60,18 +62,46 @@ export function cgroupLeft(id: string, parent: string): string | undefined {
     .find((path) => existsSync(path));
 }
 
-/** Removes empty cgroups of that name and those below, in all hierarchies. */
-export function removeCgroups(name: string): void {
-  const remove = (path: string) => {
-    for (const entry of readdirSync(path, { withFileTypes: true })) {
-      if (entry.isDirectory()) remove(join(path, entry.name));
-    }
-    rmdirSync(path);
-  };
-  for (const top of tops) if (existsSync(join(top, name))) remove(join(top, name));
+/**
+ * Real-time for the containers below a cgroup: on v1 (with RT_GROUP_SCHED) each group must be given a share. Returns
+ * the resources that a container has to ask for.
+ */
+export function allowRealtime(parent: string): object {
+  const top = hierarchy.controllers.get("cpu");
+  if (v2 || !top || !existsSync(join(top, "cpu.rt_runtime_us"))) return {};
+  mkdirSync(join(top, parent), { recursive: true });
+  writeFileSync(join(top, parent, "cpu.rt_runtime_us"), "500000");
+  return { cpu: { realtimeRuntime: 10_000 } };
 }
 
-/** /sys/fs/cgroup file of a top, for facts such as which devices there are. */
+function directoriesIn(path: string): string[] {
+  if (!existsSync(path)) return [];
+  const entries = readdirSync(path, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(path, name));
+}
+
+/** Ends what still runs in the cgroups of that name, and removes them in all hierarchies. */
+export async function removeCgroups(name: string): Promise<void> {
+  // A frozen process does not even die.
+  for (const top of tops) {
+    for (const path of directoriesIn(join(top, name))) {
+      const frozen = join(path, "freezer.state");
+      if (existsSync(frozen)) writeFileSync(frozen, "THAWED");
+    }
+  }
+  const remove = async (path: string) => {
+    for (const below of directoriesIn(path)) await remove(below);
+    await eventually(`${path} is empty`, () => {
+      const pids = readFileSync(join(path, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number);
+      for (const pid of pids) process.kill(pid, "SIGKILL");
+      return pids.length === 0;
+    });
+    rmdirSync(path);
+  };
+  for (const top of tops) if (existsSync(join(top, name))) await remove(join(top, name));
+}
+
+/** A whole disk that is no loop device: cgroup limits can name it. */
 export const firstDisk = (() => {
   for (const name of existsSync("/sys/class/block") ? readdirSync("/sys/class/block").sort() : []) {
     if (/^(vd|sd|nvme\d+n|loop)[a-z0-9]*$/.test(name) && !existsSync(`/sys/class/block/${name}/partition`)) {

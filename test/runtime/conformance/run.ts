@@ -63,6 +63,6 @@ export class Suite {
 
   async close(): Promise<void> {
     await this.#runtime.close();
-    removeCgroups(CGROUP);
+    await removeCgroups(CGROUP);
   }
 }

@@ -1,5 +1,7 @@
 import { expect } from "bun:test";
 import { section } from "../case.ts";
+import { CGROUP } from "../context.ts";
+import { allowRealtime } from "../machine.ts";
 
 const { shows, refuses, does } = section("config.md#process");
 const OLD_RUNC = "1.1.5 does not know it";
@@ -110,26 +112,23 @@ export const schedulerCases = [
   sched.shows("process.scheduler SCHED_IDLE", { process: { scheduler: { policy: "SCHED_IDLE" } } }, STAT, /^0 0 5$/m, {
     differs: policy,
   }),
-  sched.shows(
-    "process.scheduler SCHED_FIFO priority",
-    { process: { scheduler: { policy: "SCHED_FIFO", priority: 5 } } },
-    STAT,
-    "0 5 1",
-    { differs: policy },
-  ),
-  sched.shows(
-    "process.scheduler SCHED_RR priority",
-    { process: { scheduler: { policy: "SCHED_RR", priority: 6 } } },
-    STAT,
-    "0 6 2",
-    { differs: policy },
-  ),
-  sched.shows(
-    "process.scheduler flags: SCHED_FLAG_RESET_ON_FORK",
-    { process: { scheduler: { policy: "SCHED_FIFO", priority: 5, flags: ["SCHED_FLAG_RESET_ON_FORK"] } } },
-    `${STAT}; cut -d' ' -f40,41 /proc/$$/stat`,
-    "0 0 0\n5 1",
-    { differs: policy },
+  ...(
+    [
+      ["SCHED_FIFO priority", { policy: "SCHED_FIFO", priority: 5 }, STAT, "0 5 1"],
+      ["SCHED_RR priority", { policy: "SCHED_RR", priority: 6 }, STAT, "0 6 2"],
+      [
+        "SCHED_FLAG_RESET_ON_FORK",
+        { policy: "SCHED_FIFO", priority: 5, flags: ["SCHED_FLAG_RESET_ON_FORK"] },
+        `x=$(${STAT}); echo $x; cut -d' ' -f40,41 /proc/$$/stat`,
+        "0 0 0\n5 1",
+      ],
+    ] as const
+  ).map(([name, scheduler, script, expected]) =>
+    sched.does(
+      `process.scheduler ${name}`,
+      (c) => c.shows(script, expected, { process: { scheduler }, linux: { resources: allowRealtime(CGROUP) } }),
+      { differs: policy, vm: true },
+    ),
   ),
   sched.refuses(
     "process.scheduler: unknown policy",
