@@ -78,8 +78,9 @@ export class Runtime {
     return { code, out: readFileSync(out, "utf8"), err: readFileSync(err, "utf8") };
   }
 
-  spawn(args: readonly string[], stdio: unknown[], env: Record<string, string> = {}) {
-    return Bun.spawn([...this.#command.argv, "--root", this.root, ...args], {
+  /** `wrap`: a command that runs the runtime's. */
+  spawn(args: readonly string[], stdio: unknown[], env: Record<string, string> = {}, wrap: readonly string[] = []) {
+    return Bun.spawn([...wrap, ...this.#command.argv, "--root", this.root, ...args], {
       stdio: stdio as never,
       env: { ...process.env, ...this.#command.env, ...env },
     }) as Bun.Subprocess;

@@ -41,6 +41,7 @@ export class Container {
       [...(more.globals ?? []), verb, "--bundle", this.bundle, ...flags, this.id],
       [more.stdin === undefined ? "ignore" : Buffer.from(more.stdin), out, err, ...(more.fds ?? [])],
       more.env,
+      more.wrap,
     );
     closeSync(out);
     closeSync(err);
@@ -109,6 +110,8 @@ export class Container {
 interface Launch {
   stdin?: string;
   env?: Record<string, string>;
+  /** A command that runs the runtime's. */
+  wrap?: readonly string[];
   /** Descriptors of the runtime from 3 on. */
   fds?: readonly number[];
   globals?: readonly string[];

@@ -181,21 +181,26 @@ export const resourceCases: readonly Case[] = [
     },
     { vm: true, missing: noController("pids/pids.max", "pids") },
   ),
-  refuses(
-    "linux.resources.memory.swappiness: over 100",
-    resources({ memory: { swappiness: 101 } }),
-    /swappiness/,
-    { differs: { crun: "1.8.1 leaves it to the kernel" } },
-  ),
+  refuses("linux.resources.memory.swappiness: over 100", resources({ memory: { swappiness: 101 } }), /swappiness/, {
+    differs: { crun: "1.8.1 leaves it to the kernel" },
+  }),
   refuses(
     "linux.resources.memory.swap: less than limit",
     resources({ memory: { limit: 64 * MIB, swap: 32 * MIB } }),
     /memory/,
     { vm: true, differs: { crun: LEAVES } },
   ),
-  refuses("linux.resources.cpu.shares: negative", resources({ cpu: { shares: -1 } }), /cpu\.shares/, { differs: { crun: "1.8.1 takes it" } }),
-  refuses("linux.resources.cpu.cpus: none that exist", resources({ cpu: { cpus: "4000-4001" } }), /cpus/, { vm: true, differs: { crun: LEAVES } }),
-  refuses("linux.resources.cpu.cpus: no list", resources({ cpu: { cpus: "x" } }), /cpus/, { vm: true, differs: { crun: LEAVES } }),
+  refuses("linux.resources.cpu.shares: negative", resources({ cpu: { shares: -1 } }), /cpu\.shares/, {
+    differs: { crun: "1.8.1 takes it" },
+  }),
+  refuses("linux.resources.cpu.cpus: none that exist", resources({ cpu: { cpus: "4000-4001" } }), /cpus/, {
+    vm: true,
+    differs: { crun: LEAVES },
+  }),
+  refuses("linux.resources.cpu.cpus: no list", resources({ cpu: { cpus: "x" } }), /cpus/, {
+    vm: true,
+    differs: { crun: LEAVES },
+  }),
   refuses("linux.resources.blockIO.weight: over 1000", resources({ blockIO: { weight: 1001 } }), /weight/, {
     vm: true,
     differs: { crun: "1.8.1 leaves it to the kernel" },
@@ -204,7 +209,7 @@ export const resourceCases: readonly Case[] = [
     "linux.resources.hugepageLimits: unknown size",
     resources({ hugepageLimits: [{ pageSize: "3MB", limit: 1 }] }),
     /hugepageLimits|3MB|hugetlb/,
-    { differs: { crun: LEAVES,  } },
+    { differs: { crun: LEAVES } },
   ),
   refuses("linux.resources.unified: on v1", resources({ unified: { "memory.max": "1" } }), /unified/, {
     missing: noV1,
@@ -260,7 +265,7 @@ export const cgroupCases: readonly Case[] = [
       });
       expect(cgroupDirectory((await container.state()).pid, "memory")).toEndWith(`${CGROUP}/${container.id}`);
     },
-    { vm: true, differs: { crun: "1.8.1 makes the directory outside"} },
+    { vm: true, differs: { crun: "1.8.1 makes the directory outside" } },
   ),
   does(
     "cgroup: what is below goes with delete",

@@ -97,9 +97,15 @@ export const deviceCases = [
     },
     { differs: { crun: "takes what is there", runc: "1.1.5 takes what is there" } },
   ),
-  refuses("linux.devices: unknown type", device({ ...FUSE, type: "x" }), /devices\[0\]\.type/, { differs: { crun: "1.8.1 takes it" } }),
-  refuses("linux.devices: a relative path", device({ ...FUSE, path: "mine" }), /devices\[0\]\.path/, { differs: { crun: "takes it as below /", runc: "takes it as below /" } }),
-  refuses("linux.devices: path missing", device({ type: "c", major: 1, minor: 3 }), /devices\[0\]\.path: required/, { differs: { runc: "1.1.5 takes it" } }),
+  refuses("linux.devices: unknown type", device({ ...FUSE, type: "x" }), /devices\[0\]\.type/, {
+    differs: { crun: "1.8.1 takes it" },
+  }),
+  refuses("linux.devices: a relative path", device({ ...FUSE, path: "mine" }), /devices\[0\]\.path/, {
+    differs: { crun: "takes it as below /", runc: "takes it as below /" },
+  }),
+  refuses("linux.devices: path missing", device({ type: "c", major: 1, minor: 3 }), /devices\[0\]\.path: required/, {
+    differs: { runc: "1.1.5 takes it" },
+  }),
   refuses("linux.devices: major missing", device({ path: "/dev/mine", type: "c" }), /devices\[0\]|major/, {
     differs: { crun: "takes 0", runc: "1.1.5 takes 0" },
   }),
@@ -201,7 +207,8 @@ export const deviceRuleCases = [
   rules.refuses(
     "linux.resources.devices: unknown type",
     { linux: { resources: { devices: [{ allow: true, type: "x", access: "rwm" }] } } },
-    /devices\[0\]\.type/, { differs: { crun: LEAVES } },
+    /devices\[0\]\.type/,
+    { differs: { crun: LEAVES } },
   ),
   rules.refuses(
     "linux.resources.devices: unknown access",
