@@ -48,7 +48,11 @@ export function place(hierarchy: Hierarchy, resources: Resources): Placement {
     throw unavailable("unified resources need cgroup v2, which is not mounted");
   }
   for (const name of names) {
-    if (hierarchy.controllers.get(name) !== hierarchy.unified) throw missingController(name, hierarchy);
+    const at = hierarchy.controllers.get(name);
+    if (at !== undefined && at !== hierarchy.unified) {
+      throw unavailable(`unified resources: the cgroup controller ${name} is in cgroup v1 at ${at}, not in v2`);
+    }
+    if (at === undefined) throw missingController(name, hierarchy);
     placement.required.add(name);
   }
   return placement;

@@ -11,27 +11,44 @@ const OWN = new Set(["SIGKILL", "SIGSTOP", "SIGCHLD", "SIGURG", "SIGPIPE", "SIGW
 /** Faults of this very process. */
 const FAULTS = new Set(["SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGIOT", "SIGSYS", "SIGPROF"]);
 
-/**
- * Stays with a process in the foreground: passes signals on, carries its terminal, and resolves to its exit status when
- * it has ended. `exit` delivers the wait status; `master` is its terminal, if it has one. Both are closed.
- */
-export async function attend(pid: number, exit: number, master: number | undefined): Promise<number> {
-  const ended = waitStatus(exit);
-  const signals = Object.keys(constants.signals).filter((name) => !OWN.has(name) && !FAULTS.has(name));
-  const pass = (name: string) => {
-    try {
-      process.kill(pid, name);
-    } catch {
-      // It has ended.
-    }
-  };
-  for (const name of signals) {
+/** Where signals go; before that is known, those that have come. */
+let target: number | string[] | undefined;
+
+/** From here on signals do not end this process, but are kept for {@link attend}. */
+export function holdSignals(): void {
+  if (target !== undefined) return;
+  target = [];
+  for (const name of Object.keys(constants.signals)) {
+    if (OWN.has(name) || FAULTS.has(name)) continue;
     try {
       process.on(name, pass as never);
     } catch {
       // One that cannot be caught.
     }
   }
+}
+
+function pass(name: string): void {
+  if (typeof target !== "number") target?.push(name);
+  else {
+    try {
+      process.kill(target, name);
+    } catch {
+      // It has ended.
+    }
+  }
+}
+
+/**
+ * Stays with a process in the foreground: passes signals on, carries its terminal, and resolves to its exit status when
+ * it has ended. `exit` delivers the wait status; `master` is its terminal, if it has one. Both are closed.
+ */
+export async function attend(pid: number, exit: number, master: number | undefined): Promise<number> {
+  const ended = waitStatus(exit);
+  holdSignals();
+  const early = target as string[];
+  target = pid;
+  for (const name of early) pass(name);
   const terminal = master === undefined ? undefined : relay(master);
   const status = await ended;
   close(exit);

@@ -71,6 +71,9 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   if (options.consoleSocket !== undefined && !spec.process!.terminal) {
     throw invalid("--console-socket: the container's process has no terminal");
   }
+  if (spec.process!.terminal && options.consoleSocket === undefined && !how.wait) {
+    throw invalid("cannot allocate tty if inro-runtime will detach without setting console socket");
+  }
   const nested = inUserNamespace();
   const root = hasCapability(CAP.sysAdmin);
   const rootless = options.rootless ?? (nested || process.geteuid?.() !== 0);
@@ -210,7 +213,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         consoleSocket: options.consoleSocket,
         pidfdSocket: options.pidfdSocket,
         extra,
-        ...(shape.wait && { meanwhile: () => import("./attend.ts") }),
+        ...(shape.wait && { meanwhile: async () => (await import("./attend.ts")).holdSignals() }),
         onPid(pid) {
           state.pid = pid;
           state.startTime = processStat(pid)?.startTime ?? "";
@@ -334,7 +337,8 @@ export async function seccompFilter(spec: Spec, root: string): Promise<Filter | 
     abi: NATIVE_ABI,
     kernel: kernelVersion(release()),
   });
-  if (!profile) return undefined;
+  // A filter that is asked for and says nothing must not be none.
+  if (!profile) throw invalid("config.json: linux.seccomp.defaultAction: required");
   const filter = compileFilter(profile, NATIVE_ABI);
   cache.write(filter);
   return filter;

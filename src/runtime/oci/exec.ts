@@ -72,7 +72,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
       consoleSocket: texts.get("console-socket"),
       pidfdSocket: texts.get("pidfd-socket"),
       extra: [[target, OCI_FD.target]],
-      ...(wait && { meanwhile: () => import("./attend.ts") }),
+      ...(wait && { meanwhile: async () => (await import("./attend.ts")).holdSignals() }),
       onPid() {},
       ...(listener && {
         onListener: (pid, fd) => listener.handOver(agent!, pid, fd, ociState(state, "running")),

@@ -24,7 +24,11 @@ export const noAppArmor =
 export const noSELinux = existsSync("/sys/fs/selinux/enforce") ? undefined : "no SELinux";
 export const selinux = noSELinux === undefined ? "SELinux is there" : undefined;
 export const noResctrl = existsSync("/sys/fs/resctrl/info") ? undefined : "no resctrl";
-export const noCriu = Bun.which("criu") ? undefined : "criu is not installed";
+export const noCriu = !Bun.which("criu")
+  ? "criu is not installed"
+  : Bun.spawnSync(["criu", "check"]).success
+    ? undefined
+    : "criu check: this kernel is not one for it";
 export const noNuma = existsSync("/proc/self/numa_maps") ? undefined : "the kernel has no NUMA policy";
 export const noTimeNamespace = existsSync("/proc/self/ns/time") ? undefined : "no time namespaces";
 const capabilities = BigInt(`0x${/CapEff:\s*(\w+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0"}`);

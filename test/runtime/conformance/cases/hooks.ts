@@ -219,7 +219,9 @@ export const hookCases = [
     const container = c.container("true");
     const log = join(container.bundle, "gone");
     writeFileSync(log, "");
-    c.edit(container, (text) => JSON.stringify({ ...JSON.parse(text), hooks: { poststop: [sh(`cat > ${log}`)] } }));
+    c.edit(container, (text) =>
+      JSON.stringify({ ...JSON.parse(text), hooks: { poststop: [{ ...sh(""), args: ["sh", "-c", `cat > ${log}`] }] } }),
+    );
     expect((await container.launch("run")).code).toBe(0);
     await eventually("it ran", () => readFileSync(log, "utf8").includes('"stopped"'));
   }),
