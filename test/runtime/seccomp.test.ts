@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Seccomp } from "../../src/spec/oci-runtime.ts";
 import { Agent, NEARLY_EVERYTHING } from "./agent.ts";
@@ -72,6 +72,19 @@ describe.skipIf(cannotRun !== undefined)(`linux.seccomp${cannotRun ? ` (skipped:
       const profile = { defaultAction: "SCMP_ACT_ALLOW", syscalls };
       expect((await runtime.run(["run", "-b", bundle(script, profile), "args"])).out).toBe(allowed);
     });
+  });
+
+  test("an argument of 64 bits is compared exactly", async () => {
+    const args = [{ index: 1, op: "SCMP_CMP_GE", value: 4711 }];
+    const syscalls = [{ names: ["chmod"], action: "SCMP_ACT_ERRNO", args }];
+    const path = bundle(": > /dev/shm/f; chmod 700 /dev/shm/f && echo changed", {
+      defaultAction: "SCMP_ACT_ALLOW",
+      syscalls,
+    });
+    const config = join(path, "config.json");
+    // As a double it would be 2^64, which is 0.
+    writeFileSync(config, readFileSync(config, "utf8").replace("4711", "18446744073709551615"));
+    expect(await runtime.run(["run", "-b", path, "wide"])).toEqual({ code: 0, out: "changed\n", err: "" });
   });
 
   test.each<[string, object]>([

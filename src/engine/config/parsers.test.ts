@@ -118,6 +118,9 @@ test("security options", () => {
   expect(parse("no-new-privileges=false").noNewPrivileges).toBe(false);
   expect(() => parse("no-new-privileges=maybe")).toThrow("invalid --security-opt");
   expect(() => parse("apparmor=a b")).toThrow("invalid AppArmor profile name");
+  const rule = { names: ["mkdir"], action: "SCMP_ACT_NOTIFY" };
+  const notify = JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", listenerPath: "/x", syscalls: [rule] });
+  expect(() => parse(`seccomp=${notify}`)).toThrow("SCMP_ACT_NOTIFY: the engine hands no listener");
 });
 
 test("sysctls: names with dots; those of one interface are refused", () => {

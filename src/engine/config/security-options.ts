@@ -1,5 +1,6 @@
 import { invalid, notImplemented } from "../../base/errors.ts";
 import { parseProfile, resolveProfile } from "../../security/seccomp/profile.ts";
+import type { Seccomp } from "../../spec/oci-runtime.ts";
 import type { HostFacts } from "./host-facts.ts";
 
 export interface SecurityOptions {
@@ -56,6 +57,9 @@ function seccomp(value: string, facts: HostFacts): SecurityOptions["seccomp"] {
   const profile = parseProfile(value);
   // Only for its errors: the conditions are decided when the capabilities are known.
   resolveProfile(profile, { caps: [], abi: facts.abi, kernel: facts.kernel });
+  if ((profile as Seccomp).syscalls?.some(({ action }) => action === "SCMP_ACT_NOTIFY")) {
+    throw notImplemented("seccomp profile: SCMP_ACT_NOTIFY: the engine hands no listener to an agent yet");
+  }
   return { kind: "custom", profile };
 }
 
