@@ -3,7 +3,7 @@ import { Systemd } from "../../../dbus/systemd.ts";
 import type { Resources, Spec } from "../../../spec/oci-runtime.ts";
 import { type Unit, unitOf } from "./names.ts";
 import { spawnPlaceholder } from "./placeholder.ts";
-import { resourceProperties, unitProperties } from "./properties.ts";
+import { annotatedProperties, resourceProperties, unitProperties } from "./properties.ts";
 
 /** The unit of a container, as its state keeps it. */
 export interface SystemdUnit {
@@ -35,10 +35,11 @@ function start(systemd: Systemd, unit: Unit, spec: Spec, id: string, user: boole
   const version = cgroupVersion(detectHierarchy());
   const limits = resourceProperties(spec.linux?.resources ?? {}, version, systemd.version());
   const base = user ? systemd.property("ControlGroup") : "";
+  const annotated = annotatedProperties(spec.annotations ?? {});
   const placeholder = spawnPlaceholder();
   try {
-    const properties = unitProperties(unit, id, placeholder.pid, version, spec.annotations ?? {});
-    systemd.start(unit.name, [...properties, ...limits]);
+    // Of two with one name the last counts.
+    systemd.start(unit.name, [...unitProperties(unit, id, placeholder.pid, version), ...limits, ...annotated]);
   } catch (error) {
     placeholder.release();
     throw error;

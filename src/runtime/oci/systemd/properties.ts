@@ -15,14 +15,8 @@ const u64 = (name: string, value: number | bigint): Property => [
 const bool = (name: string, value: boolean): Property => [name, { signature: "b", value }];
 const text = (name: string, value: string): Property => [name, { signature: "s", value }];
 
-/** Of a new unit, which begins with the process `pid`; then what the annotations say. */
-export function unitProperties(
-  unit: Unit,
-  id: string,
-  pid: number,
-  version: 1 | 2,
-  annotations: Readonly<Record<string, string>>,
-): Property[] {
+/** Of a new unit, which begins with the process `pid`. */
+export function unitProperties(unit: Unit, id: string, pid: number, version: 1 | 2): Property[] {
   const slice = unit.name.endsWith(".slice");
   return [
     text("Description", `inro container ${id}`),
@@ -31,14 +25,13 @@ export function unitProperties(
       : [text("Slice", unit.slice), bool("Delegate", true), ["PIDs", { signature: "au", value: [pid] }] as Property]),
     ...["Memory", "CPU", version === 2 ? "IO" : "BlockIO", "Tasks"].map((what) => bool(`${what}Accounting`, true)),
     bool("DefaultDependencies", false),
-    ...annotated(annotations),
   ];
 }
 
 const PREFIX = "org.systemd.property.";
 
 /** `org.systemd.property.NAME`: a value in GVariant's text format. A time in seconds (`Sec`) becomes microseconds. */
-function annotated(annotations: Readonly<Record<string, string>>): Property[] {
+export function annotatedProperties(annotations: Readonly<Record<string, string>>): Property[] {
   const found: Property[] = [];
   for (const [key, value] of Object.entries(annotations)) {
     if (!key.startsWith(PREFIX)) continue;

@@ -4,7 +4,7 @@ import { parseGvariant } from "../../../dbus/gvariant.ts";
 import type { Variant } from "../../../dbus/marshal.ts";
 import type { Resources } from "../../../spec/oci-runtime.ts";
 import { expandSlice, unitOf } from "./names.ts";
-import { bits, resourceProperties, unitProperties } from "./properties.ts";
+import { annotatedProperties, bits, resourceProperties, unitProperties } from "./properties.ts";
 
 describe("names", () => {
   test.each<[string | undefined, boolean, string, string]>([
@@ -100,7 +100,10 @@ test("a scope's properties, and those of annotations", () => {
     "org.systemd.property.RuntimeMaxSec": "1.5",
     other: "x",
   };
-  const found = unitProperties(unitOf("a.slice:p:n", "c1", false), "c1", 42, 2, annotations);
+  const found = [
+    ...unitProperties(unitOf("a.slice:p:n", "c1", false), "c1", 42, 2),
+    ...annotatedProperties(annotations),
+  ];
   expect(Object.fromEntries(found)).toMatchObject({
     Slice: { signature: "s", value: "a.slice" },
     Delegate: { signature: "b", value: true },
@@ -111,8 +114,7 @@ test("a scope's properties, and those of annotations", () => {
     CollectMode: { signature: "s", value: "inactive-or-failed" },
     RuntimeMaxUSec: { signature: "t", value: 1500000n },
   });
-  const wrong = (name: string, value: string) => () =>
-    unitProperties(unitOf("a.slice:p:n", "c1", false), "c1", 42, 2, { [`org.systemd.property.${name}`]: value });
+  const wrong = (name: string, value: string) => () => annotatedProperties({ [`org.systemd.property.${name}`]: value });
   expect(wrong("a/b", "1")).toThrow("invalid property name");
   expect(wrong("ok", "1")).toThrow("invalid property name");
   expect(wrong("TimeoutStopSec", "'x'")).toThrow("is no number of seconds");
