@@ -67,6 +67,13 @@ describe.skipIf(why !== undefined)(`rootless podman${why ? ` (skipped: ${why})` 
       0,
       "h 1",
     ],
+    [
+      "a tmpfs with what the image has there (tmpcopyup)",
+      ["--tmpfs", "/home"],
+      "stat -c %F:%u /home/user; touch /home/x && grep -c ' /home tmpfs ' /proc/mounts",
+      0,
+      "directory:0 1",
+    ],
     ["read-only, but for a tmpfs", ["--read-only", "--tmpfs", "/t"], "touch /t/x && ls /t; touch /x", 1, "x"],
   ];
   test.each(cases)("%s", async (_, options, script, code, out) => {
