@@ -82,7 +82,10 @@ function filledTmpfs(
   } catch (error) {
     if (made !== undefined) close(made);
     if (codeOf(error) === "EPERM") {
-      throw invalid(`${why}: tmpcopyup: mounting needs CAP_SYS_ADMIN, which a plain user has in a user namespace only`, error);
+      throw invalid(
+        `${why}: tmpcopyup: mounting needs CAP_SYS_ADMIN, which a plain user has in a user namespace only`,
+        error,
+      );
     }
     if (codeOf(error) === "ENOSPC")
       throw invalid(`${why}: tmpcopyup: what it covers does not fit into the tmpfs`, error);
