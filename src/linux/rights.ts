@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { sys } from "./call.ts";
 import { bytes, room, scratch } from "./ffi.ts";
 
@@ -17,6 +17,16 @@ export function hasCapability(number: number): boolean {
     const word = data.view.readUInt32LE(number < 32 ? 0 : 12);
     return ((word >>> (number & 31)) & 1) === 1;
   });
+}
+
+/** A user of this machine by /etc/passwd (passwd(5)); undefined for one that is not there. */
+export function userName(uid: number): string | undefined {
+  try {
+    const lines = readFileSync("/etc/passwd", "utf8").split("\n");
+    return lines.map((line) => line.split(":")).find((fields) => fields[2] === String(uid))?.[0];
+  } catch {
+    return undefined;
+  }
 }
 
 /** Inode of /proc/PID/ns/user in the machine's first user namespace (USER_NS_INIT_INO, linux/nsfs.h). */

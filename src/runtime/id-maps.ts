@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { invalid, messageOf, unavailable } from "../base/errors.ts";
-import { CAP, hasCapability } from "../linux/rights.ts";
+import { CAP, hasCapability, userName } from "../linux/rights.ts";
 import type { IdMapping } from "../spec/oci-runtime.ts";
 
 /** The two kinds of ids: what maps them, and who may. */
@@ -90,21 +90,12 @@ function mapByHelper(pid: number, kind: Kind, mappings: readonly IdMapping[]): v
 /** The lines that would allow the mappings, of those that the file of ranges does not have. */
 function missingLines(kind: Kind, mappings: readonly IdMapping[]): string[] {
   const uid = String(process.getuid?.());
-  const name = userName(uid);
+  const name = userName(Number(uid));
   const given = readRanges(kind.ranges, [uid, ...(name === undefined ? [] : [name])]);
   return mappings
     .filter((m) => !(m.size === 1 && m.hostID === kind.own()))
     .filter((m) => !given.some(([first, count]) => m.hostID >= first && m.hostID + m.size <= first + count))
     .map((m) => `${name ?? uid}:${m.hostID}:${m.size}`);
-}
-
-function userName(uid: string): string | undefined {
-  try {
-    const line = readFileSync("/etc/passwd", "utf8").split("\n");
-    return line.map((entry) => entry.split(":")).find((fields) => fields[2] === uid)?.[0];
-  } catch {
-    return undefined;
-  }
 }
 
 /** subuid(5): `user:first:count`, the user by name or number. */

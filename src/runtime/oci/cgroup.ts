@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { posix } from "node:path";
-import { invalid } from "../../base/errors.ts";
+import { type InroError, invalid, unavailable } from "../../base/errors.ts";
 import { Cgroup, removeEmptyParent } from "../../cgroups/cgroup.ts";
 import { cgroupOf, detectHierarchy } from "../../cgroups/hierarchy.ts";
 import type { DeviceRule, Resources, Spec } from "../../spec/oci-runtime.ts";
@@ -92,6 +92,14 @@ export function hasKernelMemory({ memory }: Resources): boolean {
 
 /** Whoever names a place has its limits and reads its figures there; who can mount a hierarchy must not be in its root. */
 const everywhere = (spec: Spec) => Boolean(spec.linux?.cgroupsPath) || mayMountCgroups(spec);
+
+export const DELEGATE =
+  "delegate a cgroup to this user, as `systemd-run --user --scope -p Delegate=yes COMMAND` does on cgroup v2";
+
+/** What cannot be done to a container without a cgroup. */
+export function noCgroup(operation: string, id: string): InroError {
+  return unavailable(`cannot ${operation} container ${id}: it has no cgroup; ${DELEGATE} before it is created`);
+}
 
 /** What exists of it; undefined when it is gone. */
 export function openCgroup(path: string): Cgroup | undefined {

@@ -119,7 +119,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       cgroup = createRootlessCgroup(spec, {
         path: state.cgroup,
         id: options.id,
-        devices: root && !nested,
+        root: root && !nested,
         warn: options.warn,
         attempt(path) {
           state.cgroup = path;

@@ -3,7 +3,7 @@ import type { Cgroup } from "../../cgroups/cgroup.ts";
 import { type OomWatch, watchOomV1, watchOomV2 } from "../../cgroups/oom.ts";
 import { close } from "../../linux/file.ts";
 import { POLLIN, poll } from "../../linux/poll.ts";
-import { openCgroup } from "./cgroup.ts";
+import { noCgroup, openCgroup } from "./cgroup.ts";
 import { print } from "./commands.ts";
 import { openProcess } from "./delete.ts";
 import { StateDirectory } from "./state.ts";
@@ -24,6 +24,7 @@ export function events(root: string, id: string, interval: number, once: boolean
     print(`${encodeJson({ type, id, ...(data !== undefined && { data }) })}\n`);
   let oom: OomWatch | undefined;
   try {
+    if (!state.cgroup) throw noCgroup("count in", id);
     if (!cgroup) throw unavailable(`container ${id} has no cgroup ${state.cgroup} to count in`);
     if (once) {
       line("stats", statsOf(cgroup, state.pid, state.rdt));

@@ -45,6 +45,8 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   const pidfd = openProcess(state);
   if (pidfd === undefined) throw conflict("cannot exec in a stopped container");
   const target = raise(pidfd);
+  const joins = execCgroup(cgroup, state, parsed.lists.get("cgroup") ?? []);
+  const plain = process.geteuid?.() !== 0;
   const program = execProgram({
     pid: state.pid,
     pidfd: OCI_FD.target,
@@ -52,7 +54,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     ...(spec.linux && { execution: spec.linux }),
     filter,
     lastCapability: lastCapability(),
-    cgroup: execCgroup(cgroup, state, parsed.lists.get("cgroup") ?? []),
+    cgroup: plain ? (await import("./rootless.ts")).joinable(joins, globals.warn) : joins,
     ownStdio: process_.terminal ? [] : ownStdio(),
     nested: inUserNamespace(),
     traceable: listener !== undefined && !hasCapability(CAP.sysAdmin),

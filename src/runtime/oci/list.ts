@@ -1,3 +1,6 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { userName } from "../../linux/rights.ts";
 import { isPaused, openCgroup } from "./cgroup.ts";
 import type { Globals } from "./commands.ts";
 import { listIds, StateDirectory, type Status } from "./state.ts";
@@ -12,6 +15,7 @@ export interface Description {
   rootfs: string;
   created: string;
   annotations?: Record<string, string>;
+  /** Filled in by {@link list} alone, as by runc's. */
   owner: string;
 }
 
@@ -37,7 +41,8 @@ export function list(globals: Globals, format: "table" | "json", quiet: boolean)
   const found: Description[] = [];
   for (const id of listIds(globals.root, globals.rootGiven)) {
     try {
-      found.push(describe(globals.root, id));
+      const { uid } = statSync(join(globals.root, id));
+      found.push({ ...describe(globals.root, id), owner: userName(uid) ?? `#${uid}` });
     } catch (error) {
       globals.warn(`${id}: ${error instanceof Error ? error.message : error}`);
     }
@@ -47,7 +52,7 @@ export function list(globals: Globals, format: "table" | "json", quiet: boolean)
   if (format === "json") return JSON.stringify(found.length > 0 ? found : null);
   const rows = [
     ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"],
-    ...found.map((c) => [c.id, String(c.pid), c.status, c.bundle, c.created, c.owner || "root"]),
+    ...found.map((c) => [c.id, String(c.pid), c.status, c.bundle, c.created, c.owner]),
   ];
   const widths = rows[0]!.map((_, i) => Math.max(12, ...rows.map((row) => row[i]!.length + 3)));
   return rows

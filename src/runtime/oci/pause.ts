@@ -1,5 +1,5 @@
 import { conflict } from "../../base/errors.ts";
-import { isPaused, openCgroup } from "./cgroup.ts";
+import { isPaused, noCgroup, openCgroup } from "./cgroup.ts";
 import { StateDirectory } from "./state.ts";
 
 /** Stops all processes of a container, or lets them go on. */
@@ -8,7 +8,7 @@ export async function setFrozen(root: string, id: string, frozen: boolean): Prom
   const state = directory.read();
   const status = directory.status(state);
   const cgroup = openCgroup(state.cgroup);
-  if (!state.cgroup) throw (await import("./rootless.ts")).noCgroup(frozen ? "pause" : "resume", id);
+  if (!state.cgroup) throw noCgroup(frozen ? "pause" : "resume", id);
   if ((status !== "running" && status !== "created") || !cgroup) throw conflict(`container not running: ${status}`);
   if (!frozen && !isPaused(cgroup)) throw conflict("container not paused");
   if (frozen) await cgroup.freeze();

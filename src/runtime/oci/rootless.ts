@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { posix } from "node:path";
 import { codeOf, InroError, invalid, messageOf, unavailable } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
@@ -8,7 +8,8 @@ import type { FreshHierarchy } from "../cgroup-mounts.ts";
 import { refusesSetgroups } from "../exec.ts";
 import { losesSetgroups } from "../id-maps.ts";
 import type { Plan } from "../setup.ts";
-import { createCgroup } from "./cgroup.ts";
+import { createCgroup, DELEGATE, noCgroup } from "./cgroup.ts";
+import type { Joins } from "./exec-cgroup.ts";
 import { isAlive, type State } from "./state.ts";
 
 /**
@@ -41,10 +42,11 @@ export function planPlain(spec: Spec, root: boolean): Pick<Plan, "plain" | "trac
     checkMapped("process.user.uid", ids.uid, uidMappings);
     checkMapped("process.user.gid", ids.gid, gidMappings);
   }
-  for (const [i, { destination, options = [] }] of (spec.mounts ?? []).entries()) {
+  for (const [i, mount] of (spec.mounts ?? []).entries()) {
+    const { destination, options = [], uidMappings: uids, gidMappings: gids } = mount;
     const at = `mounts[${i}] ${destination}`;
-    if (options.some((option) => option === "idmap" || option === "ridmap"))
-      throw invalid(`config.json: ${at}: id-mapped mounts are not possible in a rootless container`);
+    const mapped = uids?.length || gids?.length || options.some((option) => /^r?idmap$/.test(option));
+    if (mapped) throw invalid(`config.json: ${at}: id-mapped mounts are not possible in a rootless container`);
     if (user.path) continue;
     for (const option of options) {
       const [, name, id] = /^(uid|gid)=(\d{1,10})$/.exec(option) ?? [];
@@ -67,9 +69,9 @@ function joinedRefusesSetgroups(path: string): boolean {
   return refusesSetgroups(pid === "self" ? process.pid : Number(pid));
 }
 
-/** Cgroups that a user may have been given (cgroup-v2.rst, "Delegation"): beside his own, or in it. */
-function candidates(spec: Spec, path: string, id: string): string[] {
-  if (spec.linux?.cgroupsPath) return [path];
+/** Cgroups that a user may have been given (cgroup-v2.rst, "Delegation"): beside his own, or in it. Root has all. */
+function candidates(spec: Spec, path: string, id: string, root: boolean): string[] {
+  if (spec.linux?.cgroupsPath || root) return [path];
   const own = cgroupOf(readFileSync("/proc/self/cgroup", "utf8"));
   // Outside of what the cgroup namespace shows.
   if (own.includes("/..")) return [];
@@ -78,18 +80,17 @@ function candidates(spec: Spec, path: string, id: string): string[] {
 
 /**
  * The container's cgroup, where one is delegated to this user. Without, undefined, as long as neither limits nor a path
- * are asked for; else an error. `attempt` hears each path before it is made; `devices`: rules can be set, which takes the
- * machine's root.
+ * are asked for; else an error. `attempt` hears each path before it is made; `root`: we are the machine's.
  */
 export function createRootlessCgroup(
   spec: Spec,
-  options: { path: string; id: string; devices: boolean; warn(message: string): void; attempt(path: string): void },
+  options: { path: string; id: string; root: boolean; warn(message: string): void; attempt(path: string): void },
 ): Cgroup | undefined {
   let refused: unknown = unavailable("no cgroup of this user's is in sight");
-  for (const path of candidates(spec, options.path, options.id)) {
+  for (const path of candidates(spec, options.path, options.id, options.root)) {
     options.attempt(path);
     try {
-      return createCgroup(spec, path, options.warn, options.devices);
+      return createCgroup(spec, path, options.warn, options.root);
     } catch (error) {
       if (!isPermission(error)) throw error;
       refused = error;
@@ -137,9 +138,6 @@ export function freshHierarchies(spec: Spec): FreshHierarchy[] {
   return unified === undefined ? mounts : [...mounts, v2("unified")];
 }
 
-const DELEGATE =
-  "delegate a cgroup to this user, as `systemd-run --user --scope -p Delegate=yes COMMAND` does on cgroup v2";
-
 function isPermission(error: unknown): boolean {
   if (["EACCES", "EPERM", "EROFS", "EBUSY"].includes(codeOf(error) ?? "")) return true;
   return error instanceof InroError && error.kind === "unavailable";
@@ -152,9 +150,37 @@ function wantsLimits(resources: Resources | undefined): boolean {
   );
 }
 
-/** What cannot be done to a container without a cgroup. */
-export function noCgroup(operation: string, id: string): InroError {
-  return unavailable(`cannot ${operation} container ${id}: it has no cgroup; ${DELEGATE} before it is created`);
+/**
+ * What of `joins` an `exec` can join. A delegated cgroup takes nobody from outside of what is delegated (cgroup-v2.rst,
+ * "Delegation Containment"), as from another session of the user's: then, as with runc, the process stays where its
+ * caller is.
+ */
+export function joinable(joins: Joins, warn: (message: string) => void): Joins {
+  const unified = joins.unified !== undefined && mayMoveTo(joins.unified) ? joins.unified : undefined;
+  const joinFiles = joins.joinFiles.filter(isWritable);
+  if (unified !== joins.unified || joinFiles.length < joins.joinFiles.length)
+    warn("exec: the process stays in its caller's cgroup, which no delegated one holds together with the container's");
+  return { unified, joinFiles };
+}
+
+function mayMoveTo(directory: string): boolean {
+  const root = detectHierarchy().unified ?? "";
+  const own = namesOf(cgroupOf(readFileSync("/proc/self/cgroup", "utf8")));
+  const theirs = namesOf(directory.slice(root.length));
+  const same = theirs.findIndex((name, i) => name !== own[i]);
+  const common = same < 0 ? theirs : theirs.slice(0, same);
+  return isWritable(posix.join(root, ...common, "cgroup.procs")) && isWritable(posix.join(directory, "cgroup.procs"));
+}
+
+const namesOf = (path: string) => path.split("/").filter(Boolean);
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Host pids of a container without a cgroup: all in its pid namespace. One that shares its caller's has no such list. */

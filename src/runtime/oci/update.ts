@@ -3,7 +3,7 @@ import { parseBytes } from "../../base/bytes.ts";
 import { conflict, invalid, messageOf } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
 import type { IntelRdt, Resources } from "../../spec/oci-runtime.ts";
-import { hasKernelMemory, openCgroup } from "./cgroup.ts";
+import { hasKernelMemory, noCgroup, openCgroup } from "./cgroup.ts";
 import { resourcesSchema } from "./schema.ts";
 import { type State, StateDirectory } from "./state.ts";
 
@@ -24,6 +24,7 @@ export async function updateContainer(
   const state = directory.read();
   const status = directory.status(state);
   if (status === "stopped" || status === "creating") throw conflict("container not running");
+  if (!state.cgroup) throw noCgroup("update", id);
   const cgroup = openCgroup(state.cgroup);
   if (!cgroup) throw conflict(`container ${id} has no cgroup ${state.cgroup}`);
   const file = texts.get("resources");

@@ -63,6 +63,12 @@ describe.skipIf(why !== undefined)(`rootless: delegated cgroups${why ? ` (skippe
     expect((await runtime.run(["exec", "limited", "true"])).err).toContain("cannot exec in a paused container");
     await runtime.ok("resume", "limited");
     expect((await runtime.run(["exec", "limited", "id", "-u"])).out).toBe("0\n");
+    // From a cgroup that lies elsewhere.
+    runtime.options = {};
+    const far = await runtime.run(["exec", "limited", "cat", "/proc/self/cgroup"]);
+    runtime.options = { cgroups: [join(unified, "session/cgroup.procs")] };
+    expect(far).toMatchObject({ code: 0, err: expect.stringContaining("the process stays in its caller's cgroup") });
+    expect(far.out).toMatch(/^0::\/(\.\.\/)+\.*$/m);
     await runtime.ok("update", "--pids-limit", "30", "limited");
     expect(readFileSync(join(controllers[0]!, "limited/pids.max"), "utf8")).toBe("30\n");
     expect(JSON.parse(await runtime.ok("events", "--stats", "limited")).data.pids).toMatchObject({ limit: 30 });

@@ -256,13 +256,15 @@ describe.skipIf(cannotRun !== undefined)(`rootless config${cannotRun ? ` (skippe
 
   test("without a cgroup: no pause, and it says why", async () => {
     await runtime.ok("run", "-d", "-b", runtime.bundle("exec sleep 1000"), "nocgroup");
-    for (const command of ["pause", "resume"]) {
-      const { code, err } = await runtime.run([command, "nocgroup"]);
+    for (const [command, ...flags] of [["pause"], ["resume"], ["update", "--pids-limit", "5"]] as const) {
+      const { code, err } = await runtime.run([command, ...flags, "nocgroup"]);
       expect({ code, err }).toEqual({
         code: 1,
         err: expect.stringContaining(`cannot ${command} container nocgroup: it has no cgroup; delegate`),
       });
     }
+    const { code, err } = await runtime.run(["events", "--stats", "nocgroup"]);
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("it has no cgroup; delegate") });
     expect((await runtime.status("nocgroup")).status).toBe("running");
     await runtime.ok("delete", "--force", "nocgroup");
   });

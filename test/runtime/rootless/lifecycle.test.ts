@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { userName } from "../../../src/linux/rights.ts";
 import type { Hooks } from "../../../src/spec/oci-runtime.ts";
 import { eventually } from "../bundle.ts";
 import { asRoot, cannotRun, PlainRuntime, UID } from "./user.ts";
@@ -54,7 +55,9 @@ describe.skipIf(cannotRun !== undefined)(`rootless${cannotRun ? ` (skipped: ${ca
     const pids: number[] = JSON.parse(await runtime.ok("ps", "--format", "json", "life"));
     expect(pids.sort()).toEqual([pid, detached].sort());
     expect(await runtime.ok("ps", "life")).toContain("sleep 1000");
-    expect(await runtime.ok("list")).toMatch(/^life +\d+ +running /m);
+    expect(await runtime.ok("list")).toMatch(/^life +\d+ +running .* (#\d+|\w+)\n/m);
+    const [listed] = JSON.parse(await runtime.ok("list", "--format", "json"));
+    expect(listed.owner).toBe(userName(UID) ?? `#${UID}`);
 
     await runtime.ok("kill", "--all", "life", "TERM");
     await eventually(

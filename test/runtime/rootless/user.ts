@@ -184,6 +184,8 @@ export class PlainRuntime extends Runtime {
   }
 
   override async close(): Promise<void> {
+    const own = join(this.runDir, "inro-runtime");
+    for (const id of existsSync(own) ? readdirSync(own) : []) await this.bare(["delete", "--force", id]);
     await super.close();
     rmSync(join(tmpdir(), `inro-as-user-${process.pid}`), { recursive: true, force: true });
   }
