@@ -95,28 +95,13 @@ export function openJoined(
 }
 
 /**
- * Enters those that were opened, but for the mount namespace. One may belong to the host, or to the user namespace that
- * is joined with it, after which the host's rights are gone: so each is tried before, and again after.
+ * Enters those that were opened, but for the mount namespace. The user namespace comes last: our rights reach those that
+ * it owns as well as the host's, its own rights only the former.
  */
 export function enterJoined(p: Builder, opened: ReadonlyMap<NamespaceType, Slot>): void {
-  const user = opened.get("user");
-  const others = [...opened].filter(([type]) => type !== "user" && type !== "mount");
-  const why = (type: NamespaceType) => `linux.namespaces ${type}`;
-  if (!user) {
-    for (const [type, slot] of others) p.call(why(type), "setns", [slot, NAMESPACE_FLAG[type]]);
-    return;
-  }
-  const tried = others.map(([type, slot]) => {
-    const entered = p.temporary(`${type} entered`);
-    p.call(why(type), "setns", [slot, NAMESPACE_FLAG[type]], { ignore: ["EPERM"], into: entered });
-    return { type, slot, entered };
-  });
-  p.call(why("user"), "setns", [user, NAMESPACE_FLAG.user]);
-  for (const { type, slot, entered } of tried) {
-    const skip = p.label(`${type} is entered`);
-    p.branch(why(type), entered, "equal", 0, skip);
-    p.call(why(type), "setns", [slot, NAMESPACE_FLAG[type]]);
-    p.place(skip);
+  const last = [...opened].filter(([type]) => type === "user");
+  for (const [type, slot] of [...opened].filter(([type]) => type !== "user" && type !== "mount").concat(last)) {
+    p.call(`linux.namespaces ${type}`, "setns", [slot, NAMESPACE_FLAG[type]]);
   }
 }
 

@@ -180,6 +180,11 @@ describe.skipIf(cannotRun !== undefined)(`linux.seccomp${cannotRun ? ` (skipped:
       });
       expect(second.pid).not.toBe(pid);
       expect(await agent.next()).toBe("refused mkdir");
+      // None of them gets away before its listener is taken.
+      const more = await Promise.all(
+        Array.from({ length: 8 }, () => runtime.run(["exec", "notify", "mkdir", "/dev/shm/z"])),
+      );
+      for (const { err } of more) expect(err).toContain("No space left on device");
       await runtime.ok("delete", "-f", "notify");
     });
 
