@@ -7,13 +7,15 @@ import type { NamespaceType, Process } from "../spec/oci-runtime.ts";
 import { Builder, FD } from "./builder.ts";
 import type { Execution } from "./execution.ts";
 import { execProcess } from "./execve.ts";
+import { installFilter } from "./identity.ts";
 import { beKeeper, cloneAndKeep, ownKeyring } from "./keeper.ts";
 import { applyLabels, hasLabels, openProc } from "./labels.ts";
 import { NAMESPACE_FILE, NAMESPACE_FLAG } from "./namespaces.ts";
 import { beforeUserNamespace } from "./privileged.ts";
 import { setAffinity } from "./scheduling.ts";
-import { becomeProcess, type Launcher } from "./setup.ts";
-import { makeTerminal, useTerminal } from "./terminal.ts";
+import { becomeProcess, deathSignal, type Launcher } from "./setup.ts";
+import { controlTerminal, makeTerminal, terminalAsStdio, useTerminal } from "./terminal.ts";
+import { canHide, isLate, Unseen } from "./unseen.ts";
 
 export interface ExecPlan {
   /** Of the container's first process, on the host. */
@@ -38,6 +40,8 @@ export interface ExecPlan {
    * nothing of the host's open, and no more rights than the container's other processes.
    */
   traceable?: boolean;
+  /** Processes of the container may trace others: {@link mayTrace}. */
+  traced?: boolean;
   launcher?: Launcher;
 }
 
@@ -106,7 +110,9 @@ export function execProgram(plan: ExecPlan): Builder {
       ])
     : undefined;
   const root = plan.otherMounts ? openRoot(p, plan.pid, pidfd) : undefined;
-  const first = late ? flags & ~k.CLONE_NEWCGROUP : flags;
+  const hide = plan.traced && !inUserns && flags & k.CLONE_NEWPID && canHide(process, plan.filter);
+  const unseen = hide ? new Unseen(p, cgroup) : undefined;
+  const first = flags & ~((late ? k.CLONE_NEWCGROUP : 0) | (unseen ? k.CLONE_NEWPID : 0));
   if (first) p.call(why, "setns", [pidfd, first]);
   if (root) {
     p.call(why, "fchdir", [root]);
@@ -115,13 +121,16 @@ export function execProgram(plan: ExecPlan): Builder {
   setAffinity(p, "initial", process);
   const child = p.label("process");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
-  clone(p, { flags: 0, cgroup, child, terminal: process.terminal === true });
+  clone(p, { flags: 0, cgroup, child, terminal: process.terminal === true, birth: unseen?.birth });
 
-  p.place(child);
+  if (unseen) {
+    unseen.placeMember(p);
+    p.call(why, "setns", [pidfd, k.CLONE_NEWPID]);
+  } else p.place(child);
   for (const fd of joins) p.call("exec: cgroup v1", "write", [fd, p.text("0"), 1], { expect: 1 });
   if (cgroupNamespace) p.call(why, "setns", [cgroupNamespace, k.CLONE_NEWCGROUP]);
   setAffinity(p, "final", process);
-  p.call("process: a session of its own", "setsid", []);
+  if (!unseen) ownSession(p);
   if (score !== undefined) p.writeFile("process.oomScoreAdj", p.proc!, "self/oom_score_adj", String(score));
   if (inUserns) {
     p.call("root of the user namespace", "setresgid", [0, 0, 0]);
@@ -138,7 +147,9 @@ export function execProgram(plan: ExecPlan): Builder {
       [k.AT_FDCWD, p.text("/dev/pts/ptmx"), p.how(k.O_RDWR | k.O_NOCTTY | nonblock, k.RESOLVE_NO_SYMLINKS), 24],
       { into: ptmx },
     );
-    useTerminal(p, makeTerminal(p, ptmx, FD.consoleFar, process.consoleSize, process.user.uid));
+    const slave = makeTerminal(p, ptmx, FD.consoleFar, process.consoleSize, process.user.uid);
+    if (unseen) terminalAsStdio(p, slave);
+    else useTerminal(p, slave);
   } else if (process.user.uid !== 0) {
     for (const fd of plan.ownStdio)
       p.call("process.user: its stdio can be opened again", "fchown", [fd, process.user.uid, -1], {
@@ -149,9 +160,10 @@ export function execProgram(plan: ExecPlan): Builder {
   becomeProcess(
     p,
     {
-      filter: plan.filter,
+      filter: unseen && isLate(process) ? undefined : plan.filter,
       lastCapability: plan.lastCapability,
       init: undefined,
+      ...(unseen && { parent: true }),
       spec: { process, ...(plan.execution && { linux: plan.execution }) },
       ...(plan.launcher && { launcher: plan.launcher }),
       ...(plan.traceable && { traceable: true }),
@@ -160,8 +172,21 @@ export function execProgram(plan: ExecPlan): Builder {
     process.cwd,
     inUserns,
   );
+  if (unseen) {
+    unseen.release(p, child);
+    p.place(child);
+    ownSession(p);
+    if (process.terminal) controlTerminal(p);
+    const pdeathsig = deathSignal(plan.launcher);
+    if (pdeathsig !== undefined) p.call("it ends with its parent", "prctl", [k.PR_SET_PDEATHSIG, pdeathsig, 0, 0, 0]);
+    if (plan.filter && isLate(process)) installFilter(p, plan.filter);
+  }
   execProcess(p, process, plan.path);
   return p;
+}
+
+function ownSession(p: Builder): void {
+  p.call("process: a session of its own", "setsid", []);
 }
 
 /** The root of process `pid`, looked up by number: it is the pidfd's if that one is still there afterwards. */

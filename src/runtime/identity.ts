@@ -71,7 +71,7 @@ function capset(p: Builder, why: string, effective: bigint, permitted: bigint, i
 }
 
 /** With the listener's descriptor, if the filter has one. */
-function installFilter(p: Builder, filter: Filter): Slot | undefined {
+export function installFilter(p: Builder, filter: Filter): Slot | undefined {
   const code = p.bytes(filter.code, `${filter.count} instructions`);
   const prog = new Uint8Array(16);
   new DataView(prog.buffer).setUint16(0, filter.count, true);

@@ -26,6 +26,17 @@ export function ownKeyring(p: Builder): void {
   p.call("a session keyring of its own", "keyctl", [k.KEYCTL_JOIN_SESSION_KEYRING, 0], options);
 }
 
+export interface CloneOptions {
+  /** CLONE_NEW*. */
+  flags: number;
+  cgroup: Slot | undefined;
+  /** Where the child goes on. */
+  child: Label;
+  terminal: boolean;
+  /** In place of clone3: rows that give the pid. */
+  birth?: ((p: Builder) => Slot) | undefined;
+}
+
 /**
  * The keeper: parent of a container (or of an exec), 16 KB of memory, alive as long as its output may be wanted.
  *
@@ -44,14 +55,11 @@ export function ownKeyring(p: Builder): void {
  *
  * An engine that starts anew finds it by its command line, and takes the pipes with pidfd_getfd(2).
  */
-export function cloneAndKeep(
-  p: Builder,
-  options: { flags: number; cgroup: Slot | undefined; child: Label; terminal: boolean },
-): void {
+export function cloneAndKeep(p: Builder, options: CloneOptions): void {
   const why = "the container's first process";
-  const args = p.bytes(cloneArgs(options.flags, options.cgroup !== undefined), "clone_args");
-  if (options.cgroup) p.store("CLONE_INTO_CGROUP", options.cgroup, new Offset(args, CLONE_ARGS_CGROUP));
-  const pid = p.result(why, "pid", "clone3", [args, CLONE_ARGS_SIZE], { child: options.child });
+  const pid =
+    options.birth?.(p) ??
+    clone3(p, why, cloneArgs(options.flags, options.cgroup !== undefined), options.cgroup, options.child);
 
   const record = new Uint8Array(16);
   new DataView(record.buffer).setUint32(0, PID_RECORD, true);
@@ -74,6 +82,13 @@ export function cloneAndKeep(
   p.call("keeper: tells the engine", "write", [FD.exit, status, 8], { ignore: "all" });
   p.call("keeper: holds the output until it is read", "ppoll", [0, 0, 0, 0, 0], { ignore: "all" });
   p.exit("keeper: no further", status);
+}
+
+/** clone3(2) with these clone_args, into `cgroup` if there is one. */
+export function clone3(p: Builder, why: string, bytes: Uint8Array, cgroup: Slot | undefined, child: Label): Slot {
+  const args = p.bytes(bytes, "clone_args");
+  if (cgroup) p.store("CLONE_INTO_CGROUP", cgroup, new Offset(args, CLONE_ARGS_CGROUP));
+  return p.result(why, "pid", "clone3", [args, CLONE_ARGS_SIZE], { child });
 }
 
 /** Where the keeper finds the terminal: descriptor 0 is the lowest free when it arrives. */

@@ -21,6 +21,7 @@ import { hasOwnUserns, readAll, start } from "./start.ts";
 import { superviseProgram } from "./supervise.ts";
 import { encodeLaunch } from "./template.ts";
 import { treeOf } from "./tree.ts";
+import { mayTrace } from "./unseen.ts";
 
 export { LaunchError } from "./diagnose.ts";
 export type { Rootfs } from "./rootfs.ts";
@@ -128,6 +129,7 @@ export async function exec(request: ExecRequest): Promise<Running> {
     pid: request.running.pid,
     pidfd: FD.target,
     process,
+    traced: mayTrace(spec),
     filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
     lastCapability: lastCapability(),
     cgroup: { unified: cgroup.unifiedDir, joinFiles: cgroup.joinFiles },

@@ -264,6 +264,8 @@ export function becomeProcess(
   p: Builder,
   plan: Pick<Plan, "filter" | "lastCapability" | "init" | "launcher" | "traceable" | "noSetgroups"> & {
     spec: Pick<Spec, "process"> & { linux?: Execution };
+    /** It is not this process but a child of it that goes on to execve. */
+    parent?: boolean;
   },
   cwd: string,
   early: boolean,
@@ -282,7 +284,7 @@ export function becomeProcess(
   if (!early || !isInherited(process)) schedule(p, process);
   if (plan.spec.linux) setExecution(p, plan.spec.linux);
   plan.launcher?.beforeUser?.(p);
-  const pdeathsig = plan.launcher ? plan.launcher.pdeathsig : SIGKILL;
+  const pdeathsig = plan.parent ? undefined : deathSignal(plan.launcher);
   const { lastCapability, traceable, noSetgroups } = plan;
   becomeUser(p, process, plan.filter, {
     lastCapability,
@@ -292,6 +294,11 @@ export function becomeProcess(
     ...(plan.launcher?.listener && { listener: plan.launcher.listener }),
     ...(entered && { asUser: () => enterAsUser(p, cwd, entered) }),
   });
+}
+
+/** What a process gets when its parent ends, PR_SET_PDEATHSIG. */
+export function deathSignal(launcher: Launcher | undefined): number | undefined {
+  return launcher ? launcher.pdeathsig : SIGKILL;
 }
 
 /**

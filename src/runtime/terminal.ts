@@ -67,7 +67,15 @@ export function makeTerminal(
 
 /** The slave becomes stdio and the controlling terminal of the (new) session. */
 export function useTerminal(p: Builder, slave: Slot): void {
-  const why = "process.terminal";
-  for (const fd of [0, 1, 2]) p.call(why, "dup3", [slave, fd, 0]);
-  p.call(why, "ioctl", [0, k.TIOCSCTTY, 0]);
+  terminalAsStdio(p, slave);
+  controlTerminal(p);
+}
+
+export function terminalAsStdio(p: Builder, slave: Slot): void {
+  for (const fd of [0, 1, 2]) p.call("process.terminal", "dup3", [slave, fd, 0]);
+}
+
+/** In the leader of the session. */
+export function controlTerminal(p: Builder): void {
+  p.call("process.terminal", "ioctl", [0, k.TIOCSCTTY, 0]);
 }

@@ -6,6 +6,7 @@ import { CAP, hasCapability, inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { execProgram } from "../exec.ts";
 import { hasOtherMounts } from "../namespaces.ts";
+import { mayTrace } from "../unseen.ts";
 import { isPaused, openCgroup } from "./cgroup.ts";
 import type { Globals } from "./commands.ts";
 import { homeOf, seccompFilter, writePidFile } from "./create.ts";
@@ -58,6 +59,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     ownStdio: process_.terminal ? [] : ownStdio(),
     nested: inUserNamespace(),
     traceable: listener !== undefined && !hasCapability(CAP.sysAdmin),
+    traced: mayTrace(spec),
     otherMounts: hasOtherMounts(spec),
     launcher: ociLauncher(
       { wait, fifo: false, hooks: false, listener: listener !== undefined, preserve, keyring: state.keyring },

@@ -4,9 +4,9 @@ import { Data, Offset } from "../../program/ir.ts";
 import type { Process } from "../../spec/oci-runtime.ts";
 import { type Builder, FD } from "../builder.ts";
 import { pathOf } from "../execve.ts";
-import { PID_RECORD } from "../keeper.ts";
+import { clone3, PID_RECORD } from "../keeper.ts";
 import { labelledKeyring } from "../labels.ts";
-import { CLONE_ARGS_CGROUP, CLONE_ARGS_SIZE, cloneArgs } from "../namespaces.ts";
+import { cloneArgs } from "../namespaces.ts";
 import type { Launcher } from "../setup.ts";
 
 /**
@@ -89,9 +89,7 @@ export function ociLauncher(shape: Shape, process: Process): Launcher {
       const bytes = cloneArgs(shape.wait ? options.flags : options.flags + CLONE_PARENT, options.cgroup !== undefined);
       // With CLONE_PARENT the signal is the parent's own, and naming one is an error.
       if (!shape.wait) bytes.fill(0, EXIT_SIGNAL, EXIT_SIGNAL + 8);
-      const args = p.bytes(bytes, "clone_args");
-      if (options.cgroup) p.store("CLONE_INTO_CGROUP", options.cgroup, new Offset(args, CLONE_ARGS_CGROUP));
-      const pid = p.result(why, "pid", "clone3", [args, CLONE_ARGS_SIZE], { child: options.child });
+      const pid = options.birth?.(p) ?? clone3(p, why, bytes, options.cgroup, options.child);
       const record = new Data(new Uint8Array(new Uint32Array([PID_RECORD, 0, 0, 0]).buffer), "pid record");
       p.store("tell the pid", pid, new Offset(record, 4));
       p.call("tell the pid", "write", [FD.report, record, 8]);

@@ -1,5 +1,5 @@
 /**
- * For tests: runs a seccomp filter as the kernel would and returns its value; what the kernel would refuse throws. `done`
+ * Runs a seccomp filter as the kernel would and returns its value; what the kernel would refuse throws. `done`
  * counts the instructions that were executed.
  */
 export function runFilter(
