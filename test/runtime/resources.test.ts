@@ -262,8 +262,11 @@ describe.skipIf(cannotRun !== undefined)(`resources${cannotRun ? ` (skipped: ${c
       const id = `r${++count}`;
       const path = runtime.bundle("exec sleep 1000", (spec) => {
         spec.process.user = { uid: 4242, gid: 4242 };
-        spec.linux.namespaces?.push({ type: "cgroup" });
-        spec.mounts?.push({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"] });
+        const others = spec.linux.namespaces?.filter(({ type }) => type !== "cgroup") ?? [];
+        spec.linux.namespaces = [...others, { type: "cgroup" }];
+        const mounts = spec.mounts?.filter(({ destination }) => destination !== "/sys/fs/cgroup") ?? [];
+        const mount = { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"] };
+        spec.mounts = [...mounts, mount];
       });
       await runtime.ok("run", "-d", "-b", path, id);
       const directory = `${hierarchy.unified}${pathIn((await runtime.status(id)).pid, "")}`;
