@@ -115,7 +115,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       directory.write(state);
       cgroup = createCgroup(spec, state.cgroup, options.warn, root && !nested && !rootless, true);
     } else if (rootless) {
-      const { createRootlessCgroup } = await import("./rootless.ts");
+      const { createRootlessCgroup } = await import("./rootless-cgroup.ts");
       cgroup = createRootlessCgroup(spec, {
         path: state.cgroup,
         id: options.id,
@@ -186,7 +186,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         unified: cgroup?.unifiedDir,
         joinFiles: cgroup?.joinFiles ?? [],
         mounts: cgroupMounts(cgroup?.paths() ?? []),
-        ...(!cgroup && { fresh: (await import("./rootless.ts")).freshHierarchies(spec) }),
+        ...(!cgroup && { fresh: (await import("./rootless-cgroup.ts")).freshHierarchies(spec) }),
       },
       filter,
       lastCapability: lastCapability(),

@@ -47,7 +47,8 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   if (pidfd === undefined) throw conflict("cannot exec in a stopped container");
   const target = raise(pidfd);
   const joins = execCgroup(cgroup, state, parsed.lists.get("cgroup") ?? []);
-  const plain = process.geteuid?.() !== 0;
+  const nested = inUserNamespace();
+  const rootless = nested || process.geteuid?.() !== 0;
   const program = execProgram({
     pid: state.pid,
     pidfd: OCI_FD.target,
@@ -55,9 +56,9 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     ...(spec.linux && { execution: spec.linux }),
     filter,
     lastCapability: lastCapability(),
-    cgroup: plain ? (await import("./rootless.ts")).joinable(joins, globals.warn) : joins,
+    cgroup: rootless ? (await import("./rootless-cgroup.ts")).joinable(joins, globals.warn) : joins,
     ownStdio: process_.terminal ? [] : ownStdio(),
-    nested: inUserNamespace(),
+    nested,
     traceable: listener !== undefined && !hasCapability(CAP.sysAdmin),
     traced: mayTrace(spec),
     otherMounts: hasOtherMounts(spec),

@@ -36,7 +36,7 @@ export async function killContainer(root: string, id: string, signal: string, al
   try {
     // Without a pid namespace of its own, the others do not end with the first.
     if (all && !state.cgroup) {
-      const { namespaceProcesses } = await import("./rootless.ts");
+      const { namespaceProcesses } = await import("./rootless-cgroup.ts");
       for (const pid of namespaceProcesses("signal all of", state)) signalPid(pid, number);
       return;
     }

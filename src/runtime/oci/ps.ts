@@ -12,7 +12,7 @@ export async function ps(
   const state = new StateDirectory(root, id).read();
   const pids = state.cgroup
     ? (openCgroup(state.cgroup)?.pids() ?? [])
-    : (await import("./rootless.ts")).namespaceProcesses("list the processes of", state);
+    : (await import("./rootless-cgroup.ts")).namespaceProcesses("list the processes of", state);
   if (format === "json") return `${JSON.stringify(pids)}\n`;
   const { stdout, stderr, success } = Bun.spawnSync(["ps", ...(options.length > 0 ? options : ["-ef"])]);
   if (!success) throw invalid(`ps: ${stderr.toString().trim()}`);
