@@ -15,6 +15,7 @@ import { inspectContainer, summarize } from "./inspect.ts";
 import { containerFilter, labelsMatch } from "./list-filters.ts";
 import { checkLogOptions, logLines } from "./log/lines.ts";
 import { LogReader } from "./log/read.ts";
+import { writeNames } from "./managed-files.ts";
 import { removeContainer } from "./remove.ts";
 import type {
   Attachment,
@@ -56,6 +57,7 @@ export class Containers {
     await Promise.resolve();
     try {
       makeLayer(this.ctx, container);
+      writeNames(this.ctx, container);
     } catch (error) {
       this.ctx.log(`container ${container.id.slice(0, 12)}: ${messageOf(error)}`);
     }

@@ -57,6 +57,8 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS volumes (name TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
 `;
 const VERSION = 1;
+/** 16 MB. */
+const CHECKPOINT_PAGES = 4000;
 /** Bytes that the database keeps free in its file, so that a full disk does not keep it from recording what happens. */
 const RESERVE = 512 * 1024;
 const RESERVE_PAGES = RESERVE / 4096;
@@ -80,6 +82,8 @@ export class Store {
     chmodSync(path, 0o600);
     this.db.run("PRAGMA journal_mode = WAL");
     this.db.run("PRAGMA synchronous = NORMAL");
+    // A checkpoint waits for the disk, with the event loop; the rows are few, so a longer log means fewer of the same size.
+    this.db.run(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     this.db.run(SCHEMA);
     const version = this.#get("version") ?? String(VERSION);
     if (Number(version) > VERSION) throw new Error(`${path} is of a newer inro (schema ${version})`);

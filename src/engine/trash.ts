@@ -45,6 +45,8 @@ export class Trash {
 
   async #remove(name: string): Promise<void> {
     let fd: number | undefined;
+    // Whoever asked for it is answered first.
+    await new Promise(setImmediate);
     try {
       fd = openat(k.AT_FDCWD, this.directory, k.O_RDONLY | k.O_DIRECTORY);
       // One errand for the thread pool, where most containers leave a dozen names behind.

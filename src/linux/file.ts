@@ -221,7 +221,7 @@ export interface Entry {
 
 /** Names in an open directory (readable, not O_PATH), without `.` and `..`; reads from its current offset. */
 export function* readdir(fd: number): Generator<Entry> {
-  const buffer = Buffer.alloc(32768);
+  const buffer = Buffer.allocUnsafeSlow(32768);
   for (;;) {
     const n = sys("getdents64", `fd ${fd}`, fd, addressOf(buffer), buffer.length);
     if (n === 0) return;
