@@ -72,7 +72,7 @@ describe("on a plain directory tree", () => {
     ["a/b", "must be a cgroup v2 file name"],
     ["../x.y", "must be a cgroup v2 file name"],
     ["cgroup.procs", "not a limit"],
-    ["memory.max", "the cgroup controller memory is not there"],
+    ["memory.max", "the cgroup controller memory is in cgroup v1 at"],
   ])("unified resource %s is refused", (file, why) => {
     expect(() => Cgroup.create(hybrid, "/z/f", { unified: { [file]: "1" } })).toThrow(why);
   });
