@@ -188,6 +188,24 @@ describe.skipIf(cannotRun !== undefined)(`linux.seccomp${cannotRun ? ` (skipped:
       await runtime.ok("delete", "-f", "notify");
     });
 
+    test("a startContainer hook is under it too, with a listener of its own", async () => {
+      await using agent = new Agent(runtime, { mkdir: 28 });
+      expect(await agent.next()).toBe("listening");
+      const script = "mkdir /dev/shm/hook 2> /dev/shm/error; exit 0";
+      const path = runtime.bundle("exec sleep 1000", (s) => {
+        s.linux.seccomp = notify(agent, ["mkdir"]) as never;
+        s.hooks = { startContainer: [{ path: "/bin/sh", args: ["sh", "-c", script] }] };
+      });
+      await runtime.ok("create", "-b", path, "hooked");
+      const { pid } = await runtime.status("hooked");
+      expect(await agent.state()).toMatchObject({ pid, state: { status: "creating" } });
+      await runtime.ok("start", "hooked");
+      expect(await agent.state()).toMatchObject({ state: { pid, status: "created" } });
+      expect(await agent.next()).toBe("refused mkdir");
+      expect(await runtime.ok("exec", "hooked", "cat", "/dev/shm/error")).toContain("No space left on device");
+      await runtime.ok("delete", "-f", "hooked");
+    });
+
     test.each([
       ["with no_new_privs", true, {}],
       ["without no_new_privs", false, {}],

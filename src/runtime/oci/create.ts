@@ -2,21 +2,19 @@ import { renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { posix } from "node:path";
 import { codeOf, invalid, messageOf } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
-import { NATIVE_ABI } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { close, mknodat, openat } from "../../linux/file.ts";
 import { raise } from "../../linux/process.ts";
 import { CAP, hasCapability, inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { readRootFile } from "../../security/root-file.ts";
-import type { Filter } from "../../security/seccomp/compile.ts";
-import type { NamespaceType, Seccomp, Spec } from "../../spec/oci-runtime.ts";
+import type { NamespaceType, Spec } from "../../spec/oci-runtime.ts";
 import { cgroupMounts } from "../cgroup-mounts.ts";
 import type { Given } from "../mount-plan.ts";
 import { setUp } from "../setup.ts";
 import { cgroupPath, createCgroup } from "./cgroup.ts";
 import { type Config, loadConfig } from "./config.ts";
-import { FilterCache } from "./filter-cache.ts";
+import { processFilter } from "./filter.ts";
 import { withGrantable } from "./grantable.ts";
 import { stringifyJson } from "./json.ts";
 import { goNumber, OCI_FD, ociLauncher } from "./launcher.ts";
@@ -104,9 +102,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   let fds: number[] = [];
   try {
     directory.write(state);
-    const filter = await seccompFilter(spec, options.root);
-    const listener = filter?.listener ? await import("./listener.ts") : undefined;
-    const target = listener?.listenerTarget(spec.linux!.seccomp!);
+    const { filter, onListener } = await processFilter(spec, options.root, () => ociState(state, "creating"));
     if (options.systemd) {
       const { startUnit } = await import("./systemd/driver.ts");
       unit = startUnit(spec, options.id, rootless);
@@ -138,7 +134,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
       wait: how.wait,
       fifo: how.fifo || Boolean(spec.hooks?.startContainer?.length),
       hooks: hooks || rdt !== undefined || hasNetDevices,
-      listener: listener !== undefined,
+      listener: onListener !== undefined,
       preserve,
       nulls: spec.process!.terminal ? [] : nullStdio(),
       ...(plain.traceable && { traceable: true }),
@@ -219,11 +215,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
           state.startTime = processStat(pid)?.startTime ?? "";
           directory.write(state);
         },
-        ...(listener && {
-          onListener(pid, fd) {
-            listener.handOver(target!, pid, fd, ociState(state, "creating"));
-          },
-        }),
+        ...(onListener && { onListener }),
         ...(shape.hooks && {
           async onHooks() {
             if (rdt) {
@@ -319,29 +311,6 @@ async function giveMounts(
     mounts.set(mount, { ...mounts.get(mount), [kind]: number });
   }
   return { mounts, next };
-}
-
-/** The filter of `linux.seccomp`, which comes from outside and is checked in full. */
-export async function seccompFilter(spec: Spec, root: string): Promise<Filter | undefined> {
-  const section: unknown = spec.linux?.seccomp;
-  if (!section) return undefined;
-  const caps = spec.process?.capabilities?.bounding ?? [];
-  const cache = new FilterCache(root, stringifyJson([section, caps]));
-  const cached = cache.read();
-  if (cached) return cached;
-  const { compileFilter } = await import("../../security/seccomp/compile.ts");
-  const { kernelVersion, resolveProfile } = await import("../../security/seccomp/profile.ts");
-  const { release } = await import("node:os");
-  const profile: Seccomp | undefined = resolveProfile(section, {
-    caps,
-    abi: NATIVE_ABI,
-    kernel: kernelVersion(release()),
-  });
-  // A filter that is asked for and says nothing must not be none.
-  if (!profile) throw invalid("config.json: linux.seccomp.defaultAction: required");
-  const filter = compileFilter(profile, NATIVE_ABI);
-  cache.write(filter);
-  return filter;
 }
 
 /** HOME, when the config does not say: that of the user in the root file system's passwd, else `/`. */

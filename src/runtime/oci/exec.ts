@@ -9,10 +9,11 @@ import { hasOtherMounts } from "../namespaces.ts";
 import { mayTrace } from "../unseen.ts";
 import { isPaused, openCgroup } from "./cgroup.ts";
 import type { Globals } from "./commands.ts";
-import { homeOf, seccompFilter, writePidFile } from "./create.ts";
+import { homeOf, writePidFile } from "./create.ts";
 import { openProcess } from "./delete.ts";
 import { execCgroup } from "./exec-cgroup.ts";
 import { execProcessOf } from "./exec-process.ts";
+import { processFilter } from "./filter.ts";
 import { withGrantable } from "./grantable.ts";
 import { OCI_FD, ociLauncher } from "./launcher.ts";
 import type { Parsed } from "./options.ts";
@@ -39,9 +40,8 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     process_.env = [...env, `HOME=${homeOf(process_.user.uid, `/proc/${state.pid}/root`)}`];
   }
   const wait = !bools.has("detach");
-  const filter = await seccompFilter({ ...spec, process: process_ }, globals.root);
-  const listener = filter?.listener ? await import("./listener.ts") : undefined;
-  const agent = listener?.listenerTarget(spec.linux!.seccomp!);
+  const withProcess = { ...spec, process: process_ };
+  const { filter, onListener } = await processFilter(withProcess, globals.root, () => ociState(state, "running"));
   // Opened before its start time is looked at once more, so that it stays the container's, whoever has its number later.
   const pidfd = openProcess(state);
   if (pidfd === undefined) throw conflict("cannot exec in a stopped container");
@@ -59,11 +59,11 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     cgroup: rootless ? (await import("./rootless-cgroup.ts")).joinable(joins, globals.warn) : joins,
     ownStdio: process_.terminal ? [] : ownStdio(),
     nested,
-    traceable: listener !== undefined && !hasCapability(CAP.sysAdmin),
+    traceable: onListener !== undefined && !hasCapability(CAP.sysAdmin),
     traced: mayTrace(spec),
     otherMounts: hasOtherMounts(spec),
     launcher: ociLauncher(
-      { wait, fifo: false, hooks: false, listener: listener !== undefined, preserve, keyring: state.keyring },
+      { wait, fifo: false, hooks: false, listener: onListener !== undefined, preserve, keyring: state.keyring },
       process_,
     ),
   });
@@ -79,9 +79,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
       extra: [[target, OCI_FD.target]],
       ...(wait && { meanwhile: async () => (await import("./attend.ts")).holdSignals() }),
       onPid() {},
-      ...(listener && {
-        onListener: (pid, fd) => listener.handOver(agent!, pid, fd, ociState(state, "running")),
-      }),
+      ...(onListener && { onListener }),
     });
   } catch (error) {
     if (!(error instanceof RowFailure)) throw error;

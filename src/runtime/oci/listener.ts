@@ -11,9 +11,8 @@ export interface ListenerTarget {
   metadata: string | undefined;
 }
 
-/** Of a section whose filter notifies; undefined of any other. An invalid-argument error where it names no socket. */
-export function listenerTarget(seccomp: Seccomp): ListenerTarget | undefined {
-  if (!seccomp.syscalls?.some((rule) => rule.action === "SCMP_ACT_NOTIFY")) return undefined;
+/** Of a section whose filter notifies. An invalid-argument error where it names no socket. */
+export function listenerTarget(seccomp: Seccomp): ListenerTarget {
   if (!seccomp.listenerPath) throw invalid("config.json: linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath");
   return { path: seccomp.listenerPath, metadata: seccomp.listenerMetadata };
 }

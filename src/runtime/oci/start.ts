@@ -79,13 +79,11 @@ async function orUndo(hooks: Promise<void>, undo: () => Promise<void>): Promise<
 
 async function startHooks(directory: StateDirectory, state: State, spec: Spec): Promise<void> {
   const { runStartContainer } = await import("./hooks.ts");
-  const { seccompFilter } = await import("./create.ts");
+  const { processFilter } = await import("./filter.ts");
   const { lastCapability } = await import("../../security/capabilities.ts");
   const { openCgroup } = await import("./cgroup.ts");
   const { CAP, hasCapability, inUserNamespace } = await import("../../linux/rights.ts");
-  const filter = await seccompFilter(spec, directory.root);
-  const listener = filter?.listener ? await import("./listener.ts") : undefined;
-  const target = listener?.listenerTarget(spec.linux!.seccomp!);
+  const { filter, onListener } = await processFilter(spec, directory.root, () => ociState(state, "created"));
   const cgroup = openCgroup(state.cgroup);
   await runStartContainer(
     spec.hooks?.startContainer,
@@ -99,9 +97,9 @@ async function startHooks(directory: StateDirectory, state: State, spec: Spec): 
       cgroup: { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] },
       ownStdio: [],
       nested: inUserNamespace(),
-      traceable: listener !== undefined && !hasCapability(CAP.sysAdmin),
+      traceable: onListener !== undefined && !hasCapability(CAP.sysAdmin),
       otherMounts: hasOtherMounts(spec),
     },
-    listener && ((pid, fd) => listener.handOver(target!, pid, fd, ociState(state, "created"))),
+    onListener,
   );
 }

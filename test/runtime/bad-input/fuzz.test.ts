@@ -8,7 +8,7 @@ import { encode } from "../../../src/program/elf.ts";
 import { MACHINE } from "../../../src/program/machine.ts";
 import { describe as rowsOf } from "../../../src/program/print.ts";
 import { readConfig } from "../../../src/runtime/oci/config.ts";
-import { seccompFilter } from "../../../src/runtime/oci/create.ts";
+import { seccompFilter } from "../../../src/runtime/oci/filter.ts";
 import { stringifyJson } from "../../../src/runtime/oci/json.ts";
 import { ociLauncher } from "../../../src/runtime/oci/launcher.ts";
 import { defaultSpec } from "../../../src/runtime/oci/spec.ts";
