@@ -52,6 +52,16 @@ describe.skipIf(noApparmor !== undefined)(`process.apparmorProfile${skipped(noAp
     await runtime.ok("delete", "-f", "aa");
   });
 
+  test("an exec beside processes that may trace it (unseen.ts) is under it too", async () => {
+    const bundle = runtime.bundle("sleep 1000", (s) => {
+      confined(PROFILE)(s);
+      (s as unknown as Full).process.capabilities = { bounding: ["CAP_SYS_PTRACE"] };
+    });
+    await runtime.ok("run", "-d", "-b", bundle, "traced");
+    expect(await runtime.ok("exec", "traced", "sh", "-c", current)).toBe(`${PROFILE} (enforce)\n`);
+    await runtime.ok("delete", "-f", "traced");
+  });
+
   test("unconfined", async () => {
     const bundle = runtime.bundle(current, confined("unconfined"));
     expect((await runtime.run(["run", "-b", bundle, "aa"])).out).toBe("unconfined\n");
@@ -69,7 +79,7 @@ describe.skipIf(noApparmor !== undefined)(`process.apparmorProfile${skipped(noAp
       confined(PROFILE)(s);
       const spec = s as unknown as Full;
       spec.mounts = spec.mounts?.map((m) => (m.destination === "/proc" ? { ...m, destination: "/real" } : m)) ?? [];
-      spec.mounts.push({ destination: "/proc", type: "tmpfs", source: "tmpfs", options: ["tmpcopyup"].slice(1) });
+      spec.mounts.push({ destination: "/proc", type: "tmpfs", source: "tmpfs", options: [] });
       spec.linux.maskedPaths = [];
       spec.linux.readonlyPaths = [];
     });
@@ -99,6 +109,16 @@ describe.skipIf(noSelinux !== undefined)(`process.selinuxLabel${skipped(noSelinu
     expect(text(await runtime.ok("exec", "se", "sh", "-c", current))).toBe(LABEL);
     expect(text(await runtime.ok("exec", "--process-label", OTHER, "se", "sh", "-c", current))).toBe(OTHER);
     await runtime.ok("delete", "-f", "se");
+  });
+
+  test("an exec beside processes that may trace it (unseen.ts) is under it too", async () => {
+    const bundle = runtime.bundle("sleep 1000", (s) => {
+      labelled(LABEL)(s);
+      (s as unknown as Full).process.capabilities = { bounding: ["CAP_SYS_PTRACE"] };
+    });
+    await runtime.ok("run", "-d", "-b", bundle, "traced");
+    expect(text(await runtime.ok("exec", "traced", "sh", "-c", current))).toBe(LABEL);
+    await runtime.ok("delete", "-f", "traced");
   });
 
   test("one that the policy does not know is an error", async () => {

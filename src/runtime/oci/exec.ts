@@ -18,7 +18,7 @@ import { withGrantable } from "./grantable.ts";
 import { OCI_FD, ociLauncher } from "./launcher.ts";
 import type { Parsed } from "./options.ts";
 import { type Launched, ownStdio, RowFailure, spawnProgram } from "./spawn.ts";
-import { ociState, StateDirectory } from "./state.ts";
+import { isAlive, ociState, StateDirectory } from "./state.ts";
 
 /** Another process in a container. The exit status is the process's own, or 0 with `--detach`. */
 export async function execContainer(globals: Globals, parsed: Parsed, preserve: number): Promise<number> {
@@ -83,6 +83,8 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     });
   } catch (error) {
     if (!(error instanceof RowFailure)) throw error;
+    if (!isAlive(state))
+      throw conflict("cannot exec in a stopped container: its first process has ended meanwhile", error);
     const { programError } = await import("./failure.ts");
     throw programError(program, error, process_.args![0]!);
   } finally {
