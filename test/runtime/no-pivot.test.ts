@@ -70,7 +70,16 @@ describe.skipIf(cannotRun !== undefined)(`--no-pivot${cannotRun ? ` (skipped: ${
     });
     chmodSync(join(bundle, "rootfs"), 0o777);
     mkdirSync(join(bundle, "data/in"), { recursive: true });
-    await runtime.ok("run", "-d", "--no-pivot", "-b", bundle, id);
+    // A mount to which not even root of a user namespace has a way.
+    const closed = join(runtime.dir, `closed-${id}/mount`);
+    mkdirSync(closed, { recursive: true });
+    chmodSync(join(closed, ".."), 0o700);
+    Bun.spawnSync(["mount", "-t", "tmpfs", "x", closed]);
+    try {
+      await runtime.ok("run", "-d", "--no-pivot", "-b", bundle, id);
+    } finally {
+      Bun.spawnSync(["umount", closed]);
+    }
     const look = "pwd; ls / | tr '\\n' ' '; ls /data; cd ../../..; ls -d proc/self; chroot . true && echo chroot";
     const { out } = await runtime.run(["exec", "--cap", "CAP_SYS_CHROOT", id, "sh", "-c", look]);
     expect(out).toContain("/\nbin data dev proc sys in\nproc/self\n");
