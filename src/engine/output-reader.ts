@@ -15,6 +15,7 @@ export class OutputReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #done: Promise<void>;
   #idle = false;
+  #next: Promise<unknown> | undefined;
   #reads = 0;
   #stopped = false;
 
@@ -49,13 +50,16 @@ export class OutputReader {
       this.#reads++;
       let chunk: { done: boolean; value?: Uint8Array | undefined };
       try {
-        chunk = (await this.#reader.read()) as typeof chunk;
+        const next = this.#reader.read();
+        this.#next = next;
+        if (this.#stopped) this.#cancelIfIdle();
+        chunk = (await next) as typeof chunk;
       } catch {
         // A pty ends with EIO when the last process has closed it.
         return;
       }
       this.#idle = false;
-      if (chunk.done || this.#stopped) return;
+      if (chunk.done) return;
       if (chunk.value && chunk.value.length > 0) await this.sink(chunk.value);
     }
   }
@@ -79,10 +83,15 @@ export class OutputReader {
     await this.stop();
   }
 
-  /** Stops reading; what is in the pipe stays there. */
+  /** Stops reading; what is in the pipe stays there, and what Bun has taken out of it goes through the sink. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#reader.cancel().catch(() => undefined);
+    this.#cancelIfIdle();
     await this.#done;
+  }
+
+  /** A read that has to wait says that nothing was read ahead, so from here on what is in the pipe stays there. */
+  #cancelIfIdle(): void {
+    if (this.#idle && Bun.peek.status(this.#next) === "pending") void this.#reader.cancel().catch(() => undefined);
   }
 }

@@ -90,9 +90,14 @@ export class Stdio {
 
   /** The engine leaves, the process stays: stops reading. */
   async disconnect(): Promise<void> {
+    // What was read ahead is for the log: no client is waited for.
+    this.#ending = true;
+    for (const { subscriber } of this.#subscribers) subscriber.makeRoom();
     await Promise.all(this.#readers.map((reader) => reader.stop()));
     this.#readers = [];
     this.#stdin?.destroy();
+    // With a line that is not finished: nobody else has it.
+    this.#logged((log) => log.end());
     this.endClients();
   }
 
