@@ -20,6 +20,13 @@ export function cannotUse(...programs: string[]): string | undefined {
 /** The daemons lie in sbin, which not everybody's PATH has. */
 const PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
 
+const KEY = "/etc/docker/key.json";
+/** What the daemons make in places that no option changes. */
+const PLACES = [
+  ...[KEY, "/etc/docker", "/run/docker"],
+  ...["fifo", "runc", "s", ""].map((name) => join("/run/containerd", name)),
+];
+
 /** A program that calls the runtime: a folder, a cgroup and a name of its own, and the way back from all of it. */
 export class Caller {
   readonly name: string;
@@ -27,6 +34,7 @@ export class Caller {
   /** The launcher, or what INRO_RUNTIME names, under the runtime's name, as a user would point at it. */
   readonly runtime: string;
   readonly #env: Record<string, string>;
+  readonly #absent = PLACES.filter((path) => !existsSync(path));
   readonly #undo: (() => unknown)[] = [];
   #command: readonly string[] = [];
 
@@ -107,6 +115,11 @@ export class Caller {
     for (const step of this.#undo.toReversed()) await step();
     const cgroups = [...hierarchies()].map((path) => join(path, this.name));
     for (const path of cgroups) removeCgroup(path);
+    for (const path of this.#absent) {
+      if (path === KEY) rmSync(path, { force: true });
+      // Only directories, and only empty ones: another daemon may have come since.
+      else removeCgroup(path);
+    }
     const left = [
       ...readFileSync("/proc/self/mountinfo", "utf8")
         .split("\n")
