@@ -77,6 +77,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
   const rootless = options.rootless ?? (nested || process.geteuid?.() !== 0);
   const plain = root && !nested ? {} : (await import("./rootless.ts")).planPlain(spec, root);
   const preserve = (options.listen?.count ?? 0) + options.preserve;
+  const place = options.systemd ? "" : cgroupPath(spec, options.id);
   const state: State = {
     ociVersion: spec.ociVersion,
     id: options.id,
@@ -86,8 +87,8 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     rootfs: config.rootfs,
     created: new Date().toISOString(),
     annotations: spec.annotations ?? {},
-    // With systemd, known when the unit is there.
-    cgroup: options.systemd ? "" : cgroupPath(spec, options.id),
+    // With systemd, known when the unit is there; of a plain user's, when it is clear which is his.
+    cgroup: rootless ? "" : place,
     go: goNumber({ preserve }),
     command,
     ...(!options.noNewKeyring && { keyring: `_ses.${options.id}` }),
@@ -113,7 +114,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     } else if (rootless) {
       const { createRootlessCgroup } = await import("./rootless-cgroup.ts");
       cgroup = createRootlessCgroup(spec, {
-        path: state.cgroup,
+        path: place,
         id: options.id,
         root: root && !nested,
         warn: options.warn,
