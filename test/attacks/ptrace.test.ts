@@ -138,6 +138,13 @@ describe.skipIf(cannotRun !== undefined)(`exec beside processes with CAP_SYS_PTR
           : Bun.spawnSync(["readlink", `/proc/${of}/${file}`]).stdout.toString();
       expect([file, read(pid)]).toEqual([file, read(first)]);
     }
+    const kept = join(runtime.dir, "kept");
+    writeFileSync(kept, "kept\n");
+    const [keptFd, outFd] = [openSync(kept, "r"), openSync(`${kept}-out`, "w")];
+    const args = ["exec", "--preserve-fds", "1", "same", "cat", "/proc/self/fd/3"];
+    expect(await runtime.spawn(args, ["ignore", outFd, "inherit", keptFd]).exited).toBe(0);
+    for (const fd of [keptFd, outFd]) closeSync(fd);
+    expect(readFileSync(`${kept}-out`, "utf8")).toBe("kept\n");
     await runtime.ok("delete", "-f", "same");
   });
 });

@@ -1,5 +1,15 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { availableCapabilities } from "../../src/security/capabilities.ts";
 import type { Process, Spec } from "../../src/spec/oci-runtime.ts";
@@ -75,6 +85,28 @@ describe.skipIf(cannotRun !== undefined)(`the process${reason}`, () => {
     writeFileSync(config, JSON.stringify(spec).replace('"HERE"', rlimits.replace("551615", "551616")));
     expect((await runtime.run(["run", "-b", bundle, "limits"])).err).toContain("18446744073709551616 is not");
   });
+
+  const resource = all.includes("CAP_SYS_RESOURCE");
+  test.skipIf(!resource)(
+    `a hard limit above ours, in a user namespace too${resource ? "" : " (skipped: no CAP_SYS_RESOURCE)"}`,
+    async () => {
+      const bundle = runtime.bundle("ulimit -c; ulimit -Hc", (spec) => {
+        const s = spec as unknown as Full;
+        s.linux.namespaces?.push({ type: "user" });
+        s.linux.uidMappings = s.linux.gidMappings = [{ containerID: 0, hostID: 0, size: 10 }];
+        s.process.rlimits = [{ type: "RLIMIT_CORE", soft: 512 * 2000, hard: 512 * 4000 }];
+      });
+      const out = join(runtime.dir, "raised");
+      const fd = openSync(out, "w");
+      const main = join(import.meta.dir, "../../src/main.ts");
+      const command = `ulimit -c 1000; exec ${process.execPath} ${main} --root ${runtime.root} run -b ${bundle} raised`;
+      const env = { ...process.env, INRO_DOOR: "inro-runtime" };
+      const child = Bun.spawn(["sh", "-c", command], { stdio: ["ignore", fd, "inherit"], env });
+      expect(await child.exited).toBe(0);
+      closeSync(fd);
+      expect(readFileSync(out, "utf8")).toBe("2000\n4000\n");
+    },
+  );
 
   test("capabilities that nobody can give are a warning", async () => {
     const missing = ["CAP_NOPE", ...["CAP_SYS_RESOURCE", "CAP_SYS_BOOT"].filter((name) => !all.includes(name))].sort();
