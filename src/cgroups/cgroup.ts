@@ -339,9 +339,9 @@ function mountpoints({ controllers, unified }: Hierarchy): Set<string> {
 function context(fresh: boolean, options: CgroupOptions): Context {
   return {
     fresh,
-    warn(message) {
-      if (options.warn === undefined) throw unavailable(message);
-      options.warn(message);
+    warn(what, why) {
+      if (options.warn === undefined) throw unavailable(`${what} cannot be set: ${why}`);
+      options.warn(`${what} discarded: ${why}`);
     },
   };
 }

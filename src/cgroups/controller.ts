@@ -6,8 +6,8 @@ import type { CgroupDirectory } from "./directory.ts";
 export interface Context {
   /** The cgroup was just made: defaults need no writing. */
   readonly fresh: boolean;
-  /** Reports a setting that is discarded because this kernel has nothing for it; throws where the caller wants none lost. */
-  warn(message: string): void;
+  /** Reports a setting that is discarded since this kernel has nothing for it; throws where the caller wants none lost. */
+  warn(what: string, why: string): void;
 }
 
 /** Writes one part of OCI `linux.resources` (config-linux.md, "Control groups") into cgroup files. */

@@ -53,7 +53,7 @@ export const cpu: Controller = {
             directory.write("cpu.max", `${quota} ${period}`, QUOTA_CAUSES);
           },
     ]);
-    if (c.realtimeRuntime || c.realtimePeriod) warn("cpu realtime limits discarded: cgroup v2 has none");
+    if (c.realtimeRuntime || c.realtimePeriod) warn("cpu realtime limits", "cgroup v2 has none");
   },
 };
 

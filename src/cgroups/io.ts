@@ -24,25 +24,25 @@ export const io: Controller = {
     // The file's name depends on the I/O scheduler: CFQ had blkio.weight, BFQ has its own, most kernels neither.
     const prefix = ["blkio.weight", "blkio.bfq.weight"].find((file) => directory.has(file));
     if (b.weight) {
-      if (prefix) directory.write(prefix, weight(b.weight));
-      else warn(`blkio weight discarded: ${NO_WEIGHT}`);
+      const value = weight(b.weight);
+      if (prefix) directory.write(prefix, value);
+      else warn("blkio weight", NO_WEIGHT);
     }
     if (b.leafWeight) {
       if (directory.has("blkio.leaf_weight")) directory.write("blkio.leaf_weight", weight(b.leafWeight));
-      else warn("blkio leaf weight discarded: only the CFQ scheduler had it (before Linux 5.0)");
+      else warn("blkio leaf weight", "only the CFQ scheduler had it (before Linux 5.0)");
     }
     for (const device of b.weightDevice ?? []) {
       const { number, own, leaf } = weightDevice(device);
       if (own !== undefined) {
         const file = `${prefix}_device`;
         if (prefix && directory.has(file)) directory.write(file, `${number} ${own}`, CAUSES);
-        else warn(`blkio weight of device ${number} discarded: ${NO_WEIGHT}`);
+        else warn(`blkio weight of device ${number}`, NO_WEIGHT);
       }
       if (leaf !== undefined) {
         if (directory.has("blkio.leaf_weight_device")) {
           directory.write("blkio.leaf_weight_device", `${number} ${leaf}`, CAUSES);
-        } else
-          warn(`blkio leaf weight of device ${number} discarded: only the CFQ scheduler had it (before Linux 5.0)`);
+        } else warn(`blkio leaf weight of device ${number}`, "only the CFQ scheduler had it (before Linux 5.0)");
       }
     }
     for (const { property, v1 } of THROTTLES) {
@@ -58,9 +58,9 @@ export const io: Controller = {
       const value = weight(b.weight);
       if (directory.has("io.bfq.weight")) directory.write("io.bfq.weight", value);
       else if (directory.has("io.weight")) directory.write("io.weight", ioWeight(b.weight));
-      else warn(`io weight discarded: ${NO_WEIGHT}`);
+      else warn("io weight", NO_WEIGHT);
     }
-    if (b.leafWeight) warn("io leaf weight discarded: cgroup v2 has none");
+    if (b.leafWeight) warn("io leaf weight", "cgroup v2 has none");
     for (const device of b.weightDevice ?? []) writeDeviceWeight(directory, weightDevice(device), warn);
     for (const { property, v2 } of THROTTLES) {
       for (const throttle of b[property] ?? []) {
@@ -83,14 +83,14 @@ export function ioWeight(value: number): number {
 function writeDeviceWeight(
   directory: CgroupDirectory,
   { number, own, leaf }: ReturnType<typeof weightDevice>,
-  warn: (message: string) => void,
+  warn: (what: string, why: string) => void,
 ): void {
   if (own !== undefined) {
     if (directory.has("io.bfq.weight")) directory.write("io.bfq.weight", `${number} ${own}`, CAUSES);
     else if (directory.has("io.weight")) directory.write("io.weight", `${number} ${ioWeight(Number(own))}`, CAUSES);
-    else warn(`io weight of device ${number} discarded: ${NO_WEIGHT}`);
+    else warn(`io weight of device ${number}`, NO_WEIGHT);
   }
-  if (leaf !== undefined) warn(`io leaf weight of device ${number} discarded: cgroup v2 has none`);
+  if (leaf !== undefined) warn(`io leaf weight of device ${number}`, "cgroup v2 has none");
 }
 
 function weightDevice(device: { major: number; minor: number; weight?: number; leafWeight?: number }) {

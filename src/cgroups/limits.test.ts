@@ -33,7 +33,10 @@ function apply(version: 1 | 2, resources: Resources, directory = new Journal(), 
   for (const controller of CONTROLLERS) {
     if (!controller.needed(resources)) continue;
     const write = version === 1 ? controller.v1 : controller.v2;
-    write?.call(controller, directory, resources, { fresh, warn: (message) => warnings.push(message) });
+    write?.call(controller, directory, resources, {
+      fresh,
+      warn: (what, why) => warnings.push(`${what} discarded: ${why}`),
+    });
   }
   return { log: directory.log, warnings };
 }

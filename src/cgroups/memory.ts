@@ -41,7 +41,7 @@ export const memory: Controller = {
     if (swap !== undefined) {
       const value = swapAlone(swap, limit);
       if (directory.has("memory.swap.max")) directory.write("memory.swap.max", value);
-      else if (value !== "max" && value !== "0") warn("memory swap limit discarded: the kernel accounts no swap");
+      else if (value !== "max" && value !== "0") warn("memory swap limit", "the kernel accounts no swap");
     }
     if (limit !== undefined) directory.write("memory.max", limit < 0 ? "max" : size("limit", limit));
     if (m.reservation) {
@@ -49,9 +49,9 @@ export const memory: Controller = {
     }
     if (m.swappiness !== undefined) {
       integer("memory swappiness", m.swappiness, 0, 100);
-      warn("memory swappiness discarded: cgroup v2 has none");
+      warn("memory swappiness", "cgroup v2 has none");
     }
-    if (m.disableOOMKiller) warn("disabling the OOM killer discarded: cgroup v2 cannot");
+    if (m.disableOOMKiller) warn("disabling the OOM killer", "cgroup v2 cannot");
   },
 };
 
@@ -82,15 +82,14 @@ function writeLimits(
   directory: CgroupDirectory,
   limit: number | undefined,
   swap: number | undefined,
-  warn: (message: string) => void,
+  warn: (what: string, why: string) => void,
 ): void {
   const writeLimit = () => {
     if (limit !== undefined) directory.write("memory.limit_in_bytes", limit, LIMIT_CAUSES);
   };
   if (swap === undefined || !directory.has("memory.memsw.limit_in_bytes")) {
     writeLimit();
-    if (swap !== undefined && swap >= 0)
-      warn("memory swap limit discarded: the kernel accounts no swap (swapaccount=1)");
+    if (swap !== undefined && swap >= 0) warn("memory swap limit", "the kernel accounts no swap (swapaccount=1)");
     return;
   }
   // At every moment limit <= memsw must hold, so the order depends on the present limit.
