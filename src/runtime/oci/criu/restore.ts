@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "nod
 import { posix } from "node:path";
 import { invalid, messageOf } from "../../../base/errors.ts";
 import type { Cgroup } from "../../../cgroups/cgroup.ts";
+import { detectHierarchy } from "../../../cgroups/hierarchy.ts";
 import { sys } from "../../../linux/call.ts";
 import * as k from "../../../linux/constants.ts";
 import { close, openat } from "../../../linux/file.ts";
@@ -100,8 +101,7 @@ export async function restoreContainer(globals: Globals, parsed: Parsed): Promis
       ...external.map(({ destination, source }): Field => [OPTION.external, `mnt[${destination}]:${source}`]),
       ...(spec.linux?.maskedPaths?.length ? [[OPTION.external, `mnt[${MASK}]:${MASK}`] as const] : []),
       ...descriptors.map(([fd, key]): Field => [OPTION.inheritFd, inherit(key, fd)]),
-      // All that was in the old cgroup comes into this one, in every hierarchy.
-      [OPTION.cgroupRoot, encodeMessage([[2, state.cgroup]])],
+      ...cgroupRoots(cgroup),
       ...joinNamespaces(spec, (path) => {
         const fd = raise(openat(k.AT_FDCWD, path, k.O_RDONLY));
         opened.push(fd);
@@ -171,6 +171,27 @@ export async function restoreContainer(globals: Globals, parsed: Parsed): Promis
     unit?.release();
     for (const fd of opened) close(fd);
   }
+}
+
+/** In each hierarchy, where what was in the old cgroup comes: into this one, or if it is not there, where we are. */
+function cgroupRoots(cgroup: Cgroup): Field[] {
+  const { controllers, unified } = detectHierarchy();
+  return readFileSync("/proc/self/cgroup", "utf8")
+    .split("\n")
+    .flatMap((line) => {
+      const [, names, own] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+      return (names?.split(",") ?? []).map((name): Field => {
+        const mountpoint = name === "" ? unified : controllers.get(name);
+        const path = cgroup.paths().includes(`${mountpoint}${cgroup.path}`) ? cgroup.path : own;
+        return [
+          OPTION.cgroupRoot,
+          encodeMessage([
+            [1, name],
+            [2, path],
+          ]),
+        ];
+      });
+    });
 }
 
 function isFile(path: string): boolean {
