@@ -1,6 +1,7 @@
 /**
- * `npm run conformance [-- WORD...]`: the cases (those whose name has one of the words) on inro-runtime, crun and runc,
- * as one table with the reason of each difference. INRO_TEST_RUNTIME may name other runtimes, by spaces.
+ * `npm run conformance [-- [--vm] WORD...]`: the cases (those whose name has one of the words; those for a machine with
+ * cgroup v2 alone) on inro-runtime, crun and runc, as one table with the reason of each difference. INRO_TEST_RUNTIME may
+ * name other runtimes, by spaces.
  */
 import { cannotRun } from "../bundle.ts";
 import type { Case } from "./case.ts";
@@ -20,8 +21,16 @@ for (const one of runtimes) {
   console.log(typeof one === "string" ? `${one}: not installed` : `${one.name}: ${one.version}`);
 }
 
-const words = process.argv.slice(2);
-const cases = CASES.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+const flags = process.argv.slice(2).filter((word) => word.startsWith("--"));
+const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
+const cases = CASES.filter(
+  ({ name, vm }) =>
+    (words.length === 0 || words.some((word) => name.includes(word))) && (vm === true || !flags.includes("--vm")),
+);
+if (cases.length === 0 || flags.some((flag) => flag !== "--vm")) {
+  console.error("usage: npm run conformance [-- [--vm] WORD...]: no case has any of the words, or an unknown flag");
+  process.exit(1);
+}
 const columns = new Map<Named, Map<Case, Outcome>>();
 for (const named of there) {
   const suite = new Suite(named);

@@ -144,7 +144,7 @@ export const deviceRuleCases = [
       const { out } = await c.run(TRY, open({ allow: true, type: "c", major: 10, minor: 229, access: "rw" }) as never);
       expect(out).not.toMatch(/Operation not permitted/);
     },
-    { vm: true },
+    {},
   ),
   rules.does(
     "linux.resources.devices: only read",
@@ -160,7 +160,7 @@ export const deviceRuleCases = [
       const { out } = await c.run(TRY, open({ allow: true, type: "c", major: 10, access: "rw" }) as never);
       expect(out).not.toMatch(/Operation not permitted/);
     },
-    { vm: true },
+    {},
   ),
   rules.does(
     "linux.resources.devices: type a is every device",
@@ -168,7 +168,7 @@ export const deviceRuleCases = [
       const { out } = await c.run(TRY, open({ allow: true, type: "a", access: "rwm" }) as never);
       expect(out).not.toMatch(/Operation not permitted/);
     },
-    { vm: true },
+    {},
   ),
   rules.does(
     "linux.resources.devices: in their order",
@@ -177,7 +177,7 @@ export const deviceRuleCases = [
       const { out } = await c.run(TRY, open({ allow: true, ...all }, { allow: false, ...all }) as never);
       expect(out).toMatch(DENIED);
     },
-    { vm: true },
+    {},
   ),
   rules.does(
     "linux.resources.devices: a block device",
@@ -195,9 +195,9 @@ export const deviceRuleCases = [
     open() as never,
     "cat /dev/null && echo x > /dev/null && head -c 1 /dev/zero | wc -c",
     "1",
-    { vm: true },
+    {},
   ),
-  rules.shows("linux.resources.devices: mknod stays", withMknod() as never, MKNOD, /made/, { spec: "runc", vm: true }),
+  rules.shows("linux.resources.devices: mknod stays", withMknod() as never, MKNOD, /made/, { spec: "runc" }),
   rules.refuses(
     "linux.resources.devices: access missing",
     { linux: { resources: { devices: [{ allow: true, type: "c", major: 1, minor: 1, access: "" }] } } },

@@ -8,9 +8,14 @@ const OLD = { crun: "1.8.1 does not know it", runc: "1.1.5 does not know it" };
 
 const policy = section("config-linux.md#memory-policy");
 const memory = (memoryPolicy: object) => ({ linux: { memoryPolicy } });
-const numa = section("config-linux.md#network-devices");
+const net = section("config-linux.md#network-devices");
+/** The runtime runs in a network namespace of the case's own, in which there is v0. */
+const WITH_V0 = [
+  ...["/bin/busybox", "unshare", "-n", "/bin/busybox", "sh", "-c"],
+  ...['ip link add v0 type veth && ip addr add 10.9.9.1/24 dev v0 && exec "$@"', "sh"],
+];
+const given = (netDevices: object) => ({ linux: { netDevices } });
 
-/** A dummy interface cannot be made without a tool here: the loopback of a network namespace cannot move. */
 export const linuxCases = [
   shows(
     "linux.personality LINUX",
@@ -77,13 +82,32 @@ export const linuxCases = [
     /memoryPolicy\.nodes|memoryPolicy/,
     { differs: OLD },
   ),
-  numa.refuses("linux.netDevices: one that is not there", { linux: { netDevices: { nope0: {} } } }, /nope0/, {
+  net.does(
+    "linux.netDevices: moved, renamed, up, with its address",
+    async (c) => {
+      const container = c.container("ip -o addr show eth7; ip -o link show eth7", given({ v0: { name: "eth7" } }));
+      await container.ok("run", [], { wrap: WITH_V0 });
+      expect(container.output()).toMatch(/eth7 +inet 10\.9\.9\.1\/24/);
+      expect(container.output()).toMatch(/eth7@?\S*: <[^>]*\bUP\b/);
+    },
+    { differs: OLD },
+  ),
+  net.does(
+    "linux.netDevices: the name is taken",
+    async (c) => {
+      const container = c.container("true", given({ v0: { name: "lo" } }));
+      expect((await container.launch("create", [], { wrap: WITH_V0 })).code).not.toBe(0);
+      await c.nothingLeft(container);
+    },
+    { differs: OLD },
+  ),
+  net.refuses("linux.netDevices: one that is not there", { linux: { netDevices: { nope0: {} } } }, /nope0/, {
     differs: OLD,
   }),
-  numa.refuses("linux.netDevices: loopback cannot move", { linux: { netDevices: { lo: {} } } }, /lo\b/, {
+  net.refuses("linux.netDevices: loopback cannot move", { linux: { netDevices: { lo: {} } } }, /lo\b/, {
     differs: OLD,
   }),
-  numa.refuses(
+  net.refuses(
     "linux.netDevices: without a network namespace",
     (s) => {
       s.linux.namespaces = s.linux.namespaces!.filter(({ type }) => type !== "network");
@@ -92,7 +116,7 @@ export const linuxCases = [
     /netDevices/,
     { differs: OLD },
   ),
-  numa.refuses("linux.netDevices: no name of an interface", { linux: { netDevices: { "a/b": {} } } }, /netDevices/, {
+  net.refuses("linux.netDevices: no name of an interface", { linux: { netDevices: { "a/b": {} } } }, /netDevices/, {
     differs: OLD,
   }),
   refuses(

@@ -125,7 +125,7 @@ export const schedulerCases = [
     sched.does(
       `process.scheduler ${name}`,
       (c) => c.shows(script, expected, { process: { scheduler }, linux: { resources: allowRealtime(CGROUP) } }),
-      { differs: policy, vm: true },
+      { differs: policy },
     ),
   ),
   sched.refuses(
