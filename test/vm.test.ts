@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { compile } from "../build/compile.ts";
 
 /**
  * What this machine's kernel may lack: the conformance cases marked `vm` in a virtual machine with AppArmor and cgroup
@@ -22,16 +23,7 @@ describe.skipIf(no !== undefined)(`on another kernel${no ? ` (skipped: ${no})` :
       const share = mkdtempSync(join(tmpdir(), "inro-vm-"));
       try {
         // One file to read there instead of many, over a slow file system.
-        const { success, logs } = await Bun.build({
-          entrypoints: [join(top, "src/main.ts")],
-          target: "bun",
-          minify: true,
-          bytecode: true,
-          format: "esm",
-          splitting: true,
-          compile: { outfile: join(share, "inro"), autoloadDotenv: false, autoloadBunfig: false, jitPolicy: 10 },
-        });
-        expect({ success, logs }).toMatchObject({ success: true });
+        await compile(join(share, "inro"));
         copyFileSync("/bin/busybox", join(share, "busybox"));
         const script = [
           `cp -f ${share}/busybox /bin/busybox`,

@@ -38,7 +38,11 @@ export interface Command {
   env?: Readonly<Record<string, string>>;
 }
 
-const OWN: Command = { argv: command, env: { INRO_DOOR: "inro-runtime" } };
+const DOOR = { INRO_DOOR: "inro-runtime" };
+const OWN: Command = { argv: command, env: DOOR };
+
+/** A compiled inro as the runtime: several times as quick to start as the sources. */
+export const compiled = (path: string): Command => ({ argv: [path], env: DOOR });
 
 const APPLETS = [
   ..."sh cat echo sleep id ls stat hostname touch cp mkdir stty readlink test kill mount true false grep awk cut head".split(

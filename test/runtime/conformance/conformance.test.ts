@@ -11,8 +11,8 @@ const no = cannotRun ?? (named ? undefined : `${name} is not installed`);
 
 describe.skipIf(no !== undefined)(`conformance of ${name}${no ? ` (skipped: ${no})` : ""}`, () => {
   let suite: Suite;
-  beforeAll(() => {
-    suite = new Suite(named!);
+  beforeAll(async () => {
+    suite = await Suite.open(named!);
   });
   afterAll(() => suite.close());
 

@@ -33,7 +33,7 @@ if (cases.length === 0 || flags.some((flag) => flag !== "--vm")) {
 }
 const columns = new Map<Named, Map<Case, Outcome>>();
 for (const named of there) {
-  const suite = new Suite(named);
+  const suite = await Suite.open(named);
   const outcomes = await Promise.all(cases.map(async (one) => [one, await suite.outcome(one)] as const));
   await suite.close();
   columns.set(named, new Map(outcomes));

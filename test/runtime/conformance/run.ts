@@ -1,9 +1,11 @@
-import { chmodSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Runtime } from "../bundle.ts";
 import type { Case } from "./case.ts";
 import { CGROUP, Context } from "./context.ts";
 import { removeCgroups } from "./machine.ts";
-import type { Named } from "./runtimes.ts";
+import { build, type Named } from "./runtimes.ts";
 
 /** `skip`: the machine lacks something. `text`: what was wrong, or is missing. */
 export interface Outcome {
@@ -31,8 +33,22 @@ export class Suite {
   #free = AT_ONCE;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(readonly named: Named) {
-    this.#runtime = new Runtime(named.command);
+  static async open(named: Named): Promise<Suite> {
+    const directory = mkdtempSync(join(tmpdir(), "inro-built-"));
+    try {
+      return new Suite(named, directory, new Runtime(named.command ?? (await build(directory))));
+    } catch (error) {
+      rmSync(directory, { recursive: true });
+      throw error;
+    }
+  }
+
+  private constructor(
+    readonly named: Named,
+    readonly directory: string,
+    runtime: Runtime,
+  ) {
+    this.#runtime = runtime;
     // Containers in user namespaces look up their bundle as nobody.
     chmodSync(this.#runtime.dir, 0o755);
   }
@@ -64,5 +80,6 @@ export class Suite {
   async close(): Promise<void> {
     await this.#runtime.close();
     await removeCgroups(CGROUP);
+    rmSync(this.directory, { recursive: true });
   }
 }

@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { basename } from "node:path";
-import type { Command } from "../bundle.ts";
+import { basename, join } from "node:path";
+import { compile } from "../../../build/compile.ts";
+import { type Command, compiled } from "../bundle.ts";
 import type { Kind } from "./case.ts";
 
 export interface Named {
@@ -10,8 +11,17 @@ export interface Named {
   kind: Kind;
   /** First line of its --version. */
   version: string;
-  /** Absent: this checkout's inro-runtime. */
+  /** Absent: this checkout's, to be {@link build | built}. */
   command?: Command;
+}
+
+/** This checkout's runtime, compiled into `directory`; where INRO_RUNTIME names one, that. */
+export async function build(directory: string): Promise<Command> {
+  const given = process.env.INRO_RUNTIME;
+  if (given) return compiled(given);
+  const path = join(directory, "inro");
+  await compile(path);
+  return compiled(path);
 }
 
 /** `inro` is this checkout; `crun` and `runc` are looked up in PATH; anything else is a path. Undefined: not there. */
