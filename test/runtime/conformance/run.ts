@@ -16,8 +16,8 @@ export interface Outcome {
 /** Cases at once; a container's launch waits for the kernel more than for a processor. */
 const AT_ONCE = 4;
 
-/** Of one case, in milliseconds: for a runtime that hangs, not for one that is slow. */
-const DEADLINE = 60_000;
+/** Of one case, in milliseconds: for a runtime that hangs, not for one that is slow: the machine may be emulated. */
+const DEADLINE = 240_000;
 
 async function within(time: number, work: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;

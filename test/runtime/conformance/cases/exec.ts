@@ -63,8 +63,10 @@ export const execCases = [
       ).toBe("2 3 4"),
     { differs: { crun: "1.8.1 does not know it" } },
   ),
-  does("exec --env", async (c) =>
-    expect(await (await c.up()).sh("echo $A$B", "--env", "A=1", "--env", "B=2")).toBe("12"),
+  does(
+    "exec --env",
+    async (c) => expect(await (await c.up()).sh("echo $A$B", "--env", "A=1", "--env", "B=2")).toBe("12"),
+    { differs: { crun: "1.8.1 drops the container's own variables" } },
   ),
   does("exec --cwd", async (c) => expect(await (await c.up()).sh("pwd", "--cwd", "/bin")).toBe("/bin")),
   does("exec --cap", async (c) => {

@@ -81,7 +81,7 @@ const ROWS: readonly Row[] = [
   ["cpu.cpus", { cpu: { cpus: "0" } }, "cpuset/cpuset.cpus=0", "cpuset/cpuset.cpus=0"],
   ["cpu.mems", { cpu: { mems: "0" } }, "cpuset/cpuset.mems=0", "cpuset/cpuset.mems=0"],
   ["pids.limit", { pids: { limit: 17 } }, "pids/pids.max=17", "pids/pids.max=17"],
-  ["pids.limit -1", { pids: { limit: -1 } }, "pids/pids.max=max", "pids/pids.max=max"],
+  ["pids.limit -1", { pids: { limit: -1 } }, "pids/pids.max=max", "pids/pids.max=max", { crun: LEAVES }],
   ["blockIO.weight", { blockIO: { weight: 500 } }, "blkio/blkio.weight=500", "io/io.weight=default 4950"],
   ["blockIO.leafWeight", { blockIO: { leafWeight: 500 } }, "blkio/blkio.leaf_weight=500", undefined],
   [

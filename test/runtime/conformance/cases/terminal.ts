@@ -83,7 +83,7 @@ export const terminalCases = [
       closeSync(fd);
       expect(container.output()).toBe("1 1\nkept");
     },
-    { spec: "runc" },
+    { spec: "runc", differs: { crun: "1.8.1 gives LISTEN_PID alone" } },
   ),
   terminal.does(
     "create --pidfd-socket",
