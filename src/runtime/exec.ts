@@ -4,6 +4,7 @@ import * as k from "../linux/constants.ts";
 import type { Operand, Slot } from "../program/ir.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
 import type { NamespaceType, Process } from "../spec/oci-runtime.ts";
+import { becomeProcess, deathSignal } from "./become.ts";
 import { Builder, FD } from "./builder.ts";
 import type { Execution } from "./execution.ts";
 import { execProcess } from "./execve.ts";
@@ -11,9 +12,9 @@ import { installFilter } from "./identity.ts";
 import { beKeeper, cloneAndKeep, ownKeyring } from "./keeper.ts";
 import { applyLabels, hasLabels, openProc } from "./labels.ts";
 import { NAMESPACE_FILE, NAMESPACE_FLAG } from "./namespaces.ts";
+import type { Launcher } from "./plan.ts";
 import { beforeUserNamespace } from "./privileged.ts";
 import { setAffinity } from "./scheduling.ts";
-import { becomeProcess, deathSignal, type Launcher } from "./setup.ts";
 import { controlTerminal, makeTerminal, terminalAsStdio, useTerminal } from "./terminal.ts";
 import { canHide, isLate, Unseen } from "./unseen.ts";
 

@@ -116,3 +116,28 @@ export function cloneArgs(flags: number, intoCgroup: boolean): Uint8Array {
   args[4] = SIGCHLD;
   return new Uint8Array(args.buffer);
 }
+
+/** A new time namespace with offsets is made by unshare(2), since they are written before anybody is in it. */
+export function timeOffsets(p: Builder, spec: Spec): void {
+  const offsets = Object.entries(spec.linux?.timeOffsets ?? {});
+  if (offsets.length === 0) return;
+  const lines = offsets.map(([clock, { secs = 0, nanosecs = 0 }]) => `${clock} ${secs} ${nanosecs}\n`).join("");
+  p.call("linux.timeOffsets", "unshare", [k.CLONE_NEWTIME]);
+  p.writeFile("linux.timeOffsets", k.AT_FDCWD, "/proc/self/timens_offsets", lines);
+}
+
+/** What clone3(2) makes of `flags`: not the time namespace that {@link timeOffsets} made. */
+export function cloneFlags(spec: Spec, flags: number): number {
+  return Object.keys(spec.linux?.timeOffsets ?? {}).length > 0 ? flags & ~k.CLONE_NEWTIME : flags;
+}
+
+/** In a new network namespace. */
+export function loopbackUp(p: Builder): void {
+  const why = "linux.namespaces network: lo up";
+  const socket = p.temporary("socket");
+  p.call(why, "socket", [k.AF_INET, k.SOCK_DGRAM | k.SOCK_CLOEXEC, 0], { into: socket });
+  const request = Buffer.alloc(40);
+  request.write("lo");
+  request.writeUInt16LE(0x41 /* IFF_UP | IFF_RUNNING */, 16);
+  p.call(why, "ioctl", [socket, k.SIOCSIFFLAGS, p.bytes(request, "lo: IFF_UP|IFF_RUNNING")]);
+}

@@ -2,8 +2,9 @@ import { encode } from "../program/elf.ts";
 import type { Program } from "../program/ir.ts";
 import type { Machine } from "../program/layout.ts";
 import type { Filter } from "../security/seccomp/compile.ts";
+import { type Plan, prepare } from "./plan.ts";
 import { kernelPath } from "./restricted-paths.ts";
-import { compose, type Plan, prepare } from "./setup.ts";
+import { compose } from "./setup.ts";
 
 /** An executable, and the program in it for whoever wants to read it. */
 export interface Encoded {

@@ -1,7 +1,8 @@
 import * as k from "../linux/constants.ts";
 import { windowSize } from "../linux/process.ts";
 import { Data, Offset, type Operand, type Slot } from "../program/ir.ts";
-import type { Builder } from "./builder.ts";
+import type { Process } from "../spec/oci-runtime.ts";
+import { type Builder, FD } from "./builder.ts";
 
 /** One descriptor over a socket: struct msghdr with one byte of data and SCM_RIGHTS (unix(7), cmsg(3)). */
 class Message {
@@ -78,4 +79,26 @@ export function terminalAsStdio(p: Builder, slave: Slot): void {
 /** In the leader of the session. */
 export function controlTerminal(p: Builder): void {
   p.call("process.terminal", "ioctl", [0, k.TIOCSCTTY, 0]);
+}
+
+/** The pty comes from the container's own devpts, and shows as /dev/console too. */
+export function containerTerminal(p: Builder, process: Process, nonblock: number): Slot {
+  const why = "process.terminal";
+  const ptmx = p.slot("pty master");
+  p.call(
+    why,
+    "openat2",
+    [
+      p.root!,
+      p.text("/dev/pts/ptmx"),
+      p.how(k.O_RDWR | k.O_NOCTTY | nonblock, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_SYMLINKS),
+      24,
+    ],
+    { into: ptmx },
+  );
+  const slave = makeTerminal(p, ptmx, FD.consoleFar, process.consoleSize, process.user.uid);
+  // CVE-2025-52565: the slave itself, by descriptor, lands on /dev/console, and not where a symlink there leads.
+  p.makeFile(why, "/dev/console", { strict: true });
+  p.attach(why, p.copyMount(why, slave, "", 0), p.mountPoint(why, "/dev/console"));
+  return slave;
 }

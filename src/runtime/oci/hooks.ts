@@ -8,7 +8,7 @@ import { Builder } from "../builder.ts";
 import { launchError } from "../diagnose.ts";
 import { differingNamespaces, type ExecPlan, execProgram } from "../exec.ts";
 import { beKeeper, unblockSignals } from "../keeper.ts";
-import type { Launcher } from "../setup.ts";
+import type { Launcher } from "../plan.ts";
 import { waitStatus } from "./attend.ts";
 import { ociLauncher } from "./launcher.ts";
 import { RowFailure, type SpawnRequest, spawnProgram } from "./spawn.ts";

@@ -7,7 +7,7 @@ import { pathOf } from "../execve.ts";
 import { clone3, PID_RECORD } from "../keeper.ts";
 import { labelledKeyring } from "../labels.ts";
 import { cloneArgs } from "../namespaces.ts";
-import type { Launcher } from "../setup.ts";
+import type { Launcher } from "../plan.ts";
 
 /**
  * First words of records beside {@link PID_RECORD}: the container waits for its hooks; it waits for `start`; its seccomp

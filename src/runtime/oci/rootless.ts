@@ -2,7 +2,7 @@ import { invalid } from "../../base/errors.ts";
 import type { IdMapping, Spec } from "../../spec/oci-runtime.ts";
 import { refusesSetgroups } from "../exec.ts";
 import { losesSetgroups } from "../id-maps.ts";
-import type { Plan } from "../setup.ts";
+import type { Plan } from "../plan.ts";
 
 /**
  * What a process without CAP_SYS_ADMIN launches otherwise, or one that has it (`root`) in a user namespace. What no
