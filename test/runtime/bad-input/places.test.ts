@@ -187,9 +187,7 @@ describe.skipIf(cannotRun !== undefined)(`bad places${cannotRun ? ` (skipped: ${
 
   test("--preserve-fds of what is not open", async () => {
     await refused(/EBADF/, "create", "-b", bundle, "--preserve-fds", "5");
-    await refused(/EBADF|too many|is no number/, "create", "-b", bundle, "--preserve-fds", "999999");
-    const env = { LISTEN_FDS: "7" };
-    expect(await runtime.run(["create", "-b", bundle, traces.id("listen")], { env })).toMatchObject({ code: 1 });
+    await refused(/EBADF|more than|is no number/, "create", "-b", bundle, "--preserve-fds", "999999");
     await traces.settle();
   }, 60_000);
 
