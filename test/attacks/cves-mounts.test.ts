@@ -69,7 +69,7 @@ describe.skipIf(cannotRun !== undefined)(`mounts under attack${cannotRun ? ` (sk
   test("CVE-2021-30465: a mount point that turns into a symlink to /proc while it is mounted on", async () => {
     const outcomes = new Set<string>();
     await race("/proc", 12, async (volume) => {
-      const { code, out, err } = await run("grep -c ' /proc ' /proc/self/mountinfo; ls /vol/d /vol/link", {
+      const { code, out, err } = await run("grep -c ' /proc ' /proc/self/mountinfo", {
         mounts: [
           { destination: "/vol", source: volume, options: ["rbind"] },
           // Several, so that one of them is at its last step when the names turn.

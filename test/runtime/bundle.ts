@@ -115,9 +115,13 @@ export class Runtime {
     return JSON.parse(await this.ok("state", id));
   }
 
+  /** What is to be done when it is closed. */
+  readonly closing: (() => void)[] = [];
+
   /** Ends and removes everything of it. */
   async close(): Promise<void> {
     for (const id of existsSync(this.root) ? readdirSync(this.root) : []) await this.run(["delete", "--force", id]);
+    for (const step of this.closing.splice(0)) step();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

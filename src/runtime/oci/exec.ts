@@ -1,5 +1,5 @@
 import { kill } from "node:process";
-import { conflict, invalid } from "../../base/errors.ts";
+import { codeOf, conflict, invalid } from "../../base/errors.ts";
 import { close } from "../../linux/file.ts";
 import { raise, reap } from "../../linux/process.ts";
 import { CAP, hasCapability, inUserNamespace } from "../../linux/rights.ts";
@@ -37,7 +37,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   if (texts.has("console-socket") && !process_.terminal) throw invalid("--console-socket: the process has no terminal");
   if (!process_.env?.some((entry) => entry.startsWith("HOME=") && entry !== "HOME=")) {
     const env = (process_.env ?? []).filter((entry) => entry !== "HOME=");
-    process_.env = [...env, `HOME=${homeOf(process_.user.uid, `/proc/${state.pid}/root`)}`];
+    process_.env = [...env, `HOME=${homeInside(process_.user.uid, state.pid)}`];
   }
   const wait = !bools.has("detach");
   const withProcess = { ...spec, process: process_ };
@@ -102,4 +102,14 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   if (!wait) return 0;
   const { attend } = await import("./attend.ts");
   return await attend(launched.pid, launched.exit!, launched.master);
+}
+
+function homeInside(uid: number, pid: number): string {
+  try {
+    return homeOf(uid, `/proc/${pid}/root`);
+  } catch (error) {
+    // The root itself: what is missing in it is no error.
+    if (codeOf(error) === "ENOENT") throw conflict("cannot exec in a stopped container");
+    throw error;
+  }
 }

@@ -2,6 +2,7 @@ import { expect } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { detectHierarchy } from "../../../src/cgroups/hierarchy.ts";
 import { sys } from "../../../src/linux/call.ts";
+import * as k from "../../../src/linux/constants.ts";
 import { reap } from "../../../src/linux/process.ts";
 import { eventually, type Runtime } from "../bundle.ts";
 
@@ -17,7 +18,12 @@ export class Traces {
   constructor(runtime: Runtime, mark: string) {
     this.#runtime = runtime;
     this.mark = `${mark}-${process.pid}`;
-    sys("prctl", "PR_SET_CHILD_SUBREAPER", 36, 1, 0, 0, 0);
+    subreaper(true);
+    // Whoever runs next in this process does not reap orphans, and a pid namespace does not end before they are.
+    runtime.closing.push(() => {
+      subreaper(false);
+      descendants(process.pid);
+    });
   }
 
   id(name: string | number): string {
@@ -48,6 +54,10 @@ export class Traces {
       throw new Error(`left behind: ${now.join("; ")}`);
     });
   }
+}
+
+function subreaper(on: boolean): void {
+  sys("prctl", "PR_SET_CHILD_SUBREAPER", k.PR_SET_CHILD_SUBREAPER, on ? 1 : 0, 0, 0, 0);
 }
 
 /** Directories of the hierarchies, two levels down: ours and those inside. */
