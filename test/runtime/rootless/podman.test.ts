@@ -17,8 +17,7 @@ describe.skipIf(why !== undefined)(`rootless podman${why ? ` (skipped: ${why})` 
   beforeAll(async () => {
     user = new PlainRuntime({ files: { ...SUBID_FILES, "/etc/group": `root:x:0:\nplain:x:${GID}:\n` } });
     const runtime = join(user.dir, "inro-runtime");
-    const main = join(import.meta.dir, "../../../src/main.ts");
-    writeFileSync(runtime, `#!/bin/sh\nINRO_DOOR=inro-runtime exec ${process.execPath} ${main} "$@"\n`, {
+    writeFileSync(runtime, `#!/bin/sh\nINRO_DOOR=inro-runtime exec ${user.argv.join(" ")} "$@"\n`, {
       mode: 0o755,
     });
     podman = (...args) =>

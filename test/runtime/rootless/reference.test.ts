@@ -2,8 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { asRoot, type Change, cannotRun, GID, PlainRuntime, SUBID_FILES, SUBIDS, UID } from "./user.ts";
 
-const MAIN = join(import.meta.dir, "../../../src/main.ts");
-
 /** In sbin, which not everybody's PATH has. crun is no reference here: as a plain user it refuses hybrid cgroups. */
 const runc = Bun.which("runc", { PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` });
 const why = cannotRun ?? (!asRoot ? "not root, who gives subordinate ids" : runc ? undefined : "no runc");
@@ -152,7 +150,7 @@ describe.skipIf(why !== undefined)(`rootless: as runc${why ? ` (skipped: ${why})
       const { code, out, err } = await user.output([...argv, "--root", root, "run", "-b", bundle, "same"], env);
       return { result: code === 0 ? out : "refused", err };
     };
-    const ours = await run([process.execPath, MAIN]);
+    const ours = await run(user.argv);
     const theirs = await run([runc!], { INRO_DOOR: undefined });
     expect(ours.result, `${what}\nours: ${ours.err}\nrunc: ${theirs.err}`).toBe(theirs.result);
   });

@@ -1,17 +1,21 @@
 import {
   chownSync,
   closeSync,
+  copyFileSync,
+  cpSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as k from "../../../src/linux/constants.ts";
 import { encode } from "../../../src/program/elf.ts";
 import { Program } from "../../../src/program/ir.ts";
@@ -109,16 +113,19 @@ export class PlainRuntime extends Runtime {
   options: UserOptions;
   readonly home = join(this.dir, "home");
   readonly runDir = join(this.dir, "run");
+  /** This checkout's runtime, as the user can reach it. */
+  readonly argv: readonly string[];
 
   constructor(options: UserOptions = {}) {
     super();
     this.options = options;
     for (const path of [this.home, this.runDir]) mkdirSync(path);
     this.#give(this.dir);
+    this.argv = isReachable(MAIN) && isReachable(process.execPath) ? [process.execPath, MAIN] : copyOf(this.dir);
   }
 
   override spawn(args: readonly string[], stdio: unknown[], env: Record<string, string> = {}) {
-    return this.command([process.execPath, MAIN, "--root", this.root, ...args], stdio, env);
+    return this.command([...this.argv, "--root", this.root, ...args], stdio, env);
   }
 
   /** Any command, as the user. */
@@ -150,7 +157,7 @@ export class PlainRuntime extends Runtime {
 
   /** The runtime without `--root`. */
   bare(args: readonly string[], env: Record<string, string | undefined> = {}) {
-    return this.output([process.execPath, MAIN, ...args], env);
+    return this.output([...this.argv, ...args], env);
   }
 
   override bundle(script: string, change: Change = () => {}): string {
@@ -195,4 +202,27 @@ export type Change = (
   spec: Spec & { process: NonNullable<Spec["process"]>; linux: NonNullable<Spec["linux"]> },
 ) => void;
 
-const MAIN = join(import.meta.dir, "../../../src/main.ts");
+const SOURCES = join(import.meta.dir, "../../../src");
+const MAIN = join(SOURCES, "main.ts");
+
+/** Whether others than the owner get to a file. A checkout may lie in a directory of root's alone. */
+function isReachable(path: string): boolean {
+  for (let above = dirname(path); above !== "/"; above = dirname(above)) {
+    if ((statSync(above).mode & 0o001) === 0) return false;
+  }
+  return (statSync(path).mode & 0o004) !== 0;
+}
+
+/** The sources and what runs them, in a directory that the user gets to. */
+function copyOf(directory: string): string[] {
+  const sources = join(directory, "src");
+  cpSync(SOURCES, sources, { recursive: true, filter: (path) => !path.endsWith(".test.ts") });
+  const bun = join(directory, "bun");
+  try {
+    linkSync(process.execPath, bun);
+  } catch {
+    // Another file system.
+    copyFileSync(process.execPath, bun);
+  }
+  return [bun, join(sources, "main.ts")];
+}
