@@ -6,7 +6,10 @@ import { room, scratch } from "./ffi.ts";
 export const POLLIN = 1;
 export const POLLPRI = 2;
 
-/** ppoll(2): what has happened on each descriptor, after at most `timeout` ms; all 0 then. Blocks. */
+/**
+ * ppoll(2): what has happened on each descriptor, after at most `timeout` ms (below 0: however long it takes); all 0 then.
+ * Blocks.
+ */
 export function poll(fds: readonly (readonly [fd: number, events: number])[], timeout: number): number[] {
   return scratch(() => {
     const set = room(fds.length * 8);
@@ -17,7 +20,7 @@ export function poll(fds: readonly (readonly [fd: number, events: number])[], ti
     const time = room(16);
     time.view.writeBigInt64LE(BigInt(Math.floor(timeout / 1000)), 0);
     time.view.writeBigInt64LE(BigInt(Math.floor((timeout % 1000) * 1e6)), 8);
-    const n = trySys("ppoll", set.address, fds.length, time.address, 0, 8);
+    const n = trySys("ppoll", set.address, fds.length, timeout < 0 ? 0 : time.address, 0, 8);
     if (n < 0) throw new SysError("ppoll", "", -n);
     return fds.map((_, i) => set.view.readInt16LE(i * 8 + 6));
   });

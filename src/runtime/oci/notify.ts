@@ -5,6 +5,7 @@ import { sys, trySys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { bytes, room, scratch } from "../../linux/ffi.ts";
 import { close, openat } from "../../linux/file.ts";
+import { POLLIN, poll } from "../../linux/poll.ts";
 import { pipe } from "../../linux/process.ts";
 import { sendWithDescriptor } from "../../linux/unix-socket.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
@@ -134,7 +135,7 @@ function barrier(socket: number): void {
   try {
     sendWithDescriptor(socket, Buffer.from("BARRIER=1"), far);
     close(far);
-    poll([near], BARRIER_MS);
+    poll([[near, POLLIN]], BARRIER_MS);
   } finally {
     close(near);
   }
@@ -158,20 +159,12 @@ function withAddress(path: string, use: (address: number, length: number) => voi
 
 /** False when the process of `pidfd` has ended and nothing waits in the socket. */
 function pollBoth(socket: number, pidfd: number): boolean {
-  return poll([socket, pidfd], -1)[0] === true;
-}
-
-/** poll(2) for input or the end: which of them have it. */
-function poll(fds: readonly number[], timeout: number): boolean[] {
-  return scratch(() => {
-    const { address, view } = room(fds.length * 8);
-    for (const [i, fd] of fds.entries()) {
-      view.writeInt32LE(fd, i * 8);
-      view.writeInt16LE(1 /* POLLIN */, i * 8 + 4);
-    }
-    const time = room(16);
-    time.view.writeBigInt64LE(BigInt(Math.floor(timeout / 1000)), 0);
-    sys("ppoll", "", address, fds.length, timeout < 0 ? 0 : time.address, 0, 8);
-    return fds.map((_, i) => view.readInt16LE(i * 8 + 6) !== 0);
-  });
+  const [message] = poll(
+    [
+      [socket, POLLIN],
+      [pidfd, POLLIN],
+    ],
+    -1,
+  );
+  return message !== 0;
 }
