@@ -1,15 +1,27 @@
 import { invalid } from "../base/errors.ts";
 import { parseFilters } from "../engine/filters.ts";
 import { IMAGE_FILTERS, listImages } from "../engine/image-list.ts";
+import { IMAGE_PRUNE_FILTERS, pruneImages } from "../engine/image-prune.ts";
 import { parseRegistryAuth } from "../registry/auth.ts";
 import { type Call, empty, flag, type Handler, json } from "./call.ts";
 import { messageStream } from "./messages.ts";
+import { imageInspect, imageSummary } from "./versions.ts";
 
 const name = (call: Call) => call.params[0]!;
 
 export const imageRoutes: Record<string, Handler> = {
-  "GET /images/json": async (call) =>
-    json(200, listImages(call.engine, parseFilters(call.query.get("filters") ?? "", IMAGE_FILTERS))),
+  "GET /images/json": async (call) => {
+    const filters = parseFilters(call.query.get("filters") ?? "", IMAGE_FILTERS);
+    const images = listImages(call.engine, filters, { sharedSize: flag(call.query, "shared-size") });
+    return json(
+      200,
+      images.map((image) => imageSummary(image, call.version)),
+    );
+  },
+  "POST /images/prune": async (call) => {
+    const filters = parseFilters(call.query.get("filters") ?? "", IMAGE_PRUNE_FILTERS);
+    return json(200, await pruneImages(call.engine.images, filters, (id) => call.engine.imageUsers(id)));
+  },
   "POST /images/create": async (call) => {
     const { query } = call;
     const optional = (key: string) => query.get(key) || undefined;
@@ -45,9 +57,9 @@ export const imageRoutes: Record<string, Handler> = {
     );
   },
   "POST /images/load": async (call) =>
-    messageStream((report) =>
-      call.engine.images.load({ source: call.request, onMessage: report, signal: call.signal }),
-    ),
+    messageStream(async (report) => {
+      await call.engine.images.load({ source: call.request, onMessage: report, signal: call.signal });
+    }),
   "GET /images/get": async (call) => {
     const names = call.query.getAll("names").flatMap((value) => value.split(","));
     if (names.length === 0) throw invalid("names is required");
@@ -55,7 +67,7 @@ export const imageRoutes: Record<string, Handler> = {
   },
   "GET /images/**/get": async (call) => tar(call, [name(call)]),
   "GET /images/**/history": async (call) => json(200, call.engine.images.history(name(call))),
-  "GET /images/**/json": async (call) => json(200, call.engine.images.inspect(name(call))),
+  "GET /images/**/json": async (call) => json(200, imageInspect(call.engine.images.inspect(name(call)), call.version)),
   "POST /images/**/tag": async (call) => {
     call.engine.images.tag(name(call), call.query.get("repo") ?? "", call.query.get("tag") ?? "");
     return empty(201);

@@ -1,21 +1,77 @@
-import { invalid } from "../base/errors.ts";
-import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
+import { InroError, invalid } from "../base/errors.ts";
+import { API_VERSION } from "../spec/docker-api.ts";
 import type { Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
+import { eventRoutes } from "./events.ts";
 import { execRoutes } from "./exec.ts";
 import { imageRoutes } from "./images.ts";
 import { runRoutes } from "./run.ts";
 import { systemRoutes } from "./system.ts";
+import { unbuiltRoutes } from "./unbuilt.ts";
 
-/** `*` is one part of a path, `**` one or more; more exact patterns stand before them in their tables. */
-const routes = Object.entries({ ...systemRoutes, ...containerRoutes, ...execRoutes, ...imageRoutes, ...runRoutes }).map(
-  ([pattern, handler]) => {
-    const [method, path] = pattern.split(" ") as [string, string];
-    const source = path.replace(/\*\*|\*/g, (stars) => (stars === "**" ? "(.+)" : "([^/]+)"));
-    const [start = "", end = ""] = [path.split("*")[0], path.split("*").at(-1)];
-    return { method, start, end, pattern: new RegExp(`^${source}$`), handler };
-  },
-);
+interface Route {
+  handler: Handler;
+  /** Absent: the path is the pattern. */
+  pattern?: RegExp;
+}
+
+/**
+ * The routes of all tables. A pattern is a method and a path in which `*` (or `**`) is a name of one or more parts, since
+ * docker's names may hold slashes. Most paths are found whole; the others by method, first and last part, where few
+ * share a bucket, the most exact first.
+ */
+class RouteTable {
+  readonly #exact = new Map<string, Route>();
+  readonly #buckets = new Map<string, Route[]>();
+
+  constructor(routes: Record<string, Handler>) {
+    // More text in a pattern is less left to its names.
+    const byExactness = Object.keys(routes).sort((a, b) => textOf(b).length - textOf(a).length);
+    for (const key of byExactness) {
+      const [method, path] = key.split(" ") as [string, string];
+      const handler = routes[key]!;
+      if (!path.includes("*")) {
+        this.#exact.set(key, { handler });
+        continue;
+      }
+      const pattern = new RegExp(`^${path.replaceAll(".", "\\.").replace(/\*+/g, "(.+)")}$`);
+      const bucket = bucketOf(method, path, path.endsWith("*") ? "*" : lastPart(path));
+      this.#buckets.set(bucket, [...(this.#buckets.get(bucket) ?? []), { handler, pattern }]);
+    }
+  }
+
+  /** `path` without version and query. */
+  find(method: string, path: string): { handler: Handler; params: string[] } | undefined {
+    const exact = this.#exact.get(`${method} ${path}`);
+    if (exact) return { handler: exact.handler, params: [] };
+    for (const last of [lastPart(path), "*"]) {
+      for (const { handler, pattern } of this.#buckets.get(bucketOf(method, path, last)) ?? []) {
+        const match = pattern!.exec(path);
+        if (match) return { handler, params: match.slice(1) };
+      }
+    }
+    return undefined;
+  }
+}
+
+const textOf = (pattern: string) => pattern.replaceAll("*", "");
+const lastPart = (path: string) => path.slice(path.lastIndexOf("/") + 1);
+const bucketOf = (method: string, path: string, last: string) => {
+  const end = path.indexOf("/", 1);
+  return `${method} ${end < 0 ? path : path.slice(0, end)} ${last}`;
+};
+
+const table = new RouteTable({
+  ...unbuiltRoutes,
+  ...systemRoutes,
+  ...eventRoutes,
+  ...containerRoutes,
+  ...execRoutes,
+  ...imageRoutes,
+  ...runRoutes,
+});
+
+const options: Handler = async () => ({ status: 200 });
 
 export interface Found {
   handler: Handler;
@@ -23,17 +79,19 @@ export interface Found {
   version: number;
 }
 
-/** The route of a request; undefined is docker's "page not found". `path` is without the query. */
-export function route(method: string, path: string): Found | undefined {
-  const prefix = /^\/v([0-9.]{1,10})(\/.*)$/.exec(path);
-  const version = prefix ? checkVersion(prefix[1]!) : Number(API_VERSION);
-  const rest = prefix ? prefix[2]! : path;
-  for (const { method: wanted, start, end, pattern, handler } of routes) {
-    if (wanted !== method || !rest.startsWith(start) || !rest.endsWith(end)) continue;
-    const match = pattern.exec(rest);
-    if (match) return { handler, params: match.slice(1).map(decode), version };
-  }
-  return undefined;
+/** A version below 1.23, whose clients read errors as plain text. */
+export class AncientVersion extends InroError {}
+
+/**
+ * The route of a request; undefined is docker's "page not found", which a method that the path does not have is too.
+ * `path` is without the query. Throws invalid for a version outside of `minVersion` and the newest.
+ */
+export function route(method: string, path: string, minVersion: string): Found | undefined {
+  const prefix = path.startsWith("/v") ? /^\/v([0-9.]{1,10})(\/.*)$/.exec(path) : null;
+  const version = prefix ? checkVersion(prefix[1]!, minVersion) : NEWEST;
+  if (method === "OPTIONS") return { handler: options, params: [], version };
+  const found = table.find(method, prefix ? prefix[2]! : path);
+  return found && { handler: found.handler, params: found.params.map(decode), version };
 }
 
 function decode(part: string): string {
@@ -45,19 +103,23 @@ function decode(part: string): string {
   }
 }
 
-const order = (version: string) => {
+const NEWEST = Number(API_VERSION);
+/** From here on errors are JSON. */
+const JSON_ERRORS = order("1.23");
+
+function order(version: string): number {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   return major * 1000 + minor;
-};
+}
 
-function checkVersion(version: string): number {
-  if (order(version) > order(API_VERSION)) {
+function checkVersion(version: string, minVersion: string): number {
+  const asked = order(version);
+  if (asked > order(API_VERSION)) {
     throw invalid(`client version ${version} is too new. Maximum supported API version is ${API_VERSION}`);
   }
-  if (order(version) < order(MIN_API_VERSION)) {
-    throw invalid(
-      `client version ${version} is too old. Minimum supported API version is ${MIN_API_VERSION}, please upgrade your client to a newer version`,
-    );
+  if (!(asked >= order(minVersion))) {
+    const message = `client version ${version} is too old. Minimum supported API version is ${minVersion}, please upgrade your client to a newer version`;
+    throw asked < JSON_ERRORS ? new AncientVersion("invalid", message) : invalid(message);
   }
   return Number(version);
 }

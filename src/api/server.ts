@@ -3,10 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from "node:stream";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
-import { API_VERSION } from "../spec/docker-api.ts";
+import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
 import type { Call, Hijack, Reply } from "./call.ts";
 import { errorBody, statusOf } from "./errors.ts";
-import { route } from "./router.ts";
+import { AncientVersion, route } from "./router.ts";
 
 /** What every answer carries. */
 const HEADERS = {
@@ -18,6 +18,8 @@ const HEADERS = {
 
 export interface ApiOptions {
   engine: Engine;
+  /** Oldest version of the API that is served; docker's way to shut out old clients. */
+  minVersion?: string;
   log(line: string): void;
   /** Told when a request comes and when the last one is over. */
   onActive?(active: number): void;
@@ -73,7 +75,7 @@ async function dispatch(
 ): Promise<Reply> {
   const [path = "/", query = ""] = splitOnce(request.url ?? "/", "?");
   try {
-    const found = route(request.method ?? "GET", path);
+    const found = route(request.method ?? "GET", path, options.minVersion ?? MIN_API_VERSION);
     if (!found) return { status: 404, body: '{"message":"page not found"}\n', type: "application/json" };
     const { handler, params, version } = found;
     const call: Call = {
@@ -93,6 +95,9 @@ async function dispatch(
   } catch (error) {
     const status = statusOf(error);
     if (status === 500) options.log(`${request.method} ${path}: ${messageOf(error)}`);
+    if (error instanceof AncientVersion) {
+      return { status, body: `${messageOf(error)}\n`, type: "text/plain; charset=utf-8" };
+    }
     return status === 304 ? { status } : { status, body: errorBody(error), type: "application/json" };
   }
 }

@@ -31,6 +31,8 @@ const all: Entry[] = [
   entry("completion", "Print a shell's completion script", () => import("./commands/completion.ts")),
   entry("create", "Create a new container", () => import("./commands/create.ts")),
   entry("diff", "Show what changed in a container's filesystem", () => import("./commands/diff.ts")),
+  entry("events", "Show what happens in the engine", () => import("./commands/events.ts")),
+  entry("history", "Show what an image was made of", () => import("./commands/history.ts")),
   entry("import", "Make an image from a filesystem tar", () => import("./commands/import.ts")),
   entry("inspect", "Show the data of containers and images", () => import("./commands/inspect.ts")),
   entry("kill", "Send a signal to running containers", () => import("./commands/kill.ts")),
@@ -84,7 +86,7 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     {
       summary: "Manage images",
       entries: new Map([
-        ...named("import"),
+        ...named("history", "import"),
         ["inspect", entry("inspect", "Show the data of images", () => import("./commands/image-inspect.ts"))] as const,
         ...named("load", ["ls", "images"], ["list", "images"], "pull", ["rm", "rmi"], ["remove", "rmi"], "save", "tag"),
       ]),
@@ -99,7 +101,7 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
           "check",
           entry("check", "Find and mend what containers left behind", () => import("./commands/system-check.ts")),
         ] as const,
-        ...named("info"),
+        ...named("events", "info"),
       ]),
     },
   ],

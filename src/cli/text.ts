@@ -17,3 +17,15 @@ export function goTime(unixSeconds: number): string {
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${zone} ${name}`;
 }
+
+/** Nanoseconds since the epoch in the local zone, RFC 3339 with all nine digits. */
+export function localTime(nanoseconds: number): string {
+  const date = new Date(nanoseconds / 1e6);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const offset = -date.getTimezoneOffset();
+  const zone = `${offset < 0 ? "-" : "+"}${two(Math.floor(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  const fraction = String(nanoseconds % 1e9).padStart(9, "0");
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${fraction}`;
+  return `${day}T${time}${zone}`;
+}

@@ -4,8 +4,10 @@ import type {
   ContainerSummary,
   CreateRequest,
   CreateResponse,
+  EventMessage,
   ExecCreateRequest,
   ExecInspect,
+  HistoryEntry,
   ImageInspect,
   ImageSummary,
   StreamMessage,
@@ -89,6 +91,18 @@ export class Engine {
   }
   info<T = Record<string, unknown>>(): Promise<T> {
     return this.json("GET", "/info");
+  }
+
+  /** Resolves when the engine listens; `close` ends the stream. Times in the API's notation. */
+  async events(
+    query: { since?: string | undefined; until?: string | undefined; filters?: Filters } = {},
+  ): Promise<{ events: AsyncGenerator<EventMessage>; close(): void }> {
+    const response = await this.transport.request({
+      method: "GET",
+      path: "/events",
+      query: { ...query, filters: filterText(query.filters) },
+    });
+    return { events: jsonStream<EventMessage>(response.body), close: () => response.close() };
   }
 
   listContainers(
@@ -210,6 +224,11 @@ export class Engine {
   }
   inspectImage(name: string, query: { platform?: string | undefined } = {}): Promise<ImageInspect> {
     return this.json("GET", `/images/${imagePath(name)}/json`, { query });
+  }
+  imageHistory(name: string, query: { platform?: string | undefined } = {}): Promise<HistoryEntry[]> {
+    const [os, architecture, variant] = query.platform?.split("/") ?? [];
+    const platform = os ? JSON.stringify({ os, architecture, variant }) : undefined;
+    return this.json("GET", `/images/${imagePath(name)}/history`, { query: { platform } });
   }
   tagImage(name: string, repo: string, tag: string): Promise<number> {
     return this.send("POST", `/images/${imagePath(name)}/tag`, { query: { repo, tag } });

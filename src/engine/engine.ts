@@ -66,20 +66,24 @@ export class Engine {
       locks.push(await DirectoryLock.take(paths.dataRoot));
       if (paths.execRoot !== paths.dataRoot) locks.push(await DirectoryLock.take(paths.execRoot));
       store = new Store(paths.database);
-      const images = new EngineImages({
-        db: store.db,
-        content: new ContentStore(paths.content),
-        layers: new Layers(paths.layers),
-        tempDir: paths.temporary,
-        ...(options.registryMirror ? { registryMirror: options.registryMirror } : {}),
-      });
+      const events = new EventLog();
+      const images = new EngineImages(
+        {
+          db: store.db,
+          content: new ContentStore(paths.content),
+          layers: new Layers(paths.layers),
+          tempDir: paths.temporary,
+          ...(options.registryMirror ? { registryMirror: options.registryMirror } : {}),
+        },
+        events,
+      );
       const ctx: Context = {
         paths,
         store,
         hierarchy: detectHierarchy(),
         table: new ContainerTable(),
         images,
-        events: new EventLog(),
+        events,
         trash: new Trash(paths.temporary, options.log),
         bootId: readBootId(),
         log: options.log,

@@ -1,17 +1,6 @@
+import type { EventMessage } from "../spec/docker-api.ts";
 import { nowNanoseconds } from "./clock.ts";
 import type { Filters } from "./requests.ts";
-
-/** GET /events. */
-export interface EventMessage {
-  Type: "container" | "image" | "volume" | "network" | "daemon";
-  Action: string;
-  Actor: { ID: string; Attributes: Record<string, string> };
-  scope: "local";
-  /** Seconds. */
-  time: number;
-  /** Nanoseconds; beyond what a double holds exactly, docker's clients read it so. */
-  timeNano: number;
-}
 
 export interface EventOptions {
   /** Milliseconds since the epoch. */

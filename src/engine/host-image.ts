@@ -1,10 +1,21 @@
 import { sha256 } from "../base/digest.ts";
 import { conflict } from "../base/errors.ts";
-import { type ImageRecord, Images, type Removal } from "../images/images.ts";
+import { tagTarget } from "../images/find.ts";
+import {
+  type ImageRecord,
+  Images,
+  type ImagesOptions,
+  type ImportOptions,
+  type LoadOptions,
+  type PullOptions,
+  type Removal,
+} from "../images/images.ts";
+import { familiar, familiarName, parseReference, withDefaultTag } from "../images/reference.ts";
 import type { ImageInspect } from "../spec/docker-api.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
 import { ZERO_TIME } from "./clock.ts";
 import { HOST_IMAGE } from "./config/modes.ts";
+import type { EventLog } from "./events.ts";
 
 const config: ImageConfig = {
   architecture: process.arch === "x64" ? "amd64" : process.arch,
@@ -31,8 +42,67 @@ export function isHostImage(nameOrId: string): boolean {
   return [HOST_IMAGE, `${HOST_IMAGE}:latest`, HOST.id].includes(nameOrId);
 }
 
-/** The images of an engine: those in the store, and `host`, which is found but neither listed nor removed. */
+/**
+ * The images of an engine: those in the store, and `host`, which is found but neither listed nor removed. What happens to
+ * them is an event.
+ */
 export class EngineImages extends Images {
+  constructor(
+    options: ImagesOptions,
+    private readonly events: EventLog,
+  ) {
+    super(options);
+  }
+
+  /** Docker's attributes of an image event: the image's labels, and the name that the action was about. */
+  #emit(action: string, id: string, name: string, image?: ImageRecord): void {
+    this.events.emit("image", action, id, { ...image?.config.config?.Labels, name });
+  }
+
+  /** Tells of a prune that freed so many bytes. */
+  pruned(bytes: number): void {
+    this.events.emit("image", "prune", "", { reclaimed: String(bytes) });
+  }
+
+  override async pull(options: PullOptions): Promise<void> {
+    await super.pull(options);
+    const { reference, tag, all } = options;
+    const pulled = parseReference(reference);
+    if (all) {
+      this.#emit("pull", familiarName(pulled), familiarName(pulled));
+      return;
+    }
+    const { domain, path } = pulled;
+    const digest = tag?.includes(":") ? { digest: tag } : tag ? { tag } : undefined;
+    const name = familiar(withDefaultTag(digest ? { domain, path, ...digest } : pulled));
+    this.#emit("pull", name, familiarName(pulled), this.find(name));
+  }
+
+  override async importTar(options: ImportOptions): Promise<string> {
+    const id = await super.importTar(options);
+    this.#emit("import", id, id, this.find(id));
+    return id;
+  }
+
+  override async load(options: LoadOptions): Promise<string[]> {
+    const ids = await super.load(options);
+    for (const id of ids) this.#emit("load", id, id, this.find(id));
+    return ids;
+  }
+
+  override save(names: string[]): AsyncIterable<Uint8Array> {
+    const archive = super.save(names);
+    const saved = new Map(names.map((name) => this.find(name)).map((image) => [image.id, image]));
+    for (const [id, image] of saved) this.#emit("save", id, id, image);
+    return archive;
+  }
+
+  override tag(source: string, repository: string, tag?: string): void {
+    super.tag(source, repository, tag);
+    const image = this.find(source);
+    this.#emit("tag", image.id, familiar(tagTarget(repository, tag)), image);
+  }
+
   override find(nameOrId: string): ImageRecord {
     return isHostImage(nameOrId) ? HOST : super.find(nameOrId);
   }
@@ -59,6 +129,13 @@ export class EngineImages extends Images {
 
   override remove(nameOrId: string, options: Parameters<Images["remove"]>[1]): Removal {
     if (isHostImage(nameOrId)) throw conflict("the image host is the machine itself: it cannot be removed");
-    return super.remove(nameOrId, options);
+    const image = this.find(nameOrId);
+    const { id } = image;
+    const removal = super.remove(nameOrId, options);
+    for (const { Untagged, Deleted } of removal) {
+      if (Untagged !== undefined) this.#emit("untag", id, id, image);
+      if (Deleted === id) this.#emit("delete", id, id, image);
+    }
+    return removal;
   }
 }

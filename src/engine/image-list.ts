@@ -4,12 +4,16 @@ import type { ImageSummary } from "../spec/docker-api.ts";
 import type { Engine } from "./engine.ts";
 import { labelsMatch } from "./list-filters.ts";
 import type { Filters } from "./requests.ts";
+import { parseUntil } from "./until.ts";
 
 /** Keys of `filters` for the list of images. */
-export const IMAGE_FILTERS = ["before", "dangling", "label", "label!", "reference", "since"] as const;
+export const IMAGE_FILTERS = ["before", "dangling", "label", "label!", "reference", "since", "until"] as const;
 
-/** GET /images/json, newest first. `before` and `since` name images; notFound when there is none of that name. */
-export function listImages(engine: Engine, filters: Filters): ImageSummary[] {
+/**
+ * GET /images/json, newest first. `before` and `since` name images; notFound when there is none of that name. With
+ * `sharedSize` also the bytes of layers that other images have too.
+ */
+export function listImages(engine: Engine, filters: Filters, options: { sharedSize?: boolean } = {}): ImageSummary[] {
   const tests: ((image: ImageRecord) => boolean)[] = [
     (image) => labelsMatch(image.config.config?.Labels ?? {}, filters),
   ];
@@ -22,30 +26,57 @@ export function listImages(engine: Engine, filters: Filters): ImageSummary[] {
     const limit = created(name);
     tests.push((image) => image.created > limit);
   }
+  const until = parseUntil(filters.get("until"));
+  if (until !== undefined) tests.push((image) => Date.parse(image.created) <= until);
   const dangling = filters.get("dangling");
-  if (dangling) {
-    const wanted = dangling.map(readBoolean);
-    tests.push((image) => wanted.includes(image.tags.length === 0));
+  if (dangling?.length) {
+    const wanted = readBoolean("dangling", dangling);
+    tests.push((image) => wanted === (image.tags.length === 0));
   }
   const references = filters.get("reference")?.map(glob);
   // A tag or digest counts whole, or by its name alone.
   const isWanted = (name: string) =>
     !references || references.some((test) => test(name) || test(name.replace(/(@[^@]+|:[^:/]+)$/, "")));
   if (references) tests.push(({ tags, digests }) => [...tags, ...digests].some(isWanted));
+  const shared = options.sharedSize ? sharedSizes(engine) : undefined;
   return engine.images
     .list()
     .filter((image) => tests.every((test) => test(image)))
     .map((image) => ({
       ...toSummary({ ...image, tags: image.tags.filter(isWanted), digests: image.digests.filter(isWanted) }),
       Containers: engine.imageUsers(image.id).length,
+      ...(shared ? { SharedSize: shared(image.id) } : {}),
     }));
 }
 
-function readBoolean(value: string): boolean {
-  if (["1", "true"].includes(value)) return true;
-  if (["0", "false"].includes(value)) return false;
-  throw invalid(`invalid filter 'dangling=${value.slice(0, 100)}'`);
+/** Bytes of an image's layers that another image has too. */
+function sharedSizes(engine: Engine): (id: string) => number {
+  const counts = new Map<string, number>();
+  const images = new Map(engine.images.list().map(({ id }) => [id, engine.images.layerSizes(id)]));
+  for (const layers of images.values()) {
+    for (const chain of layers.keys()) counts.set(chain, (counts.get(chain) ?? 0) + 1);
+  }
+  return (id) => {
+    let bytes = 0;
+    for (const [chain, size] of images.get(id) ?? []) if (counts.get(chain)! > 1) bytes += size;
+    return bytes;
+  };
 }
+
+/** The one boolean that a filter's values say (Go's ParseBool); invalid for another word, and for both at once. */
+export function readBoolean(key: string, values: readonly string[]): boolean {
+  const read = values.map((value) => BOOLEANS[value]);
+  const [first] = read;
+  if (first === undefined || read.some((one) => one !== first)) {
+    throw invalid(`invalid filter '${key}=[${values.join(" ").slice(0, 100)}]'`);
+  }
+  return first;
+}
+
+const BOOLEANS: Readonly<Record<string, boolean>> = {
+  ...{ "1": true, t: true, T: true, true: true, TRUE: true, True: true },
+  ...{ "0": false, f: false, F: false, false: false, FALSE: false, False: false },
+};
 
 /** Shell patterns, of which `*` and `?` stop at a slash (Go's path.Match, without classes). */
 function glob(pattern: string): (text: string) => boolean {

@@ -2,11 +2,11 @@ import type { Database } from "bun:sqlite";
 import type { ContentStore } from "../content/store.ts";
 import type { Layers } from "../layers/layers.ts";
 import type { Patience } from "../registry/http.ts";
-import type { ImageInspect, StreamMessage } from "../spec/docker-api.ts";
+import type { HistoryEntry, ImageInspect, StreamMessage } from "../spec/docker-api.ts";
 import { findImage, noSuchImage, tagTarget } from "./find.ts";
 import type { Hold } from "./holds.ts";
 import { type ImportOptions, importTar } from "./import.ts";
-import { type HistoryEntry, type ImageRecord, toHistory, toInspect, toRecord } from "./inspect.ts";
+import { type ImageRecord, toHistory, toInspect, toRecord } from "./inspect.ts";
 import { load } from "./load.ts";
 import { type PullOptions, pull } from "./pull.ts";
 import { type ImageRow, Records } from "./records.ts";
@@ -15,7 +15,8 @@ import { collectRemoved, type Removal, type RemoveOptions, removeImage } from ".
 import { save } from "./save.ts";
 import { ImageStore, type StoredLayer } from "./store.ts";
 
-export type { HistoryEntry, ImageRecord } from "./inspect.ts";
+export type { ImportOptions } from "./import.ts";
+export type { ImageRecord } from "./inspect.ts";
 export type { PullOptions } from "./pull.ts";
 export type { ImageUser, Removal } from "./remove.ts";
 
@@ -29,6 +30,12 @@ export interface ImagesOptions {
   /** `http(s)://host[:port][/path]`, asked before docker.io. */
   registryMirror?: string;
   patience?: Patience;
+}
+
+export interface LoadOptions {
+  source: AsyncIterable<Uint8Array>;
+  onMessage(message: StreamMessage): void;
+  signal?: AbortSignal;
 }
 
 /**
@@ -61,6 +68,12 @@ export class Images {
   /** Newest first. */
   history(nameOrId: string): HistoryEntry[] {
     return toHistory(this.store, this.row(nameOrId));
+  }
+
+  /** Bytes of its unpacked layers, by chain id: images share layers. */
+  layerSizes(nameOrId: string): ReadonlyMap<string, number> {
+    const { layers } = this.row(nameOrId);
+    return new Map(layers.map(({ chainId }) => [chainId, this.store.layers.size(chainId)]));
   }
 
   /** Gives an image one more name; another image that had it stays, without it. */
@@ -117,12 +130,8 @@ export class Images {
     return importTar(this.store, this.tempDir, options);
   }
 
-  /** Loads all images of a docker-archive or OCI layout, of any compression. All or none. */
-  load(options: {
-    source: AsyncIterable<Uint8Array>;
-    onMessage(message: StreamMessage): void;
-    signal?: AbortSignal;
-  }): Promise<void> {
+  /** Loads all images of a docker-archive or OCI layout, of any compression. All or none. Answers their ids. */
+  load(options: LoadOptions): Promise<string[]> {
     return load(this.store, this.tempDir, options);
   }
 

@@ -1,4 +1,4 @@
-import type { ImageInspect, ImageSummary } from "../spec/docker-api.ts";
+import type { HistoryEntry, ImageInspect, ImageSummary } from "../spec/docker-api.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
 import type { ImageRow } from "./records.ts";
 import { nameOf } from "./remove.ts";
@@ -19,16 +19,6 @@ export interface ImageRecord {
   size: number;
   /** RFC 3339. */
   created: string;
-}
-
-/** One entry of GET /images/{name}/history. */
-export interface HistoryEntry {
-  Id: string;
-  Created: number;
-  CreatedBy: string;
-  Tags: string[] | null;
-  Size: number;
-  Comment: string;
 }
 
 export function toRecord({ records, layers }: ImageStore, row: ImageRow): ImageRecord {

@@ -30,12 +30,12 @@ interface LoadedImage {
 const MAX_IMAGES = 1000;
 const MAX_INDEX_DEPTH = 4;
 
-/** See Images.load. */
+/** See Images.load. Answers the ids. */
 export async function load(
   store: ImageStore,
   tempDir: string | undefined,
   options: { source: AsyncIterable<Uint8Array>; onMessage(message: StreamMessage): void; signal?: AbortSignal },
-): Promise<void> {
+): Promise<string[]> {
   const signal = options.signal ?? new AbortController().signal;
   const hold = store.holds.open();
   const spool = await Spool.open(tempDir);
@@ -57,6 +57,7 @@ export async function load(
       for (const name of names) options.onMessage({ stream: `Loaded image: ${familiar(name)}\n` });
       if (names.length === 0) options.onMessage({ stream: `Loaded image ID: ${row.id}\n` });
     }
+    return images.map(({ row }) => row.id);
   } finally {
     hold.release();
     await spool.close();

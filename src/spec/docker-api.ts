@@ -1,9 +1,10 @@
 /**
- * Docker Engine API 1.51: the objects on the wire, under their own names. What arrives from a client is untyped until
+ * Docker Engine API 1.55: the objects on the wire, under their own names. What arrives from a client is untyped until
  * engine/ has checked it; these types say what is left after that, and what inro answers.
  */
 
-export const API_VERSION = "1.51";
+export const API_VERSION = "1.55";
+/** The oldest that is served unless the operator says otherwise. */
 export const MIN_API_VERSION = "1.24";
 
 export interface ContainerConfig {
@@ -272,6 +273,29 @@ export interface ImageInspect {
   GraphDriver: { Name: string; Data: Record<string, string> };
   RootFS: { Type: "layers"; Layers: string[] };
   Metadata: { LastTagTime: string };
+}
+
+/** One entry of GET /images/{name}/history. */
+export interface HistoryEntry {
+  Id: string;
+  /** Unix seconds. */
+  Created: number;
+  CreatedBy: string;
+  Tags: string[] | null;
+  Size: number;
+  Comment: string;
+}
+
+/** One object of GET /events. */
+export interface EventMessage {
+  Type: "container" | "image" | "volume" | "network" | "daemon";
+  Action: string;
+  Actor: { ID: string; Attributes: Record<string, string> };
+  scope: "local";
+  /** Seconds. */
+  time: number;
+  /** Nanoseconds; beyond what a double holds exactly, docker's clients read it so. */
+  timeNano: number;
 }
 
 /** One object of a progress stream (images/create, images/load); CRLF between objects. */

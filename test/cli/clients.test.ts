@@ -32,7 +32,7 @@ describe.skipIf(noDocker !== "")(`docker's own command line${noDocker && ` (${no
   };
 
   test("version and info", async () => {
-    expect((await run(["version", "--format", "{{.Server.APIVersion}}"])).stdout).toBe("1.51\n");
+    expect((await run(["version", "--format", "{{.Server.APIVersion}}"])).stdout).toBe("1.55\n");
     expect((await run(["info", "--format", "{{.OSType}} {{.Images}}"])).stdout).toBe("linux 1\n");
   });
 

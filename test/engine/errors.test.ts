@@ -74,7 +74,7 @@ describe.skipIf(why !== "")(`the API's statuses${why && ` (${why})`}`, async () 
 
   test("versions: too new and too old are refused, none is the newest", async () => {
     const get = (path: string) => fetch(`http://inro${path}`, { unix: engine.socket });
-    expect((await get("/_ping")).headers.get("api-version")).toBe("1.51");
+    expect((await get("/_ping")).headers.get("api-version")).toBe("1.55");
     expect((await get("/v1.24/_ping")).status).toBe(200);
     for (const [version, words] of [
       ["9.99", "too new"],

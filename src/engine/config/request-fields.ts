@@ -22,7 +22,7 @@ import {
   text,
 } from "./fields.ts";
 
-/** The types of the fields of POST /containers/create and /exec (Engine API 1.51, ContainerConfig and HostConfig). */
+/** The types of the fields of POST /containers/create and /exec (Engine API 1.55, ContainerConfig and HostConfig). */
 
 function required<T extends object>(shape: Shape<T>, ...names: (keyof T & string)[]): Check<T> {
   const check = object(shape);
