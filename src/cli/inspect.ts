@@ -1,10 +1,10 @@
+import { toJson } from "../base/template/functions.ts";
+import { compileTemplate } from "../base/template/template.ts";
 import { isStatus } from "../client/api-error.ts";
 import type { Engine } from "../client/engine.ts";
 import { errorText } from "./error-text.ts";
 import type { Flag } from "./flags.ts";
 import { stderr, stdout } from "./output.ts";
-import { toJson } from "./template/functions.ts";
-import { compileTemplate } from "./template/template.ts";
 
 export const formatFlag: Flag = {
   name: "format",

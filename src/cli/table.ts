@@ -1,5 +1,5 @@
-import { toJson } from "./template/functions.ts";
-import { compileTemplate } from "./template/template.ts";
+import { toJson } from "../base/template/functions.ts";
+import { compileTemplate } from "../base/template/template.ts";
 
 const MIN_WIDTH = 10;
 const PADDING = 3;

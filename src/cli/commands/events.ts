@@ -1,9 +1,9 @@
+import { compileTemplate } from "../../base/template/template.ts";
 import type { EventMessage } from "../../spec/docker-api.ts";
 import type { Command } from "../command.ts";
 import { filterFlag, toFilters } from "../filters.ts";
 import { stdout } from "../output.ts";
 import { endingSignal } from "../signals.ts";
-import { compileTemplate } from "../template/template.ts";
 import { localTime } from "../text.ts";
 import { resolveTime } from "../time.ts";
 

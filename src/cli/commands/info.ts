@@ -1,10 +1,10 @@
+import { toJson } from "../../base/template/functions.ts";
+import { compileTemplate } from "../../base/template/template.ts";
 import type { Command } from "../command.ts";
 import { binarySize } from "../human.ts";
 import { formatFlag } from "../inspect.ts";
 import { VERSION } from "../main.ts";
 import { stderr, stdout } from "../output.ts";
-import { toJson } from "../template/functions.ts";
-import { compileTemplate } from "../template/template.ts";
 
 type Info = Record<string, unknown>;
 

@@ -1,11 +1,11 @@
+import { toJson } from "../../base/template/functions.ts";
+import { compileTemplate } from "../../base/template/template.ts";
 import { API_VERSION } from "../../spec/docker-api.ts";
 import type { Command } from "../command.ts";
 import { errorText } from "../error-text.ts";
 import { formatFlag } from "../inspect.ts";
 import { VERSION } from "../main.ts";
 import { stderr, stdout } from "../output.ts";
-import { toJson } from "../template/functions.ts";
-import { compileTemplate } from "../template/template.ts";
 
 interface Server {
   Version?: string;

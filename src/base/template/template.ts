@@ -1,4 +1,4 @@
-import { nearest } from "../../base/nearest.ts";
+import { nearest } from "../nearest.ts";
 import { formatValue, NO_VALUE, truth, typeName } from "./format.ts";
 import { functions } from "./functions.ts";
 import { type Node, type Operand, type Pipeline, parse } from "./parse.ts";
