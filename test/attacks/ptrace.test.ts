@@ -14,6 +14,7 @@ const TRIES = 15;
 const PTRACE_ATTACH = 16;
 const PTRACE_DETACH = 17;
 const WALL = 0x4000_0000;
+const SIGCONT = 18;
 
 /** A container's first process that stops each new one as soon as it is there, and prints what the kernel says of it. */
 function racer(): Uint8Array {
@@ -40,6 +41,8 @@ function racer(): Uint8Array {
     p.call("race", "close", [fd], { ignore: "all" });
     p.call("race: 1", "getpid", [], { into: done });
     p.call("race", ptrace, [PTRACE_DETACH, pid, 0, 0], { ignore: "all" });
+    // What stopped it may have been execve's SIGTRAP, with the attachment's SIGSTOP still to come.
+    p.call("race", "kill", [pid, SIGCONT], { ignore: "all" });
     p.place(next);
   }
   const zero = p.temporary("zero");
