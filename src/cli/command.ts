@@ -21,7 +21,7 @@ export interface ServeOptions {
 
 /** One command: the table that drives parsing, help and completion, and what it does. */
 export interface Command {
-  /** After the name: `[OPTIONS] IMAGE [COMMAND] [ARG...]`. */
+  /** After the name: `[OPTIONS] IMAGE [COMMAND] [ARG...]`; a second form stands on a line of its own. */
   usage: string;
   /** Further paragraphs of the help. */
   description?: string;

@@ -20,11 +20,12 @@ export interface Flag {
   aliases?: readonly string[];
   /** Turns the text into the value, or throws an Error that says what is wrong with it. */
   parse?: (text: string) => unknown;
-  /** Values for completion. */
+  /** Values for completion, or what they name. */
   choices?: readonly string[];
+  completes?: "container" | "running" | "image" | "network" | "volume" | "file";
 }
 
-/** A wrong command line. `suggestion` is the nearest known word. */
+/** A wrong command line. */
 export class FlagError extends Error {
   constructor(
     message: string,
@@ -93,7 +94,7 @@ export function parseFlags(
       const flag = long(name);
       if (!flag) {
         if (name === "help") {
-          help = true;
+          help = equals < 0 || parsed(HELP, word.slice(equals + 1)) === true;
           continue;
         }
         throw new FlagError(`unknown flag: --${name}`, `--${name}`);
@@ -134,16 +135,21 @@ export function parseFlags(
   return { options, args, help };
 }
 
+const HELP: Flag = { name: "help", type: "bool", help: "" };
+
 function store(options: Options, flag: Flag, text: string): void {
-  let value: unknown;
+  const value = parsed(flag, text);
+  if (flag.type !== "list") options.values.set(flag.name, value);
+  else options.values.set(flag.name, [...options.list<unknown>(flag.name), value]);
+}
+
+function parsed(flag: Flag, text: string): unknown {
   try {
-    value = convert(flag, text);
+    return convert(flag, text);
   } catch (error) {
     const shown = flag.short ? `-${flag.short}, --${flag.name}` : `--${flag.name}`;
     throw new FlagError(`invalid argument ${JSON.stringify(text)} for "${shown}" flag: ${(error as Error).message}`);
   }
-  if (flag.type !== "list") options.values.set(flag.name, value);
-  else options.values.set(flag.name, [...options.list<unknown>(flag.name), value]);
 }
 
 function convert(flag: Flag, text: string): unknown {

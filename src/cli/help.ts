@@ -3,29 +3,51 @@ import { commands, type Entry, groups } from "./commands.ts";
 import type { Flag, FlagError } from "./flags.ts";
 import { globalFlags } from "./main.ts";
 
+const USAGE = "[OPTIONS] COMMAND [ARG...]";
+/** Other names of a group's commands; its help has each command once. */
+const OTHER_NAMES = new Set(["list", "remove", "container ps"]);
+
 /** `inro --help`. */
 export function overview(): string {
   const sections: [string, Entry[]][] = [
     ["Common Commands", [...commands.values()].filter((entry) => entry.common)],
     ["Commands", [...commands.values()].filter((entry) => !entry.common && !entry.hidden)],
   ];
-  let text = "Usage:  inro [OPTIONS] COMMAND\n\nRuns containers. `inro run host` works at once, without an image.\n";
-  for (const [title, entries] of sections) text += `\n${title}:\n${rows(entries.map((e) => [e.name, e.summary]))}`;
-  text += `\nManagement Commands:\n${rows([...groups].map(([name, group]) => [name, group.summary]))}`;
-  text += `\nGlobal Options:\n${flagRows(globalFlags)}`;
-  return `${text}\nRun 'inro COMMAND --help' for more information on a command.\n`;
+  const management = `\nManagement Commands:\n${rows([...groups].map(([name, group]) => [name, group.summary]))}`;
+  const [common, others] = sections.map(
+    ([title, entries]) => `\n${title}:\n${rows(entries.map((e) => [e.name, e.summary]))}`,
+  );
+  return `Usage:  inro ${USAGE}
+
+Runs containers. \`inro run host\` works at once, without an image.
+${common}${management}${others}
+Global Options:
+${flagRows(globalFlags)}
+Run 'inro COMMAND --help' for more information on a command.
+`;
 }
 
 /** `inro container --help`. */
 export function groupHelp(name: string): string {
   const group = groups.get(name)!;
-  const entries = [...group.entries].map(([sub, entry]) => [sub, entry.summary] as [string, string]);
-  return `Usage:  inro ${name} COMMAND\n\n${group.summary}\n\nCommands:\n${rows(entries)}\nRun 'inro ${name} COMMAND --help' for more information on a command.\n`;
+  const entries = [...group.entries]
+    .filter(([sub, entry]) => !entry.hidden && !OTHER_NAMES.has(sub) && !OTHER_NAMES.has(`${name} ${sub}`))
+    .map(([sub, entry]) => [sub, entry.summary] as const)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return `Usage:  inro ${name} COMMAND
+
+${group.summary}
+
+Commands:
+${rows(entries)}
+Run 'inro ${name} COMMAND --help' for more information on a command.
+`;
 }
 
 /** `inro run --help`. */
 export function commandHelp(name: string, entry: Entry, command: Command): string {
-  let text = `Usage:  ${name}${command.usage ? ` ${command.usage}` : ""}\n\n${entry.summary}\n`;
+  const usage = command.usage.replaceAll("\n", `\n\t${name} `);
+  let text = `Usage:  ${name}${usage ? ` ${usage}` : ""}\n\n${entry.summary}\n`;
   if (command.description) text += `\n${command.description.trim()}\n`;
   const others = aliases(entry).filter((other) => other !== name);
   if (others.length > 0) text += `\nAliases:\n  ${[name, ...others].join(", ")}\n`;
@@ -37,43 +59,53 @@ export function commandHelp(name: string, entry: Entry, command: Command): strin
 }
 
 /** The usage lines below an error. */
-function usageLines(name: string, command: Command): string {
-  return `Usage:  ${name}${command.usage ? ` ${command.usage}` : ""}\n\nRun '${name} --help' for more information\n`;
+function usageLines(name: string, usage: string, more = "Run"): string {
+  const shown = usage ? ` ${usage.replaceAll("\n", `\n\t${name} `)}` : "";
+  return `Usage:  ${name}${shown}\n\n${more} '${name} --help' for more information\n`;
 }
 
-/** A wrong option: its error, the nearest known one, the usage. */
-export async function flagErrorText(error: FlagError, name: string, command: Command): Promise<string> {
-  let message = error.message;
+/** A wrong option: docker's words, the nearest known one, the usage. */
+export async function flagErrorText(
+  error: FlagError,
+  name = "inro",
+  { usage, flags }: Pick<Command, "usage" | "flags"> = { usage: USAGE, flags: globalFlags },
+): Promise<string> {
+  let hint = "";
   if (error.unknown?.startsWith("--")) {
     const { nearest } = await import("../base/nearest.ts");
-    const known = command.flags.filter((flag) => !flag.hidden).map((flag) => flag.name);
+    const known = flags.filter((flag) => !flag.hidden).flatMap((flag) => [flag.name, ...(flag.aliases ?? [])]);
     const near = nearest(error.unknown.slice(2), known);
-    if (near) message += ` (did you mean --${near}?)`;
+    if (near) hint = `Did you mean --${near}?\n\n`;
   }
-  return `${message}\n\n${usageLines(name, command)}`;
+  return `${error.message}\n\n${hint}${usageLines(name, usage)}`;
 }
 
-export function argumentErrorText(name: string, command: Command, got: number): string {
-  const [min, max] = command.args;
+/** Too few or too many arguments, in docker's words. */
+export function argumentErrorText(name: string, { usage, args: [min, max] }: Command): string {
   const plural = (n: number) => `${n} argument${n === 1 ? "" : "s"}`;
-  let what: string;
-  if (max === 0) what = "accepts no arguments";
-  else if (min === max) what = `requires ${plural(min)}`;
-  else if (got < min) what = `requires at least ${plural(min)}`;
-  else what = `requires at most ${plural(max)}`;
-  return `inro: '${name}' ${what}\n\n${usageLines(name, command)}`;
+  const [what, more] =
+    max === 0
+      ? ["accepts no arguments"]
+      : min === max
+        ? [`requires ${plural(min)}`]
+        : max === Number.POSITIVE_INFINITY
+          ? [`requires at least ${plural(min)}`, "See"]
+          : min === 0
+            ? [`requires at most ${plural(max)}`]
+            : [`requires at least ${min} and at most ${plural(max)}`];
+  return `inro: '${name}' ${what}\n\n${usageLines(name, usage, more)}`;
 }
 
+/** A word that is no command; `sub` is the one after a group's. */
 export async function unknownCommandText(word: string, sub: string | undefined): Promise<string> {
   const { nearest } = await import("../base/nearest.ts");
   const group = groups.get(word);
-  const path = group && sub !== undefined ? `inro ${word} ${sub}` : `inro ${word}`;
-  const near = group
-    ? nearest(sub ?? "", [...group.entries.keys()])
-    : nearest(word, [...commands.keys(), ...groups.keys()]);
   const prefix = group ? `inro ${word}` : "inro";
-  const hint = near ? ` (did you mean '${prefix} ${near}'?)` : "";
-  return `inro: unknown command: ${path}${hint}\n\nRun '${prefix} --help' for more information\n`;
+  const unknown = group ? (sub ?? "") : word;
+  const near = nearest(unknown, group ? group.entries.keys() : [...commands.keys(), ...groups.keys()]);
+  const hint = near ? `Did you mean '${prefix} ${near}'?\n\n` : "";
+  const usage = group ? `Usage:  ${prefix}\n\n` : "";
+  return `inro: unknown command: ${prefix} ${unknown}\n\n${hint}${usage}Run '${prefix} --help' for more information\n`;
 }
 
 function aliases(entry: Entry): string[] {

@@ -79,7 +79,7 @@ async function run(
   }
   const { args } = parsed;
   if (args.length < command.args[0] || args.length > command.args[1]) {
-    await stderr.write((await import("./help.ts")).argumentErrorText(name, command, args.length));
+    await stderr.write((await import("./help.ts")).argumentErrorText(name, command));
     return 1;
   }
   let engine: Engine | undefined;
@@ -132,7 +132,7 @@ async function report(error: unknown, argv: string[], debug: boolean): Promise<n
     text = error.message;
   } else if (error instanceof FlagError) {
     status = 125;
-    text = `${error.message}\n\nRun 'inro --help' for more information`;
+    text = (await (await import("./help.ts")).flagErrorText(error)).trimEnd();
   } else text = errorText(error);
   if (debug && error instanceof Error) text += `\n${error.stack}\n(arguments: ${JSON.stringify(argv)})`;
   if (text) await stderr.line(text).catch(() => {});

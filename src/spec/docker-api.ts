@@ -62,7 +62,12 @@ export interface MountRequest {
     ReadOnlyNonRecursive?: boolean;
     ReadOnlyForceRecursive?: boolean;
   };
-  VolumeOptions?: { NoCopy?: boolean; Subpath?: string; Labels?: Record<string, string> };
+  VolumeOptions?: {
+    NoCopy?: boolean;
+    Subpath?: string;
+    Labels?: Record<string, string>;
+    DriverConfig?: { Name?: string; Options?: Record<string, string> };
+  };
   TmpfsOptions?: { SizeBytes?: number; Mode?: number };
 }
 

@@ -1,9 +1,8 @@
 import { type Command, ExitError } from "../command.ts";
-import { createBody } from "../create/body.ts";
+import { bodyOf, createContainer } from "../create/container.ts";
 import { createFlags } from "../create/flags.ts";
 import { errorText } from "../error-text.ts";
 import { BrokenPipe, stdout } from "../output.ts";
-import { createContainer } from "./run.ts";
 
 export const command: Command = {
   usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -16,11 +15,11 @@ export const command: Command = {
     ["inro create --name web -m 256m host sleep 60", "Prepare a container"],
     ["inro start -a web", "Start it and see its output"],
   ],
-  async run({ options, args, engine }) {
-    const [image, ...words] = args as [string, ...string[]];
-    const body = createBody(options, image, words);
+  async run(context) {
+    const { options, engine } = context;
+    const body = bodyOf(context, "create");
     try {
-      await stdout.line(await createContainer(engine(), options, body));
+      await stdout.line((await createContainer(engine(), options, body)).Id);
     } catch (error) {
       if (error instanceof ExitError || error instanceof BrokenPipe) throw error;
       throw new ExitError(1, errorText(error));

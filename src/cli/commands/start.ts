@@ -1,6 +1,7 @@
 import { type Command, ExitError, StartError } from "../command.ts";
 import { forEachName, MANY } from "../each.ts";
 import { errorText } from "../error-text.ts";
+import { stderr } from "../output.ts";
 import { runAttached } from "../start-attached.ts";
 import { isTerminal } from "../terminal.ts";
 
@@ -22,9 +23,15 @@ export const command: Command = {
     const api = engine();
     const interactive = options.bool("interactive");
     if (!options.bool("attach") && !interactive) {
-      return forEachName(args, (name) => api.startContainer(name), {
-        describe: (error, name) => `${errorText(error)}\nError: failed to start container: ${name}`,
+      const failed: string[] = [];
+      const status = await forEachName(args, (name) => api.startContainer(name), {
+        describe: (error, name) => {
+          failed.push(name);
+          return errorText(error);
+        },
       });
+      if (failed.length > 0) await stderr.line(`Error: failed to start containers: ${failed.join(", ")}`);
+      return status;
     }
     if (args.length > 1) throw new ExitError(1, "you cannot start and attach multiple containers at once");
     const container = await api.inspectContainer(args[0]!);

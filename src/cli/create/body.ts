@@ -3,7 +3,9 @@ import { ExitError } from "../command.ts";
 import { type Options, parseInteger } from "../flags.ts";
 import { parseDevice } from "./devices.ts";
 import { environment, labels, toMap } from "./environment.ts";
-import { parseTmpfs, parseVolumes, splitCsv } from "./mounts.ts";
+import { isCdiDevice } from "./gpus.ts";
+import { parseTmpfs, parseVolumes } from "./mounts.ts";
+import { networking } from "./network.ts";
 import { securityOptions } from "./security.ts";
 
 const fail = (message: string): never => {
@@ -36,6 +38,10 @@ export function createBody(options: Options, image: string, command: readonly st
     Labels: labels(options.list("label-file"), options.list("label")),
     HostConfig: hostConfig(options),
   };
+  const network = networking(options);
+  Object.assign(body, network.config);
+  Object.assign(body.HostConfig!, network.host);
+  if (Object.keys(network.endpoints).length > 0) body.NetworkingConfig = { EndpointsConfig: network.endpoints };
   if (command.length > 0) body.Cmd = [...command];
   if (options.has("entrypoint")) body.Entrypoint = [options.string("entrypoint")];
   if (options.has("no-healthcheck")) body.Healthcheck = { Test: ["NONE"] };
@@ -59,16 +65,23 @@ function setStrings<T extends object>(options: Options, target: T, names: Partia
   }
 }
 
+/** What the engine may not know yet, and is asked for all the same: it says so then. */
+type Further =
+  | "BlkioWeightDevice"
+  | "CpuRealtimePeriod"
+  | "CpuRealtimeRuntime"
+  | "DeviceRequests"
+  | "Isolation"
+  | "StorageOpt";
+
 function hostConfig(options: Options): HostConfig {
-  if (options.has("storage-opt")) fail("--storage-opt is not supported: the overlay has no size limit of its own");
   checkModes(options);
-  const host: HostConfig = {};
+  const host: HostConfig & Partial<Record<Further, unknown>> = {};
   setStrings(options, host, {
     AutoRemove: "rm",
     Privileged: "privileged",
     ReadonlyRootfs: "read-only",
     Init: "init",
-    NetworkMode: "network",
     UsernsMode: "userns",
     PidMode: "pid",
     IpcMode: "ipc",
@@ -85,11 +98,15 @@ function hostConfig(options: Options): HostConfig {
     NanoCpus: "cpus",
     CpuShares: "cpu-shares",
     CpuPeriod: "cpu-period",
+    CpuRealtimePeriod: "cpu-rt-period",
+    CpuRealtimeRuntime: "cpu-rt-runtime",
     CpuQuota: "cpu-quota",
     CpusetCpus: "cpuset-cpus",
     CpusetMems: "cpuset-mems",
     PidsLimit: "pids-limit",
     BlkioWeight: "blkio-weight",
+    BlkioWeightDevice: "blkio-weight-device",
+    Isolation: "isolation",
     ShmSize: "shm-size",
     CapAdd: "cap-add",
     CapDrop: "cap-drop",
@@ -103,8 +120,15 @@ function hostConfig(options: Options): HostConfig {
     BlkioDeviceReadIOps: "device-read-iops",
     BlkioDeviceWriteIOps: "device-write-iops",
   });
-  if (host.NetworkMode !== undefined) host.NetworkMode = networkName(host.NetworkMode);
-  if (options.has("device")) host.Devices = options.list("device").map(parseDevice);
+  const [cdi, devices] = [true, false].map((is) => options.list("device").filter((one) => isCdiDevice(one) === is));
+  if (devices!.length > 0) host.Devices = devices!.map(parseDevice);
+  const requests = options.list<object>("gpus");
+  if (cdi!.length > 0) requests.push({ Driver: "cdi", DeviceIDs: cdi });
+  if (requests.length > 0) host.DeviceRequests = requests;
+  if (options.has("storage-opt")) {
+    if (options.list("storage-opt").some((one) => !one.includes("="))) fail("invalid storage option");
+    host.StorageOpt = toMap(options.list("storage-opt"));
+  }
   if (options.has("tmpfs")) host.Tmpfs = parseTmpfs(options.list("tmpfs"));
   if (options.has("sysctl")) host.Sysctls = toMap(options.list("sysctl"));
   if (options.has("annotation")) host.Annotations = toMap(options.list("annotation"));
@@ -122,6 +146,10 @@ function hostConfig(options: Options): HostConfig {
 }
 
 function checkModes(options: Options): void {
+  const pull = options.string("pull") || "missing";
+  if (!["always", "missing", "never"].includes(pull)) {
+    fail(`invalid pull option: '${pull}': must be one of "always", "missing" or "never"`);
+  }
   const swappiness = options.number("memory-swappiness");
   if (swappiness !== undefined && (swappiness < -1 || swappiness > 100)) {
     fail(`invalid value: ${swappiness}. Valid memory swappiness range is 0-100`);
@@ -140,32 +168,14 @@ function checkModes(options: Options): void {
   }
 }
 
-/** The name of `--network NAME` and of its long form `name=NAME,…`. */
-function networkName(text: string): string {
-  if (!text.includes("=")) return text;
-  let name = "";
-  for (const field of splitCsv(text)) {
-    const [key, value = ""] = field.split("=");
-    if (key === "name") name = value;
-    else fail(`invalid --network: option '${key}' is not supported`);
-  }
-  return name || fail(`invalid --network: no name in '${text}'`);
-}
-
+/** `NAME[:COUNT]`; the engine knows the names. */
 function restartPolicy(text: string): { Name: string; MaximumRetryCount: number } {
-  const [name = "", count, ...more] = text.split(":");
-  if (more.length > 0) fail("invalid restart policy format: too many colons");
-  if (!["", "no", "always", "unless-stopped", "on-failure"].includes(name)) {
-    fail(
-      `invalid restart policy: unknown policy '${name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
-    );
-  }
-  if (count === undefined) return { Name: name, MaximumRetryCount: 0 };
-  if (name !== "on-failure") {
-    fail(`invalid restart policy: maximum retry count cannot be used with restart policy '${name}'`);
-  }
+  const [Name = "", count, ...more] = text.split(":");
+  if (Name === "" && count !== undefined) fail("invalid restart policy format: no policy provided before colon");
+  if (count === undefined || count === "") return { Name, MaximumRetryCount: 0 };
   try {
-    return { Name: name, MaximumRetryCount: parseInteger(count, true) };
+    if (more.length > 0) throw new Error("too many colons");
+    return { Name, MaximumRetryCount: parseInteger(count) };
   } catch {
     return fail("invalid restart policy format: maximum retry count must be an integer");
   }

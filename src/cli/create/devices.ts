@@ -21,6 +21,9 @@ export function parseDevice(text: string): DeviceMapping {
     else path = second;
   }
   if (!isMode(mode)) throw new ExitError(125, `bad mode specified: ${mode}`);
+  for (const one of [path, host!]) {
+    if (!one.startsWith("/")) throw new ExitError(125, `${one} is not an absolute path`);
+  }
   return { PathOnHost: host!, PathInContainer: path, CgroupPermissions: mode };
 }
 
@@ -42,6 +45,17 @@ export function parseThrottleBytes(text: string): ThrottlePath {
 /** `PATH:RATE` in operations per second. */
 export function parseThrottleOperations(text: string): ThrottlePath {
   return throttle(text, ". Number must be a positive integer", (rate) => parseInteger(rate, true));
+}
+
+/** `PATH:WEIGHT` of --blkio-weight-device; 10 to 1000, or 0. */
+export function parseWeightDevice(text: string): { Path: string; Weight: number } {
+  const colon = text.indexOf(":");
+  if (colon <= 0) throw new Error(`bad format: ${text}`);
+  const path = text.slice(0, colon);
+  if (!path.startsWith("/dev/")) throw new Error(`bad format for device path: ${text}`);
+  const weight = /^\d{1,4}$/.test(text.slice(colon + 1)) ? Number(text.slice(colon + 1)) : Number.NaN;
+  if (!(weight === 0 || (weight >= 10 && weight <= 1000))) throw new Error(`invalid weight for device: ${text}`);
+  return { Path: path, Weight: weight };
 }
 
 function throttle(text: string, format: string, parse: (rate: string) => number): ThrottlePath {

@@ -38,11 +38,12 @@ export function parseTmpfs(values: readonly string[]): Record<string, string> {
   return map;
 }
 
-type Mount = MountRequest & { Consistency?: string };
+type Mount = MountRequest & { Consistency?: string; ImageOptions?: { Subpath?: string } };
 type Setter = (mount: Mount, value: string, key: string) => void;
 
 const bind = (mount: Mount) => (mount.BindOptions ??= {});
 const volume = (mount: Mount) => (mount.VolumeOptions ??= {});
+const driver = (mount: Mount) => (volume(mount).DriverConfig ??= {});
 const tmpfs = (mount: Mount) => (mount.TmpfsOptions ??= {});
 const bad = (key: string, value: string, hint = "") => new Error(`invalid value for ${key}: ${value}${hint}`);
 const boolean = (key: string, value: string) => {
@@ -102,6 +103,16 @@ const keys: Record<string, Setter> = {
     const [name, ...rest] = value.split("=");
     volume(mount).Labels = { ...volume(mount).Labels, [name!]: rest.join("=") };
   },
+  "volume-driver": (mount, value) => {
+    driver(mount).Name = value;
+  },
+  "volume-opt": (mount, value) => {
+    const [name, ...rest] = value.split("=");
+    driver(mount).Options = { ...driver(mount).Options, [name!]: rest.join("=") };
+  },
+  "image-subpath": (mount, value) => {
+    mount.ImageOptions = { Subpath: value };
+  },
   "tmpfs-size": (mount, value, key) => {
     try {
       tmpfs(mount).SizeBytes = parseBytes(value);
@@ -138,8 +149,13 @@ export function parseMount(text: string): MountRequest {
 
 function check(mount: Mount): void {
   if (mount.Target === "") throw new Error("target is required");
-  for (const kind of ["volume", "bind", "tmpfs"] as const) {
-    const options = { volume: mount.VolumeOptions, bind: mount.BindOptions, tmpfs: mount.TmpfsOptions }[kind];
+  const kinds = {
+    volume: mount.VolumeOptions,
+    bind: mount.BindOptions,
+    tmpfs: mount.TmpfsOptions,
+    image: mount.ImageOptions,
+  };
+  for (const [kind, options] of Object.entries(kinds)) {
     if (options && mount.Type !== kind)
       throw new Error(`cannot mix '${kind}-*' options with mount type '${mount.Type}'`);
   }
