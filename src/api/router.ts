@@ -8,6 +8,7 @@ import { imageRoutes } from "./images.ts";
 import { runRoutes } from "./run.ts";
 import { systemRoutes } from "./system.ts";
 import { unbuiltRoutes } from "./unbuilt.ts";
+import { volumeRoutes } from "./volumes.ts";
 
 interface Route {
   handler: Handler;
@@ -68,6 +69,7 @@ const table = new RouteTable({
   ...containerRoutes,
   ...execRoutes,
   ...imageRoutes,
+  ...volumeRoutes,
   ...runRoutes,
 });
 

@@ -92,16 +92,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
   ...sentence("checking credentials at a registry is not supported yet", "POST /auth"),
   ...sentence("disk usage is not supported yet", "GET /system/df"),
   ...sentence(
-    "managing volumes is not supported yet",
-    `
-    GET /volumes
-    POST /volumes/create
-    GET /volumes/*
-    DELETE /volumes/*
-    POST /volumes/prune
-    `,
-  ),
-  ...sentence(
     "managing networks is not supported yet",
     `
     GET /networks

@@ -31,7 +31,7 @@ export interface Command {
   /** False: the first argument ends the options, as in `run IMAGE COMMAND --its-own-flag`. */
   interspersed?: boolean;
   /** What an argument names, for completion. */
-  completes?: "container" | "running" | "image" | "file";
+  completes?: "container" | "running" | "image" | "volume" | "file";
   examples?: readonly (readonly [command: string, what: string])[];
   /** Gives the exit status. */
   run(context: Context): Promise<number>;

@@ -93,6 +93,24 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     },
   ],
   [
+    "volume",
+    {
+      summary: "Manage volumes",
+      entries: new Map(
+        [
+          entry("create", "Create a volume", () => import("./commands/volume-create.ts")),
+          entry("inspect", "Show the data of volumes", () => import("./commands/volume-inspect.ts")),
+          entry("ls", "List volumes", () => import("./commands/volume-ls.ts")),
+          entry("list", "List volumes", () => import("./commands/volume-ls.ts"), { hidden: true }),
+          entry("prune", "Remove unused volumes", () => import("./commands/volume-prune.ts")),
+          entry("rm", "Remove volumes", () => import("./commands/volume-rm.ts")),
+          entry("remove", "Remove volumes", () => import("./commands/volume-rm.ts"), { hidden: true }),
+          entry("update", "Change a cluster volume", () => import("./commands/volume-update.ts"), { hidden: true }),
+        ].map((one) => [one.name, one]),
+      ),
+    },
+  ],
+  [
     "system",
     {
       summary: "Manage the engine",

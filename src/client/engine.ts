@@ -11,6 +11,8 @@ import type {
   ImageInspect,
   ImageSummary,
   StreamMessage,
+  Volume,
+  VolumePruneResponse,
   WaitResponse,
 } from "../spec/docker-api.ts";
 import { ApiError } from "./api-error.ts";
@@ -276,6 +278,22 @@ export class Engine {
       headers: { "Content-Type": "application/x-tar" },
     });
     yield* jsonStream<StreamMessage>(response.body);
+  }
+  async listVolumes(filters?: Filters): Promise<Volume[]> {
+    const query = { filters: filterText(filters) };
+    return (await this.json<{ Volumes: Volume[] | null }>("GET", "/volumes", { query })).Volumes ?? [];
+  }
+  createVolume(body: object): Promise<Volume> {
+    return this.json("POST", "/volumes/create", { json: body });
+  }
+  inspectVolume(name: string): Promise<Volume> {
+    return this.json("GET", `/volumes/${part(name)}`);
+  }
+  removeVolume(name: string, query: { force?: boolean } = {}): Promise<number> {
+    return this.send("DELETE", `/volumes/${part(name)}`, { query });
+  }
+  pruneVolumes(filters?: Filters): Promise<VolumePruneResponse> {
+    return this.json("POST", "/volumes/prune", { query: { filters: filterText(filters) } });
   }
   saveImages(names: string[], query: { platform?: string[] } = {}): Promise<Response> {
     return this.transport.request({ method: "GET", path: "/images/get", query: { names, ...query } });

@@ -145,7 +145,8 @@ function* containerDirectories(ctx: Context): Iterable<Found> {
 function* volumes(ctx: Context): Iterable<Found> {
   const known = new Set(ctx.store.volumes().map(({ name }) => name));
   for (const name of readdirSync(ctx.paths.volumes)) {
-    if (known.has(name)) continue;
+    // Being made, or old enough to be found below.
+    if (known.has(name) || name.startsWith(".")) continue;
     const repair = () => removeBelow(ctx.paths.volumes, name);
     yield { kind: "volume", object: join(ctx.paths.volumes, name), problem: "of no volume", repair };
   }
@@ -165,6 +166,7 @@ function* old(ctx: Context): Iterable<Found> {
   for (const [kind, directory, prefix, age] of [
     ["temporary", ctx.paths.temporary, "", OLD_MS],
     ["layer", ctx.paths.layers, "tmp-", OLD_MS],
+    ["volume", ctx.paths.volumes, ".", OLD_MS],
     ["ingest", join(ctx.paths.content, "ingest"), "", OLD_INGEST_MS],
   ] as const) {
     if (!existsSync(directory)) continue;

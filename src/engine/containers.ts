@@ -1,4 +1,5 @@
 import { conflict, InroError, invalid, messageOf, notFound } from "../base/errors.ts";
+import { dirSize } from "../layers/tree-size.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
 import { containerDevices } from "./config/devices.ts";
@@ -10,7 +11,6 @@ import type { Container } from "./container.ts";
 import { containerChanges } from "./container-changes.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
 import { createContainer } from "./create.ts";
-import { dirSize } from "./disk-usage.ts";
 import { inspectContainer, summarize } from "./inspect.ts";
 import { containerFilter, labelsMatch } from "./list-filters.ts";
 import { checkLogOptions, logLines } from "./log/lines.ts";

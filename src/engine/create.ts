@@ -51,7 +51,7 @@ export function createContainer(
   const state = newState();
   ctx.store.insertContainer(record, state, planned.volumes);
   const container = register(ctx, record, state);
-  for (const volume of planned.volumes) ctx.events.emit("volume", "create", volume.name, { driver: "local" });
+  for (const volume of planned.volumes) volumes.created(volume);
   emit(ctx, container, "create");
   return { Id: record.id, Warnings: warnings };
 }

@@ -49,7 +49,7 @@ export class Engine {
   private constructor(ctx: Context, locks: DirectoryLock[]) {
     this.#ctx = ctx;
     this.#locks = locks;
-    this.volumes = new Volumes(ctx.store, ctx.paths, ctx.table, ctx.events);
+    this.volumes = new Volumes(ctx);
     this.containers = new Containers(ctx, this.volumes);
     this.execs = new Execs(ctx);
   }

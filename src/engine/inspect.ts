@@ -1,10 +1,10 @@
+import { dirSize } from "../layers/tree-size.ts";
 import type { ContainerInspect, ContainerState, ContainerSummary, MountPoint } from "../spec/docker-api.ts";
 import { hostFacts } from "./config/host-facts.ts";
 import { hostnameOf } from "./config/hosts.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
-import { dirSize } from "./disk-usage.ts";
 import { statusText } from "./human-time.ts";
 import { shownStatus } from "./list-filters.ts";
 import { layersOf } from "./rootfs.ts";

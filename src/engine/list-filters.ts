@@ -102,7 +102,7 @@ export function shownStatus(status: Container["state"]["status"]): Exclude<Conta
 }
 
 /** A regular expression if it is one, else a substring; with and without the leading slash. */
-function namePattern(value: string): (name: string) => boolean {
+export function namePattern(value: string): (name: string) => boolean {
   let pattern: RegExp | undefined;
   try {
     // A group that is repeated could take exponential time.

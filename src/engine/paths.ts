@@ -46,6 +46,9 @@ export class Paths {
   execDir(id: string, exec: string): string {
     return `${this.runDirs}/${id}/exec-${exec}`;
   }
+  volume(name: string): string {
+    return `${this.volumes}/${name}`;
+  }
   volumeData(name: string): string {
     return `${this.volumes}/${name}/_data`;
   }

@@ -14,6 +14,7 @@ import { recordExit, watchExit } from "./exit.ts";
 import { cgroupPath } from "./paths.ts";
 import { removeContainer } from "./remove.ts";
 import { Stdio } from "./stdio.ts";
+import { settlePlaces } from "./volumes/place.ts";
 import type { Volumes } from "./volumes.ts";
 
 const LOST_EXIT_CODE = 255;
@@ -24,6 +25,7 @@ const LOST_EXIT_CODE = 255;
  */
 export async function reconcile(ctx: Context, volumes: Volumes): Promise<void> {
   clearTemporary(ctx);
+  settlePlaces(ctx);
   const rows = ctx.store.containers();
   for (const { record, state } of rows) register(ctx, record, state);
   const open = ctx.table.all().filter(({ state }) => state.status !== "created" && state.status !== "exited");

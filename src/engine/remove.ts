@@ -29,7 +29,7 @@ export async function removeContainer(
   ctx.table.delete(container);
   if (options.volumes) {
     for (const name of container.record.anonymous) {
-      if (volumes.usersOf(name).length === 0) await volumes.discard(name);
+      if (volumes.usersOf(name).length === 0) volumes.discard(name);
     }
   }
   // A power failure may bring the row back, without anything behind it: removing it again is all it takes.

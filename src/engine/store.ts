@@ -47,6 +47,12 @@ export interface VolumeRecord {
   created: string;
   labels: Record<string, string>;
   anonymous: boolean;
+  /** Of the local driver; none is a directory. */
+  options?: Record<string, string>;
+  /** It is a snapshot of this volume, and so read-only. */
+  snapshotOf?: string;
+  /** Directory beside it in which its data still is: an intent, see volumes/place.ts. */
+  dataAt?: string;
 }
 
 const SCHEMA = `
@@ -164,12 +170,21 @@ export class Store {
     return row ? JSON.parse(row.record) : undefined;
   }
 
+  /** One of that name stays as it is. */
   insertVolume(volume: VolumeRecord): void {
-    durably(this.db, () => insertVolume(this.db, volume));
+    this.#evenIfFull(() => insertVolume(this.db, volume));
+  }
+
+  updateVolume(volume: VolumeRecord): void {
+    this.#evenIfFull(() => {
+      this.db.query("UPDATE volumes SET record = ? WHERE name = ?").run(JSON.stringify(volume), volume.name);
+    });
   }
 
   deleteVolume(name: string): void {
-    durably(this.db, () => this.db.query("DELETE FROM volumes WHERE name = ?").run(name));
+    this.#evenIfFull(() => {
+      this.db.query("DELETE FROM volumes WHERE name = ?").run(name);
+    });
   }
 
   async close(): Promise<void> {

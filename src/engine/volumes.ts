@@ -1,171 +1,228 @@
 import { mkdirSync } from "node:fs";
 import { newId } from "../base/digest.ts";
-import { conflict, invalid, notFound } from "../base/errors.ts";
-import { removeTreeInTurns } from "../layers/remove-tree.ts";
-import * as k from "../linux/constants.ts";
-import { close, openat } from "../linux/file.ts";
-import { ZERO_TIME } from "./clock.ts";
-import { record as objectOf } from "./config/fields.ts";
+import { conflict, notFound, notImplemented } from "../base/errors.ts";
+import { sizesInChild } from "../layers/apply-command.ts";
+import type { Volume, VolumePruneResponse } from "../spec/docker-api.ts";
+import { map, object, text } from "./config/fields.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
 import { checkVolumeName } from "./config/volume-spec.ts";
-import type { EventLog } from "./events.ts";
+import type { Container } from "./container.ts";
+import type { Context } from "./context.ts";
 import { labelsMatch } from "./list-filters.ts";
-import type { Paths } from "./paths.ts";
 import type { Filters } from "./requests.ts";
-import type { Store, VolumeRecord } from "./store.ts";
-import type { ContainerTable } from "./table.ts";
-
-/** GET /volumes/{name}. */
-export interface Volume {
-  Name: string;
-  Driver: "local";
-  Mountpoint: string;
-  CreatedAt: string;
-  Labels: Record<string, string>;
-  Scope: "local";
-  Options: Record<string, string>;
-}
+import type { VolumeRecord } from "./store.ts";
+import { readBoolean, volumeFilter } from "./volumes/list.ts";
+import { localVolume } from "./volumes/local-options.ts";
 
 const ANONYMOUS_LABEL = "com.docker.volume.anonymous";
 
-/** Directories that outlive containers: <data-root>/volumes/<name>/_data. */
-export class Volumes {
-  constructor(
-    private readonly store: Store,
-    private readonly paths: Paths,
-    private readonly table: ContainerTable,
-    private readonly events: EventLog,
-  ) {}
+interface CreateRequest {
+  Name?: string;
+  Driver?: string;
+  DriverOpts?: Record<string, string>;
+  Labels?: Record<string, string>;
+  ClusterVolumeSpec?: never;
+}
 
-  /** `body` is the untrusted VolumeCreateRequest; the same name again answers with the existing one. */
+const createRequest = object<CreateRequest>({
+  Name: text,
+  Driver: text,
+  DriverOpts: map(text),
+  Labels: map(text),
+  ClusterVolumeSpec: () => {
+    throw notImplemented("cluster volumes are not supported: they need a swarm");
+  },
+});
+
+/** What outlives containers: directories at <data-root>/volumes/<name>/_data, and whatever the local driver's options name. */
+export class Volumes {
+  #pruning = false;
+  /** Volumes whose data is being copied. */
+  readonly copying = new Set<string>();
+
+  constructor(readonly ctx: Context) {}
+
+  /**
+   * `body` is the untrusted VolumeCreateRequest. The same name again answers with the existing one; other options than
+   * its own are a conflict.
+   */
   async create(body: unknown): Promise<Volume> {
-    const request = objectOf(body ?? {}, "the request body");
-    const { Name: name = "", Driver: driver = "local", DriverOpts: options, Labels: labels } = request;
-    if (typeof name !== "string") throw invalid("invalid volume: Name must be a string");
-    if (driver !== "" && driver !== "local")
-      throw notFound(`error looking up volume plugin ${String(driver)}: not found`);
-    if (options && Object.keys(options).length > 0) throw invalid("invalid volume: driver options are not supported");
+    const {
+      Name: name = "",
+      Driver: driver = "local",
+      DriverOpts: options,
+      Labels: labels,
+    } = createRequest(body ?? {}, "");
+    checkDriver(driver);
     if (name !== "") checkVolumeName(name);
-    const volume = this.store.volume(name) ?? this.draft(name, stringMap(labels));
-    this.store.insertVolume(volume);
+    const known = name === "" ? undefined : this.ctx.store.volume(name);
+    if (known) {
+      checkSameOptions(known, options);
+      return this.#shown(known);
+    }
+    const volume = this.draft(name, { labels, options });
+    this.ctx.store.insertVolume(volume);
     this.makeDirectory(volume.name);
-    this.events.emit("volume", "create", volume.name, { driver: "local" });
-    return this.#inspect(volume);
+    this.created(volume);
+    await this.ctx.store.sync();
+    return this.#shown(volume);
   }
 
+  /** By name. Unknown keys and bad values are invalid. */
   list(filters: Filters = new Map()): Volume[] {
-    return this.store
+    const used = new Set(this.ctx.table.all().flatMap(({ record }) => volumesOf(record.mounts)));
+    const wanted = volumeFilter(filters, (name) => used.has(name));
+    return this.ctx.store
       .volumes()
-      .filter((volume) => this.#matches(volume, filters))
-      .map((volume) => this.#inspect(volume));
+      .filter(wanted)
+      .map((volume) => this.#shown(volume));
   }
 
   inspect(name: string): Volume {
-    const volume = this.store.volume(name);
-    if (!volume) throw notFound(`get ${name.slice(0, 256)}: no such volume`);
-    return this.#inspect(volume);
+    return this.#shown(this.record(name));
   }
 
   /** In use by a container: conflict. `force` ignores a missing one. */
   async remove(name: string, options: { force?: boolean } = {}): Promise<void> {
-    if (!this.store.volume(name)) {
+    if (!this.ctx.store.volume(name)) {
       if (options.force) return;
-      throw notFound(`get ${name.slice(0, 256)}: no such volume`);
+      throw noSuchVolume(name);
     }
     const users = this.usersOf(name);
     if (users.length > 0) throw conflict(`remove ${name}: volume is in use - [${users.join(", ")}]`);
-    await this.discard(name);
+    if (this.copying.has(name)) throw conflict(`remove ${name}: volume is in use: it is being copied`);
+    this.discard(name);
+    await this.ctx.store.sync();
   }
 
-  /** Filter `all`: named ones too. */
-  async prune(filters: Filters = new Map()): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }> {
-    const all = filters.get("all")?.some((value) => !["", "0", "no", "false", "none"].includes(value.toLowerCase()));
-    const deleted: string[] = [];
-    for (const volume of this.store.volumes()) {
-      if (!all && !volume.anonymous) continue;
-      if (!labelsMatch(volume.labels, filters) || this.usersOf(volume.name).length > 0) continue;
-      await this.discard(volume.name);
-      deleted.push(volume.name);
+  /** Those that no container mounts: anonymous ones, with the filter `all` (and `everything`, before API 1.42) named ones too. */
+  async prune(filters: Filters = new Map(), everything = false): Promise<VolumePruneResponse> {
+    const all = readBoolean(filters, "all") ?? everything;
+    if (this.#pruning) throw conflict("a prune operation is already running");
+    this.#pruning = true;
+    try {
+      const unused = ({ name, anonymous, labels }: VolumeRecord) =>
+        (all || anonymous) &&
+        labelsMatch(labels, filters) &&
+        this.usersOf(name).length === 0 &&
+        !this.copying.has(name);
+      const chosen = this.ctx.store.volumes().filter(unused);
+      const sizes = await sizesInChild(chosen.map(({ name }) => this.ctx.paths.volume(name)));
+      const response: VolumePruneResponse = { VolumesDeleted: [], SpaceReclaimed: 0 };
+      for (const [i, { name }] of chosen.entries()) {
+        // Since then it may have come into use.
+        const volume = this.ctx.store.volume(name);
+        if (!volume || !unused(volume)) continue;
+        this.discard(name);
+        response.VolumesDeleted.push(name);
+        response.SpaceReclaimed += sizes[i]!;
+      }
+      await this.ctx.store.sync();
+      this.ctx.events.emit("volume", "prune", "", { reclaimed: String(response.SpaceReclaimed) });
+      return response;
+    } finally {
+      this.#pruning = false;
     }
-    return { VolumesDeleted: deleted, SpaceReclaimed: 0 };
   }
 
-  /** A record for a volume that is not there yet; "" is an anonymous one. */
-  draft(name: string, labels: Record<string, string> = {}): VolumeRecord {
+  /** Throws notFound. */
+  record(name: string): VolumeRecord {
+    const volume = this.ctx.store.volume(name);
+    if (!volume) throw noSuchVolume(name);
+    return volume;
+  }
+
+  /** A record for a volume that is not there yet; "" is an anonymous one. Bad options are invalid. */
+  draft(
+    name: string,
+    {
+      labels = {},
+      options,
+    }: { labels?: Record<string, string> | undefined; options?: Record<string, string> | undefined } = {},
+  ): VolumeRecord {
     const created = new Date().toISOString();
-    if (name !== "") return { name, created, labels, anonymous: false };
-    return { name: newId(), created, labels: { ...labels, [ANONYMOUS_LABEL]: "" }, anonymous: true };
+    if (options) localVolume(options);
+    const more = options && Object.keys(options).length > 0 ? { options } : {};
+    if (name !== "") return { name, created, labels, anonymous: false, ...more };
+    return { name: newId(), created, labels: { ...labels, [ANONYMOUS_LABEL]: "" }, anonymous: true, ...more };
   }
 
   /** Gives each planned volume its name, and says which records a new container needs besides its own. */
   plan(mounts: PlannedMount[]): { mounts: PlannedMount[]; volumes: VolumeRecord[]; anonymous: string[] } {
     const volumes: VolumeRecord[] = [];
-    const named = mounts.map((mount) => {
+    const named = mounts.map((mount): PlannedMount => {
       if (mount.type !== "volume") return mount;
-      if (mount.source !== "" && this.store.volume(mount.source)) return mount;
-      const volume = this.draft(mount.source, mount.labels);
+      const known = volumes.find(({ name }) => name === mount.source) ?? this.ctx.store.volume(mount.source);
+      if (known) {
+        checkSameOptions(known, mount.driverOptions);
+        return known.snapshotOf === undefined ? mount : { ...mount, readOnly: true };
+      }
+      const volume = this.draft(mount.source, { labels: mount.labels, options: mount.driverOptions });
       volumes.push(volume);
       return { ...mount, source: volume.name };
     });
     return { mounts: named, volumes, anonymous: volumes.filter((v) => v.anonymous).map((v) => v.name) };
   }
 
+  created({ name }: VolumeRecord): void {
+    this.ctx.events.emit("volume", "create", name, { driver: "local" });
+  }
+
   makeDirectory(name: string): string {
-    const path = this.paths.volumeData(name);
+    const path = this.ctx.paths.volumeData(name);
     mkdirSync(path, { recursive: true, mode: 0o755 });
     return path;
   }
 
-  /** Removes data and record. The record goes last, so that a crash leaves nothing unknown. */
-  async discard(name: string): Promise<void> {
-    const fd = openat(k.AT_FDCWD, this.paths.volumes, k.O_RDONLY | k.O_DIRECTORY);
-    try {
-      await removeTreeInTurns(fd, name);
-    } finally {
-      close(fd);
-    }
-    this.store.deleteVolume(name);
-    this.events.emit("volume", "destroy", name, { driver: "local" });
+  /** Removes record and data. A directory without a record is one that the next engine removes. */
+  discard(name: string): void {
+    this.ctx.store.deleteVolume(name);
+    this.ctx.trash.discard(this.ctx.paths.volume(name));
+    this.ctx.events.emit("volume", "destroy", name, { driver: "local" });
   }
 
   /** Ids of the containers that mount it. */
   usersOf(name: string): string[] {
-    const uses = (mounts: PlannedMount[]) => mounts.some(({ type, source }) => type === "volume" && source === name);
-    return this.table
-      .all()
-      .filter(({ record }) => uses(record.mounts))
-      .map(({ id }) => id);
+    return this.containersOf(name).map(({ id }) => id);
   }
 
-  #inspect({ name, created, labels }: VolumeRecord): Volume {
+  containersOf(name: string): Container[] {
+    return this.ctx.table.all().filter(({ record }) => volumesOf(record.mounts).includes(name));
+  }
+
+  #shown({ name, created, labels, options, snapshotOf }: VolumeRecord): Volume {
     return {
-      Name: name,
+      CreatedAt: created.replace(/\.\d+Z$/, "Z"),
       Driver: "local",
-      Mountpoint: this.paths.volumeData(name),
-      CreatedAt: created || ZERO_TIME,
-      Labels: labels,
+      Labels: Object.keys(labels).length > 0 ? labels : null,
+      Mountpoint: this.ctx.paths.volumeData(name),
+      Name: name,
+      Options: options ?? null,
       Scope: "local",
-      Options: {},
+      ...(snapshotOf === undefined ? {} : { Status: { SnapshotOf: snapshotOf } }),
     };
-  }
-
-  #matches(volume: VolumeRecord, filters: Filters): boolean {
-    const names = filters.get("name");
-    if (names?.length && !names.some((name) => volume.name.includes(name))) return false;
-    const drivers = filters.get("driver");
-    if (drivers?.length && !drivers.includes("local")) return false;
-    const dangling = filters.get("dangling")?.[0];
-    if (dangling !== undefined) {
-      const wanted = dangling === "true" || dangling === "1";
-      if (wanted !== (this.usersOf(volume.name).length === 0)) return false;
-    }
-    return labelsMatch(volume.labels, filters);
   }
 }
 
-function stringMap(value: unknown): Record<string, string> {
-  if (value === undefined || value === null) return {};
-  const entries = Object.entries(objectOf(value, "Labels"));
-  if (entries.some(([, v]) => typeof v !== "string")) throw invalid("invalid volume: Labels must be strings");
-  return Object.fromEntries(entries) as Record<string, string>;
+const NONE: readonly string[] = [];
+
+function volumesOf(mounts: readonly PlannedMount[]): readonly string[] {
+  return mounts.length === 0 ? NONE : mounts.filter(({ type }) => type === "volume").map(({ source }) => source);
+}
+
+export const noSuchVolume = (name: string) => notFound(`get ${name.slice(0, 256)}: no such volume`);
+
+/** Throws notFound for all but the one there is. */
+export function checkDriver(driver: string): void {
+  if (driver === "" || driver === "local") return;
+  const name = driver.slice(0, 256);
+  throw notFound(`error looking up volume plugin ${name}: plugin ${JSON.stringify(name)} not found`);
+}
+
+/** Asking for an existing volume with options that are not its own would give something else than what was asked for. */
+function checkSameOptions({ name, options = {} }: VolumeRecord, asked: Record<string, string> | undefined): void {
+  if (asked === undefined || Object.keys(asked).length === 0) return;
+  const sorted = (map: Record<string, string>) => JSON.stringify(Object.entries(map).sort());
+  if (sorted(options) === sorted(asked)) return;
+  throw conflict(`a volume named ${name} exists already with other options: remove it first, or choose another name`);
 }

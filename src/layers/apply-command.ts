@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { InroError, messageOf, unavailable } from "../base/errors.ts";
 import type { Applied, ApplyRequest } from "./apply.ts";
 import type { ApplyMessage, LayerWork } from "./apply-process.ts";
+import type { CopyRequest } from "./copy-directory.ts";
 import { APPLY_DOOR } from "./door.ts";
 
 /**
@@ -24,6 +25,19 @@ export async function syncInChild(directory: string): Promise<void> {
 /** Removes trees in `directory`, in a child. */
 export async function removeInChild(directory: string, names: string[]): Promise<void> {
   await workInChild({ remove: directory, names }, {});
+}
+
+/** {@link dirSize} of each directory, in a child. */
+export async function sizesInChild(paths: readonly string[]): Promise<number[]> {
+  if (paths.length === 0) return [];
+  const result = await workInChild({ sizes: [...paths] }, {});
+  if ("sizes" in result) return result.sizes;
+  throw new InroError("internal", "size of directories: their process did something else");
+}
+
+/** copyDirectory in a child; an abort kills it, and leaves what it has made to the caller. */
+export async function copyInChild(request: CopyRequest, signal?: AbortSignal): Promise<void> {
+  await workInChild({ copy: request }, { signal });
 }
 
 interface ChildOptions {

@@ -3,22 +3,30 @@ import { InroError, messageOf } from "../base/errors.ts";
 import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { type Applied, type ApplyRequest, applyLayer } from "./apply.ts";
+import { type CopyRequest, copyDirectory } from "./copy-directory.ts";
 import { syncFileSystem } from "./durable.ts";
 import { removeTrees } from "./remove-tree.ts";
+import { dirSize } from "./tree-size.ts";
 
 /**
  * The other side of apply-command.ts: `applyMain` is a hidden door of the program, which does one piece of work on
- * layers and ends. It has a process of its own since that is one long run of system calls, and hostile input.
+ * layers or other trees and ends. It has a process of its own since that is one long run of system calls, and hostile input.
  *
  *     engine  --argv: request as JSON-->   this process
- *     engine  <--stdout: lines of JSON--   {progress}…, then {applied}, {done} or {error}
+ *     engine  <--stdout: lines of JSON--   {progress}…, then {applied}, {sizes}, {done} or {error}
  */
-export type LayerWork = { apply: ApplyRequest } | { sync: string } | { remove: string; names: string[] };
+export type LayerWork =
+  | { apply: ApplyRequest }
+  | { sync: string }
+  | { remove: string; names: string[] }
+  | { sizes: string[] }
+  | { copy: CopyRequest };
 
 export type ApplyMessage =
   | { progress: number }
   | { applied: Applied }
   | { done: true }
+  | { sizes: number[] }
   | { error: { kind: InroError["kind"]; message: string } };
 
 const PROGRESS_EVERY = 100;
@@ -39,6 +47,17 @@ export async function applyMain(json: string): Promise<number> {
     }
     if ("remove" in work) {
       removeTrees(work.remove, work.names);
+      send({ done: true });
+      return 0;
+    }
+    if ("sizes" in work) {
+      const sizes: number[] = [];
+      for (const path of work.sizes) sizes.push(await dirSize(path));
+      send({ sizes });
+      return 0;
+    }
+    if ("copy" in work) {
+      copyDirectory(work.copy);
       send({ done: true });
       return 0;
     }

@@ -13,20 +13,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as k from "../linux/constants.ts";
 import { close, getxattr, openat, setxattr } from "../linux/file.ts";
-import { COPY_LIMITS, copyTree } from "./copy-up.ts";
+import { COPY_LIMITS, type CopyLimits, copyTree } from "./copy-up.ts";
 
 const top = mkdtempSync(join(tmpdir(), "inro-copy-"));
 afterAll(() => rmSync(top, { recursive: true }));
 let count = 0;
 
 /** Copies what `fill` makes; the directory of the copy. */
-function copy(fill: (source: string) => void, limits = COPY_LIMITS): string {
+function copy(fill: (source: string) => void, limits: CopyLimits = COPY_LIMITS): string {
   const [source, target] = [join(top, `s${count}`), join(top, `t${count++}`)];
   for (const path of [source, target]) mkdirSync(path);
   fill(source);
   const [from, to] = [source, target].map((path) => openat(k.AT_FDCWD, path, k.O_PATH | k.O_DIRECTORY));
   try {
-    copyTree(from!, to!, limits);
+    copyTree(from!, to!, { limits });
     return target;
   } finally {
     close(from!);
@@ -71,6 +71,6 @@ test.each<[string, (source: string) => void, string]>([
   ["bytes", (source) => writeFileSync(join(source, "a"), "0123456789"), "over 4 bytes"],
   ["directories in each other", (source) => mkdirSync(join(source, "d/".repeat(250)), { recursive: true }), "200 deep"],
 ])("too many %s", (what, fill, message) => {
-  const limits = what === "directories in each other" ? COPY_LIMITS : { entries: 2, bytes: 4 };
+  const limits = what === "directories in each other" ? COPY_LIMITS : { entries: 2, bytes: 4, depth: 200 };
   expect(() => copy(fill, limits)).toThrow(message);
 });

@@ -28,10 +28,23 @@ import {
 export interface CopyLimits {
   entries: number;
   bytes: number;
+  /** Of directories in each other; each level holds two descriptors. */
+  depth: number;
 }
 
-export const COPY_LIMITS: CopyLimits = { entries: 100_000, bytes: 1 << 30 };
-const MAX_DEPTH = 200;
+export const COPY_LIMITS: CopyLimits = { entries: 100_000, bytes: 1 << 30, depth: 200 };
+
+export interface CopyOptions {
+  limits?: CopyLimits;
+  /** For messages. */
+  what?: string;
+  /** Files share their blocks where the file system can (FICLONE, ioctl_ficlonerange(2)). */
+  reflink?: boolean;
+  /** What vanishes meanwhile is left out. */
+  live?: boolean;
+  /** The source is a layer of an image: overlayfs's own marks are not content. */
+  layer?: boolean;
+}
 
 /**
  * Copies what is in the directory `source` into the empty directory `target`, with owners, modes, times, extended
@@ -39,13 +52,18 @@ const MAX_DEPTH = 200;
  * the caller's. The source is hostile: each name is opened by itself, no symlink is followed, and nothing but a regular
  * file is read. More than `limits` is an invalid-argument error.
  */
-export function copyTree(source: number, target: number, limits = COPY_LIMITS): void {
+export function copyTree(source: number, target: number, options: CopyOptions = {}): void {
   const { uid, gid } = statat(source, "");
   chownat(target, "", uid, gid);
-  new Copy(target, limits).directory(source, target, "", 0);
+  new Copy(target, options).directory(source, target, "", 0);
 }
 
 class Copy {
+  readonly limits: CopyLimits;
+  readonly what: string;
+  readonly live: boolean;
+  readonly layer: boolean;
+  #reflink: boolean;
   #entries = 0;
   #bytes = 0;
   readonly #buffer = Buffer.alloc(1 << 18);
@@ -54,28 +72,50 @@ class Copy {
 
   constructor(
     readonly root: number,
-    readonly limits: CopyLimits,
-  ) {}
+    { limits = COPY_LIMITS, what = "tmpcopyup", reflink = false, live = false, layer = false }: CopyOptions,
+  ) {
+    this.limits = limits;
+    this.what = what;
+    this.#reflink = reflink;
+    this.live = live;
+    this.layer = layer;
+  }
 
   directory(source: number, target: number, path: Buffer | "", depth: number): void {
-    if (depth > MAX_DEPTH) throw invalid(`tmpcopyup: the directories are over ${MAX_DEPTH} deep`);
-    const list = openat(source, ".", k.O_RDONLY | k.O_DIRECTORY);
+    if (depth > this.limits.depth) throw invalid(`${this.what}: the directories are over ${this.limits.depth} deep`);
+    for (const name of this.#names(source)) {
+      const below = path === "" ? name : Buffer.concat([path, Buffer.from("/"), name]);
+      this.#entry(source, target, name, below, depth);
+    }
+  }
+
+  /** All at once: a descriptor less is held on each level. */
+  #names(directory: number): Buffer[] {
+    const names: Buffer[] = [];
+    const list = openat(directory, ".", k.O_RDONLY | k.O_DIRECTORY);
     try {
       for (const { name } of readdir(list)) {
-        if (++this.#entries > this.limits.entries) throw invalid(`tmpcopyup: over ${this.limits.entries} files`);
-        const below = path === "" ? name : Buffer.concat([path, Buffer.from("/"), name]);
-        this.#entry(source, target, name, below, depth);
+        if (++this.#entries > this.limits.entries) throw invalid(`${this.what}: over ${this.limits.entries} files`);
+        names.push(name);
       }
     } finally {
       close(list);
     }
+    return names;
   }
 
   #entry(source: number, target: number, name: Buffer, path: Buffer, depth: number): void {
-    const fd = openat2(source, name, k.O_PATH | k.O_NOFOLLOW, 0, k.RESOLVE_BENEATH);
+    let fd: number;
+    try {
+      fd = openat2(source, name, k.O_PATH | k.O_NOFOLLOW, 0, k.RESOLVE_BENEATH);
+    } catch (error) {
+      if (this.live && codeOf(error) === "ENOENT") return;
+      throw error;
+    }
     try {
       const stat = statat(fd, "");
       const type = stat.mode & k.S_IFMT;
+      if (this.layer && type === k.S_IFCHR && stat.rdevMajor === 0 && stat.rdevMinor === 0) return;
       const inode = `${stat.devMajor}:${stat.devMinor}:${stat.ino}`;
       if (type !== k.S_IFDIR && stat.nlink > 1) {
         const first = this.#first.get(inode);
@@ -97,7 +137,7 @@ class Copy {
       try {
         if (type === k.S_IFDIR) this.directory(fd, copy, path, depth + 1);
         else if (type === k.S_IFREG) this.#content(fd, copy, stat);
-        copyAttributes(fd, copy, stat);
+        copyAttributes(fd, copy, stat, this.layer);
       } finally {
         close(copy);
       }
@@ -112,6 +152,12 @@ class Copy {
     const from = openat(k.AT_FDCWD, `/proc/self/fd/${source}`, k.O_RDONLY);
     const to = openat(k.AT_FDCWD, `/proc/self/fd/${target}`, k.O_WRONLY);
     try {
+      if (this.#reflink && size > 0) {
+        const cloned = trySys("ioctl", to, FICLONE, from);
+        if (cloned === 0) return;
+        // Whether it can is the file system's, not the file's.
+        this.#reflink = false;
+      }
       for (let at = 0; at < size; ) {
         const start = trySys("lseek", from, at, SEEK_DATA);
         if (start < 0) break;
@@ -122,14 +168,14 @@ class Copy {
           const n = read(from, this.#buffer.subarray(0, Math.min(this.#buffer.length, end - at)));
           if (n === 0) break;
           this.#bytes += n;
-          if (this.#bytes > this.limits.bytes) throw invalid(`tmpcopyup: over ${this.limits.bytes} bytes`);
+          if (this.#bytes > this.limits.bytes) throw invalid(`${this.what}: over ${this.limits.bytes} bytes`);
           writeAll(to, this.#buffer.subarray(0, n));
           at += n;
         }
         if (at < end) break;
       }
       if (size > 0 && trySys("ftruncate", to, size) < 0)
-        throw invalid(`tmpcopyup: a file of ${size} bytes is too large`);
+        throw invalid(`${this.what}: a file of ${size} bytes is too large`);
     } finally {
       close(from);
       close(to);
@@ -137,15 +183,18 @@ class Copy {
   }
 }
 
+const FICLONE = 0x40049409;
 const SEEK_SET = 0;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 
-function copyAttributes(source: number, target: number, { mode, uid, gid, mtime }: Stat): void {
+/** Owner, mode, extended attributes and times of an open file, given to another. */
+export function copyAttributes(source: number, target: number, { mode, uid, gid, mtime }: Stat, layer = false): void {
   // Changing the owner clears the set-id bits, and a file's capabilities: so it comes first.
   chownat(target, "", uid, gid);
   chmod(target, mode & 0o7777);
   for (const name of listxattr(source)) {
+    if (layer && name.startsWith("trusted.overlay.")) continue;
     const value = getxattr(source, name);
     try {
       if (value) setxattr(target, name, value);

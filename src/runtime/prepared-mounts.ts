@@ -77,7 +77,7 @@ function filledTmpfs(
     if ((statat(source, "").mode & k.S_IFMT) !== k.S_IFDIR) throw invalid(`${why}: tmpcopyup: it is not a directory`);
     made = detachedFilesystem("tmpfs", mount.source ?? "tmpfs", hostIds(filesystemData(mount), spec, why));
     const sized = options.data.some(([key]) => key === "size" || key === "nr_blocks");
-    copyTree(source, made, sized ? { ...COPY_LIMITS, bytes: Number.MAX_SAFE_INTEGER } : COPY_LIMITS);
+    copyTree(source, made, sized ? { limits: { ...COPY_LIMITS, bytes: Number.MAX_SAFE_INTEGER } } : {});
     return made;
   } catch (error) {
     if (made !== undefined) close(made);

@@ -303,6 +303,27 @@ export interface EventMessage {
   timeNano: number;
 }
 
+/** GET /volumes/{name}. */
+export interface Volume {
+  CreatedAt: string;
+  Driver: string;
+  Labels: Record<string, string> | null;
+  Mountpoint: string;
+  Name: string;
+  Options: Record<string, string> | null;
+  Scope: string;
+  Status?: Record<string, unknown>;
+  /** In /system/df alone; -1 where it is not known. */
+  UsageData?: { Size: number; RefCount: number };
+}
+
+/** POST /volumes/prune. */
+export interface VolumePruneResponse {
+  VolumesDeleted: string[];
+  /** Bytes. */
+  SpaceReclaimed: number;
+}
+
 /** One object of a progress stream (images/create, images/load); CRLF between objects. */
 export interface StreamMessage {
   stream?: string;

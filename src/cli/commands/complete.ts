@@ -51,6 +51,7 @@ async function objects(kind: Command["completes"], engine: () => Engine): Promis
       const containers = await engine().listContainers({ all: kind === "container" });
       return containers.flatMap((container) => container.Names.map((name) => name.replace(/^\//, "")));
     }
+    if (kind === "volume") return (await engine().listVolumes()).map(({ Name }) => Name);
     if (kind === "image") {
       const images = await engine().listImages();
       return ["host", ...images.flatMap((image) => image.RepoTags ?? [])];

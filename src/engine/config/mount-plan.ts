@@ -35,6 +35,8 @@ export interface PlannedMount {
   createSource: boolean;
   /** Volume: labels for a new one. */
   labels?: Record<string, string>;
+  /** Volume: the local driver's options for a new one. */
+  driverOptions?: Record<string, string>;
   /** tmpfs: complete mount options. */
   options?: string[];
   /** Option text as given, for MountPoint.Mode. */

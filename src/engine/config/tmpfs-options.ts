@@ -43,8 +43,11 @@ const DATA: Record<string, RegExp> = {
 const BASE = ["noexec", "nosuid", "nodev", "rprivate"];
 
 /** Mount options of a tmpfs: docker's safe base, overridden by `text` (comma-separated). Throws invalid. */
-export function tmpfsOptions(text: string): string[] {
-  const options = [...BASE];
+export const tmpfsOptions = (text: string): string[] => tmpfsWords(text, BASE);
+
+/** As {@link tmpfsOptions}, on any base. */
+export function tmpfsWords(text: string, base: readonly string[]): string[] {
+  const options = [...base];
   const drop = (test: (option: string) => boolean) => {
     const at = options.findIndex(test);
     if (at >= 0) options.splice(at, 1);

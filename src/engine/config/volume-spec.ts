@@ -22,6 +22,8 @@ const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 
 /** Throws invalid for what cannot be the name of a local volume. */
 export function checkVolumeName(name: string): void {
+  if (name.length === 1)
+    throw invalid("volume name is too short, names should be at least two alphanumeric characters");
   if (VOLUME_NAME.test(name) && name.length <= 255) return;
   throw invalid(
     `${JSON.stringify(name.slice(0, 256))} includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,

@@ -3,10 +3,10 @@ import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { codeOf } from "../base/errors.ts";
-import { removeTrees } from "../layers/remove-tree.ts";
 import * as k from "../linux/constants.ts";
 import { close, mkdirat, openat } from "../linux/file.ts";
-import { dirSize } from "./disk-usage.ts";
+import { removeTrees } from "./remove-tree.ts";
+import { dirSize } from "./tree-size.ts";
 
 test("files are counted once, symlinks not followed, what is not there is nothing", async () => {
   const dir = mkdtempSync(join(tmpdir(), "inro-size-"));

@@ -1,0 +1,41 @@
+import type { Command } from "../command.ts";
+import { confirm, forceFlag } from "../confirm.ts";
+import { filterFlag, toFilters } from "../filters.ts";
+import { humanSize } from "../human.ts";
+import { stdout } from "../output.ts";
+
+export const command: Command = {
+  usage: "[OPTIONS]",
+  args: [0, 0],
+  flags: [
+    { name: "all", short: "a", type: "bool", help: "Named volumes too, not only anonymous ones" },
+    { ...filterFlag, short: "", help: "Remove only what matches: label, label! (key=value)" },
+    forceFlag,
+  ],
+  description: "Removes the volumes that no container mounts.",
+  examples: [
+    ["inro volume prune", "Anonymous volumes"],
+    ["inro volume prune -af --filter label!=keep", "All but those with a label, without asking"],
+  ],
+  async run({ options, engine }) {
+    const all = options.bool("all");
+    const filters = toFilters(options.list("filter"));
+    if (all) filters.all = ["true"];
+    if (!options.bool("force")) {
+      const which = all ? "all local volumes" : "anonymous local volumes";
+      await confirm(
+        `WARNING! This will remove ${which} not used by at least one container.`,
+        "volume prune has been cancelled",
+      );
+    }
+    const { VolumesDeleted, SpaceReclaimed } = await engine().pruneVolumes(filters);
+    await stdout.write(pruned("Deleted Volumes:", VolumesDeleted ?? [], SpaceReclaimed));
+    return 0;
+  },
+};
+
+/** What a prune prints: a block of what went, if anything did, and the space. */
+export function pruned(title: string, lines: readonly string[], space: number): string {
+  const block = lines.length > 0 ? `${title}\n${lines.map((line) => `${line}\n`).join("")}\n` : "";
+  return `${block}Total reclaimed space: ${humanSize(space)}\n`;
+}
