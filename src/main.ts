@@ -17,7 +17,7 @@ async function main(): Promise<number> {
     async serve(options) {
       // The binary is built for short lives (build/build.ts).
       Bun.unsafe.setJITPolicy(1);
-      await (await import("./serve.ts")).serve(options);
+      await (await import("./daemon/serve.ts")).serve(options);
     },
   });
 }

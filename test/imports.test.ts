@@ -5,6 +5,7 @@ import { dirname, join, relative, resolve } from "node:path";
 /** Who may import whom: a folder sees those below it. The command line sees the engine only through its client. */
 const ORDER = [
   ["main"],
+  ["daemon"],
   ["cli"],
   ["client"],
   ["api"],

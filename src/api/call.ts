@@ -82,19 +82,52 @@ export async function jsonBody(call: Call, options: { optional?: boolean } = {})
 
 /** The whole body, at most `limit` bytes. Of an upgrade, the first Content-Length bytes may be on the connection itself. */
 export async function readBody(call: Call, limit: number): Promise<Buffer> {
+  const tooLarge = () => invalid(`request body too large: over ${limit} bytes`);
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of call.request) {
     size += chunk.length;
-    if (size > limit) throw invalid(`request body too large: over ${limit} bytes`);
+    if (size > limit) throw tooLarge();
     chunks.push(chunk);
   }
-  const declared = Number(call.request.headers["content-length"] ?? 0);
-  if (call.upgrade && size < declared && declared <= limit) {
-    const { head } = call.upgrade;
-    const part = head.subarray(0, declared - size);
-    chunks.push(part);
-    call.upgrade.head = head.subarray(part.length);
+  if (call.upgrade && size === 0) {
+    const { headers } = call.request;
+    if (headers["transfer-encoding"]) throw invalid("a request that upgrades its connection needs a Content-Length");
+    const declared = Number(headers["content-length"] ?? 0);
+    if (declared > limit) throw tooLarge();
+    chunks.push(await takeFrom(call.upgrade, declared));
   }
   return Buffer.concat(chunks);
+}
+
+/** The next `size` bytes of an upgraded connection; what is beyond becomes its head. */
+async function takeFrom(upgrade: NonNullable<Call["upgrade"]>, size: number): Promise<Buffer> {
+  const { socket } = upgrade;
+  let bytes = upgrade.head;
+  if (bytes.length < size) {
+    await new Promise<void>((resolve, reject) => {
+      const done = () => {
+        socket.pause();
+        for (const [event, listener] of Object.entries(listeners)) socket.off(event, listener);
+      };
+      const listeners: Record<string, (chunk: Buffer) => void> = {
+        data(chunk) {
+          bytes = Buffer.concat([bytes, chunk]);
+          if (bytes.length < size) return;
+          done();
+          resolve();
+        },
+        end() {
+          done();
+          reject(invalid(`the request's body ends after ${bytes.length} of ${size} bytes`));
+        },
+        close: () => listeners.end!(bytes),
+      };
+      for (const [event, listener] of Object.entries(listeners)) socket.on(event, listener);
+      if (socket.readableEnded) listeners.end!(bytes);
+      else socket.resume();
+    });
+  }
+  upgrade.head = bytes.subarray(size);
+  return bytes.subarray(0, size);
 }

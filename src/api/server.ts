@@ -4,8 +4,10 @@ import type { Duplex } from "node:stream";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
+import type { AccessLog } from "./access-log.ts";
 import type { Call, Hijack, Reply } from "./call.ts";
 import { errorBody, statusOf } from "./errors.ts";
+import type { Peers } from "./peer.ts";
 import { AncientVersion, route } from "./router.ts";
 
 /** What every answer carries. */
@@ -21,21 +23,23 @@ export interface ApiOptions {
   /** Oldest version of the API that is served; docker's way to shut out old clients. */
   minVersion?: string;
   log(line: string): void;
-  /** Told when a request comes and when the last one is over. */
-  onActive?(active: number): void;
+  /** Told when a request comes, and when it is over. */
+  onActive?(change: 1 | -1): void;
+  /** Gets a line for each request that came in by `socket`, with who sent it as far as `peers` knows. */
+  access?: { log: AccessLog; socket: string; peers: Peers };
 }
 
 /** The Engine API on a server that is not listening yet; the caller listens and closes. */
 export function createApi(options: ApiOptions): Server {
-  let active = 0;
-  const count = (change: number) => {
-    active += change;
-    options.onActive?.(active);
-  };
+  const count = (change: 1 | -1) => options.onActive?.(change);
   // A header of 1 MiB holds every X-Registry-Config; Host may be missing (HTTP/1.0 clients).
   const server = createServer({ maxHeaderSize: 1 << 20, requireHostHeader: false }, (request, response) => {
     count(1);
-    void answer(options, request, response).finally(() => count(-1));
+    const access = begin(options, request);
+    void answer(options, request, response, access).finally(() => {
+      access?.end();
+      count(-1);
+    });
   });
   server.requestTimeout = 0;
   server.headersTimeout = 0;
@@ -44,9 +48,46 @@ export function createApi(options: ApiOptions): Server {
   server.keepAliveTimeout = 0;
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     count(1);
-    void upgrade(options, request, socket, head).finally(() => count(-1));
+    const access = begin(options, request);
+    void upgrade(options, request, socket, head, access).finally(() => {
+      access?.end();
+      count(-1);
+    });
   });
   return server;
+}
+
+/** A request that is written into the access log when it is over. */
+interface Recorded {
+  status: number;
+  bytes: number;
+  end(): void;
+}
+
+function begin({ access }: ApiOptions, request: IncomingMessage): Recorded | undefined {
+  if (!access) return undefined;
+  const time = Date.now();
+  const start = performance.now();
+  const peer = access.peers.get(request.socket);
+  return {
+    status: 0,
+    bytes: 0,
+    end() {
+      const { method = "", url = "" } = request;
+      const path = splitOnce(url, "?")[0];
+      const duration = performance.now() - start;
+      access.log.write({
+        time,
+        socket: access.socket,
+        peer,
+        method,
+        path,
+        status: this.status,
+        bytes: this.bytes,
+        duration,
+      });
+    },
+  };
 }
 
 /** The client's leaving. Most calls never ask for the signal, which is dear. */
@@ -102,10 +143,16 @@ async function dispatch(
   }
 }
 
-async function answer(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  options: ApiOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  access: Recorded | undefined,
+): Promise<void> {
   const gone = new Departure();
   response.on("close", () => gone.happen());
   const reply = await dispatch(options, request, gone);
+  if (access) access.status = "hijack" in reply ? 500 : reply.status;
   if ("hijack" in reply) {
     reply.hijack.close();
     response.writeHead(500, HEADERS).end();
@@ -114,7 +161,9 @@ async function answer(options: ApiOptions, request: IncomingMessage, response: S
   const type: Record<string, string> = reply.type ? { "Content-Type": reply.type } : {};
   const headers = { ...HEADERS, ...type, ...reply.headers };
   if (!("stream" in reply)) {
-    response.writeHead(reply.status, headers).end(reply.body ?? "");
+    const body = reply.body ?? "";
+    if (access) access.bytes = Buffer.byteLength(body);
+    response.writeHead(reply.status, headers).end(body);
     // An unread body (a refused upload) would hold the connection.
     request.resume();
     return;
@@ -124,6 +173,7 @@ async function answer(options: ApiOptions, request: IncomingMessage, response: S
   try {
     for await (const chunk of reply.stream) {
       if (gone.happened) break;
+      if (access) access.bytes += Buffer.byteLength(chunk);
       if (!response.write(chunk)) await Promise.race([once(response, "drain"), once(response, "close")]);
     }
     response.end();
@@ -134,15 +184,23 @@ async function answer(options: ApiOptions, request: IncomingMessage, response: S
   }
 }
 
-async function upgrade(options: ApiOptions, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+async function upgrade(
+  options: ApiOptions,
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  access: Recorded | undefined,
+): Promise<void> {
   const gone = new Departure();
   socket.on("error", () => gone.happen());
   socket.on("close", () => gone.happen());
   const raw = { socket, head };
   const reply = await dispatch(options, request, gone, raw);
-  if ("hijack" in reply) return await hijack(reply.hijack, raw, gone);
+  if (access) access.status = "hijack" in reply ? 101 : reply.status;
+  if ("hijack" in reply) return await hijack(reply.hijack, raw, gone, access);
   const type: Record<string, string> = reply.type ? { "Content-Type": reply.type } : {};
   const body = "stream" in reply ? "" : Buffer.from(reply.body ?? "");
+  if (access) access.bytes = body.length;
   const headers = { ...HEADERS, ...type, ...reply.headers, Connection: "close", "Content-Length": String(body.length) };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(
@@ -158,6 +216,7 @@ async function hijack(
   stream: Hijack,
   { socket, head }: { socket: Duplex; head: Buffer },
   gone: Departure,
+  access: Recorded | undefined,
 ): Promise<void> {
   gone.signal.addEventListener("abort", () => stream.close(), { once: true });
   try {
@@ -169,6 +228,7 @@ async function hijack(
     readInput(stream, socket, head);
     for await (const chunk of stream.output) {
       if (gone.happened) break;
+      if (access) access.bytes += chunk.length;
       if (!socket.write(chunk)) await Promise.race([once(socket, "drain"), once(socket, "close")]);
     }
     await new Promise<void>((resolve) => {
@@ -193,7 +253,10 @@ function readInput(stream: Hijack, socket: Duplex, head: Buffer): void {
     );
   };
   socket.on("data", take);
-  socket.once("end", () => void stream.endInput().catch(() => stream.close()));
+  const end = () => void stream.endInput().catch(() => stream.close());
+  // Bun tells of the end at once, also where nobody has begun to read.
+  if (socket.readableEnded) return void stream.input(head).then(end, () => stream.close());
+  socket.once("end", end);
   if (head.length > 0) take(head);
   else socket.resume();
 }

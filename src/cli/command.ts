@@ -8,11 +8,8 @@ export interface Doors {
 }
 
 export interface ServeOptions {
-  /** unix://PATH and tcp://HOST:PORT; at least one. */
-  hosts: string[];
-  dataRoot?: string;
-  execRoot?: string;
-  registryMirror?: string;
+  /** The engine's settings that stand on the command line, by their names in its configuration file. */
+  settings: Record<string, unknown>;
   /** Seconds without a client and without a container after which the engine leaves; absent: never. */
   idleTimeout?: number;
   /** To be called once, when all hosts accept connections: the command that started this engine waits for it. */

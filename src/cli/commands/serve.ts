@@ -1,36 +1,65 @@
 import { closeSync, writeSync } from "node:fs";
-import { defaultUrl, parseEndpoint } from "../../client/endpoint.ts";
-import { type Command, ExitError, type ServeOptions } from "../command.ts";
+import { type Command, ExitError } from "../command.ts";
+import type { Flag } from "../flags.ts";
 import { parseDuration } from "../time.ts";
+
+/** Flags that are settings of the engine, by the setting's name in its configuration. */
+const SETTING_FLAGS: Record<string, Flag> = {
+  hosts: {
+    name: "host",
+    short: "H",
+    type: "list",
+    help: "Listen here: unix:///PATH, tcp://HOST:PORT, fd://; may repeat (default: the user's socket)",
+  },
+  group: { name: "group", short: "G", type: "string", help: "Group of the socket (default: inro, if there is one)" },
+  "data-root": { name: "data-root", type: "string", help: "Where images and containers are kept" },
+  "exec-root": { name: "exec-root", type: "string", help: "Where run-time files are kept" },
+  tlsverify: {
+    name: "tlsverify",
+    type: "bool",
+    help: "Serve TCP to clients with a certificate; there is no other way",
+  },
+  tlscacert: { name: "tlscacert", type: "string", value: "file", help: "Authority that signs clients' certificates" },
+  tlscert: { name: "tlscert", type: "string", value: "file", help: "The engine's own certificate" },
+  tlskey: { name: "tlskey", type: "string", value: "file", help: "Its key" },
+  "access-log": { name: "access-log", type: "string", value: "file", help: "A line for every API call; - is stderr" },
+  "access-log-format": {
+    name: "access-log-format",
+    type: "string",
+    choices: ["text", "json"],
+    help: "Form of its lines: text or json",
+  },
+  "registry-mirrors": { name: "registry-mirror", type: "list", help: "Registry to ask before docker.io" },
+};
 
 export const command: Command = {
   usage: "[OPTIONS]",
   args: [0, 0],
   flags: [
-    { name: "host", short: "H", type: "list", help: "Listen here; may repeat (default: the user's socket)" },
-    { name: "data-root", type: "string", help: "Where images and containers are kept" },
-    { name: "exec-root", type: "string", help: "Where run-time files are kept" },
-    { name: "registry-mirror", type: "string", help: "Registry to ask before docker.io" },
+    ...Object.values(SETTING_FLAGS),
     { name: "idle-timeout", type: "string", value: "duration", help: "Leave when idle for so long (10m); 0: never" },
   ],
-  description: "Commands start an engine by themselves; this one runs in the foreground until SIGTERM or SIGINT.",
+  description: `Commands start an engine by themselves; this one runs in the foreground until SIGTERM or SIGINT.
+
+The socket has mode 0660 and belongs to the group inro where there is one: its members are as good as root. TCP is
+served with TLS to clients with a certificate of --tlscacert, and not at all without. SIGHUP reopens the access log,
+so that it can be rotated by renaming.`,
   examples: [
     ["inro serve", "On the usual socket"],
     ["inro serve -H unix:///tmp/i/inro.sock --data-root /tmp/i/data --exec-root /tmp/i/run", "Apart from any other"],
+    [
+      "inro serve -H tcp://0.0.0.0:2376 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem",
+      "For other machines, with certificates on both sides",
+    ],
   ],
   async run({ options, doors }) {
-    const hosts = options.has("host") ? options.list("host") : [defaultUrl()];
-    for (const host of hosts) parseEndpoint(host);
     const idle = options.has("idle-timeout") ? idleSeconds(options.string("idle-timeout")) : undefined;
-    const serve: ServeOptions = {
-      hosts,
-      ...(options.has("data-root") ? { dataRoot: options.string("data-root") } : {}),
-      ...(options.has("exec-root") ? { execRoot: options.string("exec-root") } : {}),
-      ...(options.has("registry-mirror") ? { registryMirror: options.string("registry-mirror") } : {}),
+    const given = Object.entries(SETTING_FLAGS).filter(([, flag]) => options.has(flag.name));
+    await doors.serve({
+      settings: Object.fromEntries(given.map(([key, flag]) => [key, options.value(flag.name)])),
       ...(idle ? { idleTimeout: idle } : {}),
       ready: tellReady,
-    };
-    await doors.serve(serve);
+    });
     return 0;
   },
 };

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { listen } from "./serve.ts";
+import { listen } from "./listen.ts";
 
 test("the socket is at no moment open to more than its owner and group", async () => {
   const dir = mkdtempSync(join(tmpdir(), "inro-serve-"));
@@ -11,7 +11,7 @@ test("the socket is at no moment open to more than its owner and group", async (
   const server = createServer();
   const umask = process.umask(0);
   try {
-    const listening = listen(server, path);
+    const listening = listen(server, { kind: "unix", path });
     // Nothing has run in between: this is the mode it was bound with.
     expect(statSync(path).mode & 0o7777).toBe(0o660);
     await listening;

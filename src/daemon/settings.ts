@@ -1,0 +1,61 @@
+import { invalid } from "../base/errors.ts";
+import { boolean, type Check, list, type Shape, text } from "../engine/config/fields.ts";
+
+/** The engine's settings, under the names of docker's daemon.json; those without an equal there are inro's own. */
+export interface Settings {
+  hosts?: string[];
+  group?: string;
+  "data-root"?: string;
+  "exec-root"?: string;
+  tlsverify?: boolean;
+  tlscacert?: string;
+  tlscert?: string;
+  tlskey?: string;
+  "access-log"?: string;
+  "access-log-format"?: "text" | "json";
+  "registry-mirrors"?: string[];
+}
+
+export const oneOf =
+  <const T extends string>(...values: T[]): Check<T> =>
+  (value, at) => {
+    const word = text(value, at);
+    if ((values as string[]).includes(word)) return word as T;
+    throw invalid(`${at}: ${JSON.stringify(word.slice(0, 64))} is none of ${values.join(", ")}`);
+  };
+
+/** A key's check takes the value of the file and that of the flag alike. */
+export const SETTINGS: Shape<Settings> = {
+  hosts: list(text),
+  group: text,
+  "data-root": text,
+  "exec-root": text,
+  tlsverify: boolean,
+  tlscacert: text,
+  tlscert: text,
+  tlskey: text,
+  "access-log": text,
+  "access-log-format": oneOf("text", "json"),
+  "registry-mirrors": list(text),
+};
+
+/** Checks values by their keys. Throws invalid. */
+export function readSettings(given: Record<string, unknown>): Settings {
+  const settings: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(given)) settings[key] = SETTINGS[key as keyof Settings](value, key);
+  return settings as Settings;
+}
+
+/** The certificates of TCP, all three or none. Throws invalid. */
+export function tlsFiles(settings: Settings): { ca: string; cert: string; key: string } | undefined {
+  const { tlscacert: ca, tlscert: cert, tlskey: key, tlsverify } = settings;
+  if (ca !== undefined && cert !== undefined && key !== undefined) {
+    if (tlsverify === false)
+      throw invalid("tlsverify: clients without a certificate are not served, it cannot be false");
+    return { ca, cert, key };
+  }
+  if ([ca, cert, key, tlsverify || undefined].every((value) => value === undefined)) return undefined;
+  throw invalid(
+    "TLS needs all of tlscacert (who signs the clients' certificates), tlscert and tlskey (the engine's own)",
+  );
+}
