@@ -49,6 +49,7 @@ const all: Entry[] = [
   entry("tag", "Give an image another name", () => import("./commands/tag.ts")),
   entry("top", "Show the processes of a container", () => import("./commands/top.ts")),
   entry("unpause", "Thaw the processes of containers", () => import("./commands/unpause.ts")),
+  entry("update", "Change limits and restart policy of containers", () => import("./commands/update.ts")),
   entry("wait", "Wait until containers stop, print their exit codes", () => import("./commands/wait.ts")),
   entry("__complete", "", () => import("./commands/complete.ts"), { hidden: true }),
 ];
@@ -77,7 +78,7 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
           entry("inspect", "Show the data of containers", () => import("./commands/container-inspect.ts")),
         ] as const,
         ...named("kill", "logs", ["ls", "ps"], ["list", "ps"], ["ps", "ps"], "pause", "rename", "restart"),
-        ...named("rm", ["remove", "rm"], "run", "start", "stop", "top", "unpause", "wait"),
+        ...named("rm", ["remove", "rm"], "run", "start", "stop", "top", "unpause", "update", "wait"),
       ]),
     },
   ],

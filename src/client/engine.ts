@@ -8,6 +8,7 @@ import type {
   ExecCreateRequest,
   ExecInspect,
   HistoryEntry,
+  HostConfig,
   ImageInspect,
   ImageSummary,
   StreamMessage,
@@ -144,6 +145,11 @@ export class Engine {
   }
   removeContainer(id: string, query: { force?: boolean; v?: boolean; link?: boolean } = {}): Promise<number> {
     return this.send("DELETE", container(id), { query });
+  }
+  /** Resolves with the engine's warnings. */
+  async updateContainer(id: string, body: HostConfig): Promise<string[]> {
+    const path = container(id, "/update");
+    return (await this.json<{ Warnings?: string[] | null }>("POST", path, { json: body })).Warnings ?? [];
   }
   topContainer(id: string, psArgs?: string): Promise<{ Titles: string[]; Processes: string[][] }> {
     return this.json("GET", container(id, "/top"), { query: { ps_args: psArgs } });

@@ -10,6 +10,7 @@ import { type Listener, listen } from "./listen.ts";
 import { readSettings, tlsFiles } from "./settings.ts";
 
 const MILLISECONDS = 1000;
+const IDLE = "idle";
 
 /** `inro serve`: one engine behind its sockets, until a signal or until it has been idle for long enough. */
 export async function serve(options: ServeOptions): Promise<void> {
@@ -32,6 +33,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     log,
   });
   let active = 0;
+  let idleNow = false;
   let stop!: (why: string) => void;
   const stopped = new Promise<string>((resolve) => {
     stop = resolve;
@@ -39,7 +41,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const idle = idleTimer(
     options.idleTimeout,
     () => active === 0 && engine.idle,
-    () => stop("idle"),
+    () => stop(IDLE),
   );
   const onActive = (change: 1 | -1) => {
     active += change;
@@ -68,11 +70,12 @@ export async function serve(options: ServeOptions): Promise<void> {
     });
     options.ready();
     log(`engine serves ${listeners.map(({ url }) => url).join(" ")}`);
+    idleNow = (await stopped) === IDLE;
     log(`engine leaves: ${await stopped}`);
   } finally {
     idle.stop();
     for (const listener of listeners) listener.close();
-    await engine.close();
+    await engine.close({ idle: idleNow });
     await accessLog?.close();
   }
 }

@@ -26,8 +26,6 @@ export class Container {
   finished: Promise<void> = Promise.resolve();
   /** Between the end of its process and the end of its clean-up. */
   ending = false;
-  /** Someone asked it to stop, so its end is no failure of its own. */
-  stopping = false;
   /** Whether it was removed: the object is of no more use. */
   removed = false;
   /** Wake when a run ends, or was not to be. */
@@ -61,8 +59,15 @@ export class Container {
     return this.record.id;
   }
 
+  /** It has a process. */
   get isRunning(): boolean {
     return this.state.status === "running" || this.state.status === "paused";
+  }
+
+  /** What the API calls running: also one that waits for its restart. */
+  get isUp(): boolean {
+    const { status, restarts } = this.state;
+    return this.isRunning || status === "restarting" || (status === "starting" && restarts?.due !== undefined);
   }
 
   /** Whether a promise about it must outlive the machine: it does not itself if it is removed at its end. */

@@ -29,6 +29,8 @@ import type {
   WaitCondition,
   Waiting,
 } from "./requests.ts";
+import { hasRestartPolicy } from "./restart/policy.ts";
+import { refuseRestarting } from "./restart/restarts.ts";
 import { makeLayer } from "./rootfs.ts";
 import { startContainer } from "./start.ts";
 import { forceEnd, killContainer, stopContainer } from "./stop.ts";
@@ -90,6 +92,7 @@ export class Containers {
       throw conflict(`container ${container.record.name} is paused, unpause the container before attach`);
     }
     if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
+    refuseRestarting(container);
     const attachment = container.stdio.attach(options);
     emit(this.ctx, container, "attach");
     return attachment;
@@ -125,7 +128,12 @@ export class Containers {
   /** Starts a stopped one too. */
   async restart(ref: string, options: StopOptions = {}): Promise<void> {
     const container = this.#get(ref);
-    if (container.isRunning) await stopContainer(this.ctx, container, options);
+    if (container.isUp || container.state.status === "starting") {
+      await stopContainer(this.ctx, container, options).catch((error) => {
+        // It has just ended by itself, or could not be started.
+        if (!(error instanceof InroError && error.kind === "notModified")) throw error;
+      });
+    }
     await container.mutex.run(() => this.#start(container));
     emit(this.ctx, container, "restart");
   }
@@ -133,22 +141,23 @@ export class Containers {
   /** Running without `force`: conflict. */
   async remove(ref: string, options: RemoveOptions = {}): Promise<void> {
     const container = this.#get(ref);
-    if (container.isRunning && !options.force) {
+    if (container.isUp && !options.force) {
       const { name } = container.record;
       const [how, advice] =
         container.state.status === "paused"
           ? ["paused", "unpause and then stop the container before removing or force remove"]
-          : ["running", "stop the container before removing or force remove"];
+          : [container.state.status, "stop the container before removing or force remove"];
       throw conflict(`cannot remove container "/${name}": container is ${how}: ${advice}`);
     }
     if (container.state.status === "removing") {
       throw conflict(`removal of container ${container.id} is already in progress`);
     }
     await container.mutex.run(async () => {
-      if (container.isRunning) {
-        if (!options.force) throw conflict(`cannot remove container "/${container.record.name}": container is running`);
-        await forceEnd(this.ctx, container);
+      if (container.isUp && !options.force) {
+        throw conflict(`cannot remove container "/${container.record.name}": container is ${container.state.status}`);
       }
+      if (container.isRunning) await forceEnd(this.ctx, container);
+      this.ctx.restarts.cancel(this.ctx, container, { stopped: true });
       await container.finished;
       await removeContainer(this.ctx, this.volumes, container, { volumes: options.volumes === true });
     });
@@ -164,7 +173,7 @@ export class Containers {
     const all = options.all || limit > 0 || (filters.get("status")?.length ?? 0) > 0;
     const found = this.ctx.table
       .all()
-      .filter((container) => (all || container.isRunning) && matches(container))
+      .filter((container) => (all || container.isUp) && matches(container))
       .sort((a, b) => (a.record.created < b.record.created ? 1 : -1));
     const shown = limit > 0 ? found.slice(0, limit) : found;
     return Promise.all(shown.map((container) => summarize(this.ctx, container, options.size === true)));
@@ -181,6 +190,7 @@ export class Containers {
       throw invalid(`invalid size of a terminal: ${height} by ${width}`);
     }
     const { running } = container;
+    refuseRestarting(container);
     if (!container.isRunning || !running) throw conflict(`container ${container.id} is not running`);
     if (running.pty === undefined) return;
     setWindowSize(running.pty, height, width);
@@ -191,6 +201,7 @@ export class Containers {
     const container = this.#get(ref);
     await container.mutex.run(async () => {
       if (container.state.status === "paused") throw conflict(`container ${container.id} is already paused`);
+      refuseRestarting(container);
       if (!container.isRunning) throw conflict(`container ${container.id} is not running`);
       await openCgroup(this.ctx, container)?.freeze();
       this.#setFrozen(container, "running", "paused");
@@ -238,6 +249,7 @@ export class Containers {
   /** `psArgs` default `-ef`; Titles and Processes as ps(1) prints them. */
   async top(ref: string, psArgs?: string): Promise<{ Titles: string[]; Processes: string[][] }> {
     const container = this.#get(ref);
+    refuseRestarting(container);
     if (!container.isRunning) throw conflict(`container ${container.id} is not running`);
     const table = await processTable(openCgroup(this.ctx, container)?.pids() ?? [], psArgs || undefined);
     emit(this.ctx, container, "top");
@@ -256,6 +268,7 @@ export class Containers {
       }
       container.record = { ...container.record, host };
       this.ctx.store.updateContainer(container.record);
+      if (!hasRestartPolicy(host)) this.ctx.restarts.cancel(this.ctx, container, { stopped: false });
       emit(this.ctx, container, "update");
       return { Warnings: warnings };
     });

@@ -6,6 +6,7 @@ import type { Container } from "./container.ts";
 import type { EventLog } from "./events.ts";
 import type { EngineImages } from "./host-image.ts";
 import { cgroupPath, type Paths } from "./paths.ts";
+import type { Restarts } from "./restart/restarts.ts";
 import type { Store } from "./store.ts";
 import type { ContainerTable } from "./table.ts";
 import type { Trash } from "./trash.ts";
@@ -19,6 +20,7 @@ export interface Context {
   readonly images: EngineImages;
   readonly events: EventLog;
   readonly trash: Trash;
+  readonly restarts: Restarts;
   readonly bootId: string;
   log(line: string): void;
 }

@@ -16,6 +16,8 @@ import { DirectoryLock } from "./lock.ts";
 import { Paths } from "./paths.ts";
 import { reconcile } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
+import { Restarts } from "./restart/restarts.ts";
+import { startContainer } from "./start.ts";
 import { Store } from "./store.ts";
 import { ContainerTable } from "./table.ts";
 import { Trash } from "./trash.ts";
@@ -85,11 +87,13 @@ export class Engine {
         images,
         events,
         trash: new Trash(paths.temporary, options.log),
+        restarts: new Restarts((container) => startContainer(ctx, engine.volumes, container, { again: true })),
         bootId: readBootId(),
         log: options.log,
       };
       const engine = new Engine(ctx, locks);
       await reconcile(ctx, engine.volumes);
+      ctx.restarts.begin(ctx, { idle: store.takeIdle(ctx.bootId) });
       images.collect((id) => ctx.table.usersOf(id));
       images.sweep();
       return engine;
@@ -134,7 +138,7 @@ export class Engine {
   }
 
   /**
-   * Nothing runs, is being started or cleaned up, and no client is attached or listens for events: the process may
+   * Nothing runs, is being started or cleaned up, waits for its restart, and no client is attached or listens for events: the process may
    * leave. Requests in progress (pulls, logs, waits) are the API's to know.
    */
   get idle(): boolean {
@@ -142,13 +146,22 @@ export class Engine {
       .all()
       .some(
         (container) =>
-          container.running || container.ending || container.mutex.pending > 0 || container.stdio.clients > 0,
+          container.running ||
+          container.ending ||
+          container.state.status === "restarting" ||
+          container.mutex.pending > 0 ||
+          container.stdio.clients > 0,
       );
     return !busy && !this.#ctx.trash.busy && !this.execs.busy && this.#ctx.events.listeners === 0;
   }
 
-  /** Lets go of everything, and leaves the containers running. */
-  async close(): Promise<void> {
+  /**
+   * Lets go of everything, and leaves the containers running. `idle`: the engine goes because there is nothing to do, so
+   * that its next start is no event for what docker starts with its daemon.
+   */
+  async close(options: { idle?: boolean } = {}): Promise<void> {
+    this.#ctx.restarts.close();
+    if (options.idle) this.#ctx.store.noteIdle(this.#ctx.bootId);
     await this.execs.close();
     for (const container of this.#ctx.table.all()) {
       await container.mutex.run(async () => {

@@ -10,6 +10,7 @@ import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { execExitCode, launchExec } from "./exec-process.ts";
 import type { Attachment, ExecStartOptions } from "./requests.ts";
+import { refuseRestarting } from "./restart/restarts.ts";
 import { Stdio } from "./stdio.ts";
 
 interface Exec {
@@ -180,6 +181,7 @@ const commandText = ({ Cmd }: ExecCreateRequest) => (Cmd ?? []).join(" ").slice(
 
 function checkRunning(container: Container): void {
   const { state, id } = container;
+  refuseRestarting(container);
   if (state.status === "paused")
     throw conflict(`container ${container.record.name} is paused, unpause the container before exec`);
   if (state.status !== "running") throw conflict(`container ${id} is not running`);

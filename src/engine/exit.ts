@@ -4,6 +4,7 @@ import { formatNanoseconds, parseRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
 import { removeContainer } from "./remove.ts";
+import { nextRestart } from "./restart/policy.ts";
 import { removeRunDirectory } from "./run-directory.ts";
 import type { Volumes } from "./volumes.ts";
 
@@ -37,19 +38,30 @@ async function end(ctx: Context, volumes: Volumes, container: Container, running
   // Last: while there is a run directory, there may be a cgroup.
   await removeRunDirectory(ctx.paths.runDir(container.id));
   if (container.record.host.AutoRemove) await removeContainer(ctx, volumes, container, { volumes: true });
+  ctx.restarts.schedule(ctx, container);
 }
 
-/** Writes how a run ended, then tells everyone. */
+/** Writes how a run ended and whether another follows, then tells everyone. */
 export function recordExit(
   ctx: Context,
   container: Container,
   status: ExitStatus,
   options: { oomKilled?: boolean; error?: string } = {},
 ): void {
+  const { restarts, ...before } = container.state;
   const finishedAt = formatNanoseconds(BigInt(status.at.getTime()) * 1_000_000n);
+  const next = nextRestart(container.record.host, restarts, {
+    exitCode: status.code,
+    stopped: before.stopped === true,
+    unhealthy: false,
+    lived: before.status === "starting" ? 0 : status.at.getTime() - Date.parse(before.startedAt),
+    at: status.at.getTime(),
+  });
+  const count = next ?? (restarts && { count: restarts.count, delay: restarts.delay });
   container.state = {
-    ...container.state,
-    status: "exited",
+    ...before,
+    ...(count ? { restarts: count } : {}),
+    status: next ? "restarting" : "exited",
     pid: 0,
     exitCode: status.code,
     error: options.error ?? "",

@@ -37,10 +37,12 @@ export async function explain(
     }
     let timed: Trace | undefined;
     await container.mutex.run(() =>
-      startContainer(ctx, volumes, container, async (request) => {
-        const { running, trace } = await launchTraced(request);
-        timed = trace;
-        return running;
+      startContainer(ctx, volumes, container, {
+        run: async (request) => {
+          const { running, trace } = await launchTraced(request);
+          timed = trace;
+          return running;
+        },
       }),
     );
     const steps: ExplainedStep[] = describe(timed!.program).map((step) => withoutId(step, Id));

@@ -1,4 +1,5 @@
 import { parseRfc3339 } from "./clock.ts";
+import { shownStatus } from "./list-filters.ts";
 import type { StateRecord } from "./store.ts";
 
 /** The Status text of a list: `Up 3 minutes`, `Exited (0) 2 days ago`. */
@@ -6,7 +7,8 @@ export function statusText(state: StateRecord, now: number = Date.now()): string
   const since = (time: string) => humanDuration(now - Number((parseRfc3339(time) ?? 0n) / 1_000_000n));
   if (state.status === "running") return `Up ${since(state.startedAt)}`;
   if (state.status === "paused") return `Up ${since(state.startedAt)} (Paused)`;
-  if (state.status === "exited") return `Exited (${state.exitCode}) ${since(state.finishedAt)} ago`;
+  if (shownStatus(state) === "restarting") return `Restarting (${state.exitCode}) ${since(state.finishedAt)} ago`;
+  if (shownStatus(state) === "exited") return `Exited (${state.exitCode}) ${since(state.finishedAt)} ago`;
   if (state.status === "removing") return "Removal In Progress";
   return "Created";
 }

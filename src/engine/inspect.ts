@@ -27,7 +27,7 @@ export async function inspectContainer(ctx: Context, container: Container, size:
     HostsPath: paths.inContainer(id, "hosts"),
     LogPath: container.log?.path ?? "",
     Name: `/${record.name}`,
-    RestartCount: 0,
+    RestartCount: container.state.restarts?.count ?? 0,
     Driver: "overlay2",
     Platform: "linux",
     MountLabel: "",
@@ -56,7 +56,7 @@ export async function summarize(ctx: Context, container: Container, size: boolea
     Created: Math.floor(Date.parse(record.created) / 1000),
     Ports: [],
     Labels: config.Labels ?? {},
-    State: shownStatus(state.status),
+    State: shownStatus(state),
     Status: statusText(state),
     HostConfig: { NetworkMode: record.host.NetworkMode ?? "none" },
     NetworkSettings: { Networks: networks(container) },
@@ -67,12 +67,12 @@ export async function summarize(ctx: Context, container: Container, size: boolea
 
 const quoted = (argument: string) => (/[\s"']/.test(argument) ? `'${argument}'` : argument);
 
-function inspectState({ state, isRunning }: Container): ContainerState {
+function inspectState({ state, isRunning, isUp }: Container): ContainerState {
   return {
-    Status: shownStatus(state.status),
-    Running: isRunning,
+    Status: shownStatus(state),
+    Running: isUp,
     Paused: state.status === "paused",
-    Restarting: false,
+    Restarting: shownStatus(state) === "restarting",
     OOMKilled: state.oomKilled,
     Dead: false,
     Pid: isRunning ? state.pid : 0,

@@ -1,6 +1,8 @@
 import { invalid } from "../base/errors.ts";
+import { ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
 import type { Filters } from "./requests.ts";
+import type { StateRecord } from "./store.ts";
 
 /** Keys of `filters` for the list of containers and for prune. */
 export const LIST_FILTERS = [
@@ -56,7 +58,7 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
   });
   some("status", (value) => {
     if (!STATUSES.includes(value)) throw invalid(`invalid filter 'status=${value.slice(0, 100)}'`);
-    return ({ state }) => shownStatus(state.status) === value;
+    return ({ state }) => shownStatus(state) === value;
   });
   some("exited", (value) => {
     if (!/^-?\d{1,10}$/.test(value)) throw invalid(`invalid filter 'exited=${value.slice(0, 100)}'`);
@@ -96,9 +98,11 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
   return (container) => tests.every((test) => test(container));
 }
 
-/** Docker shows intents as what they intend to leave. */
-export function shownStatus(status: Container["state"]["status"]): Exclude<Container["state"]["status"], "starting"> {
-  return status === "starting" ? "created" : status;
+/** Docker shows a start that is under way as what it intends to leave. */
+export function shownStatus({ status, startedAt, restarts }: StateRecord): Exclude<StateRecord["status"], "starting"> {
+  if (status !== "starting") return status;
+  if (restarts?.due !== undefined) return "restarting";
+  return startedAt === ZERO_TIME ? "created" : "exited";
 }
 
 /** A regular expression if it is one, else a substring; with and without the leading slash. */

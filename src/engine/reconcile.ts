@@ -14,10 +14,13 @@ import { recordExit, watchExit } from "./exit.ts";
 import { cgroupPath } from "./paths.ts";
 import { removeContainer } from "./remove.ts";
 import { Stdio } from "./stdio.ts";
+import type { StateRecord } from "./store.ts";
 import { settlePlaces } from "./volumes/place.ts";
 import type { Volumes } from "./volumes.ts";
 
 const LOST_EXIT_CODE = 255;
+/** States in which there is no process, and no step of ours was under way. */
+const AT_REST: ReadonlySet<StateRecord["status"]> = new Set(["created", "exited", "restarting"]);
 
 /**
  * Makes records and machine agree after an engine ended, whenever it did: running containers are taken over, those that
@@ -28,7 +31,7 @@ export async function reconcile(ctx: Context, volumes: Volumes): Promise<void> {
   settlePlaces(ctx);
   const rows = ctx.store.containers();
   for (const { record, state } of rows) register(ctx, record, state);
-  const open = ctx.table.all().filter(({ state }) => state.status !== "created" && state.status !== "exited");
+  const open = ctx.table.all().filter(({ state }) => !AT_REST.has(state.status));
   const left = readdirSync(ctx.paths.runDirs);
   if (open.length === 0 && left.length === 0) return finishRemovals(ctx, volumes);
   const keepers = findKeepers();
@@ -115,7 +118,9 @@ async function settle(
 
   const status = sameBoot ? readStatus(runDir) : undefined;
   if (state.status === "starting" && !status) {
-    const before = state.startedAt === ZERO_TIME ? "created" : "exited";
+    // What the engine itself was restarting waits for that once more.
+    const resting = state.startedAt === ZERO_TIME ? "created" : "exited";
+    const before = state.restarts?.due === undefined ? resting : "restarting";
     container.state = { ...state, status: before, pid: 0, exitCode: 128, error: "the engine ended during the start" };
     ctx.store.updateState(id, container.state);
   } else {

@@ -21,6 +21,12 @@ import { layersOf, lookupIn, prepareRootfs } from "./rootfs.ts";
 import { makeRunDirectory, removeRunDirectory } from "./run-directory.ts";
 import type { Volumes } from "./volumes.ts";
 
+export interface StartOptions {
+  /** The engine does it, not a client: what the restarts have come to stays. */
+  again?: boolean;
+  run?: (request: LaunchRequest) => Promise<Running>;
+}
+
 /**
  * Starts a container that does not run; the caller holds its mutex. A failure leaves nothing behind but State.Error and
  * ExitCode (126, 127, 128), and is thrown.
@@ -29,7 +35,7 @@ export async function startContainer(
   ctx: Context,
   volumes: Volumes,
   container: Container,
-  run: (request: LaunchRequest) => Promise<Running> = launch,
+  { again = false, run = launch }: StartOptions = {},
 ): Promise<void> {
   if (container.removed || container.state.status === "removing") {
     throw conflict(`cannot start container ${container.id}: it is marked for removal`);
@@ -37,12 +43,22 @@ export async function startContainer(
   if (container.state.status === "paused") {
     throw conflict("cannot start a paused container, try unpause instead");
   }
-  if (container.isRunning) throw new InroError("notModified", `container ${container.id} is already running`);
+  if (container.isUp && !again) throw new InroError("notModified", `container ${container.id} is already running`);
   // The last run may still be on its way out, and take the container with it.
   await container.finished;
   if (container.removed) throw conflict(`cannot start container ${container.id}: it is marked for removal`);
-  const before = container.state;
-  container.state = { ...before, status: "starting", bootId: ctx.bootId, error: "", exitCode: 0, oomKilled: false };
+  const { stopped: _, restarts, ...before } = container.state;
+  // Beside the time that it was to start, which stays until it has.
+  const count = again && restarts ? { restarts: { count: restarts.count, delay: restarts.delay } } : {};
+  container.state = {
+    ...before,
+    ...(again && restarts ? { restarts } : {}),
+    status: "starting",
+    bootId: ctx.bootId,
+    error: "",
+    exitCode: 0,
+    oomKilled: false,
+  };
   // After a power failure nothing of the start is left to undo: this row need not outlive the machine.
   ctx.store.updateState(container.id, container.state);
   let running: Running;
@@ -61,16 +77,16 @@ export async function startContainer(
   } catch (error) {
     const status = before.startedAt === ZERO_TIME ? "created" : "exited";
     const exitCode = error instanceof LaunchError ? error.exitCode : 128;
-    container.state = { ...before, status, pid: 0, exitCode, error: messageOf(error) };
+    container.state = { ...before, ...count, status, pid: 0, exitCode, error: messageOf(error) };
     ctx.store.updateState(container.id, container.state);
     container.stdio.endClients();
     container.wake(container.exitWaiters);
     throw error instanceof InroError ? error : unavailable(messageOf(error), error);
   }
   container.running = running;
-  container.stopping = false;
   container.state = {
     ...container.state,
+    ...count,
     status: "running",
     pid: running.pid,
     startedAt: nowText(),

@@ -3,20 +3,38 @@ import { parseSignal } from "./config/signals.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
 import type { StopOptions } from "./requests.ts";
+import { hasRestartPolicy } from "./restart/policy.ts";
+import { refuseRestarting } from "./restart/restarts.ts";
 
+const SIGINT = 2;
+const SIGQUIT = 3;
 const SIGKILL = 9;
 const SIGTERM = 15;
 const DEFAULT_TIMEOUT_S = 10;
 /** How long a killed process may take to die before everything in its cgroup is killed. */
 const KILL_PATIENCE_MS = 2000;
 
-/** Sends a signal; a paused container is thawed for it. Not running is a conflict. */
+/** The signal of a stop. */
+function stopSignal({ record }: Container): number {
+  return record.config.StopSignal ? parseSignal(record.config.StopSignal) : SIGTERM;
+}
+
+/**
+ * Sends a signal; a paused container is thawed for it, and one that waits for its restart waits no more. Not running is
+ * a conflict.
+ */
 export async function killContainer(ctx: Context, container: Container, signal: string | undefined): Promise<void> {
   const number = parseSignal(signal || "SIGKILL");
+  // In docker any signal ends a restart policy, if the container has no stop signal of its own: also one that asks a
+  // server to read its configuration again.
+  const ends = [SIGINT, SIGQUIT, SIGKILL, SIGTERM, stopSignal(container)].includes(number);
+  await started(container);
+  if (ends && container.state.status === "restarting") return ctx.restarts.cancel(ctx, container, { stopped: true });
+  refuseRestarting(container);
   if (!container.isRunning || !container.running) {
     throw conflict(`cannot kill container: ${container.id}: container ${container.id} is not running`);
   }
-  if (number === SIGKILL) container.stopping = true;
+  if (ends) asked(ctx, container);
   container.running.signal(number);
   emit(ctx, container, "kill", { signal: String(number) });
   await thaw(ctx, container);
@@ -27,11 +45,15 @@ export async function killContainer(ctx: Context, container: Container, signal: 
  * Not running is notModified.
  */
 export async function stopContainer(ctx: Context, container: Container, options: StopOptions = {}): Promise<void> {
-  const { config } = container.record;
-  const number = options.signal || config.StopSignal ? parseSignal(options.signal || config.StopSignal!) : SIGTERM;
-  const timeout = options.timeout ?? config.StopTimeout ?? DEFAULT_TIMEOUT_S;
+  const number = options.signal ? parseSignal(options.signal) : stopSignal(container);
+  const timeout = options.timeout ?? container.record.config.StopTimeout ?? DEFAULT_TIMEOUT_S;
+  await started(container);
+  if (container.state.status === "restarting") {
+    ctx.restarts.cancel(ctx, container, { stopped: true });
+    return emit(ctx, container, "stop");
+  }
   if (!container.isRunning) throw new InroError("notModified", `container ${container.id} is not running`);
-  container.stopping = true;
+  asked(ctx, container);
   signalQuietly(container, number);
   emit(ctx, container, "kill", { signal: String(number) });
   await thaw(ctx, container);
@@ -41,13 +63,25 @@ export async function stopContainer(ctx: Context, container: Container, options:
 
 /** SIGKILL, to pid 1 and then to all of the cgroup. Resolves when the container has ended and is cleaned up. */
 export async function forceEnd(ctx: Context, container: Container): Promise<void> {
-  container.stopping = true;
+  asked(ctx, container);
   signalQuietly(container, SIGKILL);
   emit(ctx, container, "kill", { signal: String(SIGKILL) });
   await thaw(ctx, container);
   if (await ends(container, KILL_PATIENCE_MS)) return;
   openCgroup(ctx, container)?.killAll();
   await container.finished;
+}
+
+/** One that is being started right now is stopped after that. */
+async function started(container: Container): Promise<void> {
+  if (container.state.status === "starting") await container.mutex.run(async () => undefined);
+}
+
+/** Its end will be no failure, and the next engine has to know that too. */
+function asked(ctx: Context, container: Container): void {
+  if (container.state.stopped) return;
+  container.state = { ...container.state, stopped: true };
+  if (hasRestartPolicy(container.record.host)) ctx.store.updateState(container.id, container.state);
 }
 
 function signalQuietly(container: Container, signal: number): void {

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { durably } from "../images/records.ts";
 import type { ContainerConfig, HostConfig } from "../spec/docker-api.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
+import type { Restarts } from "./restart/policy.ts";
 
 const fdatasync = promisify(fdatasyncCallback);
 
@@ -27,9 +28,12 @@ export interface ContainerRecord {
   userns?: { hostID: number; size: number };
 }
 
-/** How a container fares. `starting` and `removing` are intents: written before acting, so that a crash shows. */
+/**
+ * How a container fares. `starting` and `removing` are intents: written before acting, so that a crash shows.
+ * `restarting` waits for the time in `restarts`.
+ */
 export interface StateRecord {
-  status: "created" | "starting" | "running" | "paused" | "exited" | "removing";
+  status: "created" | "starting" | "running" | "paused" | "restarting" | "exited" | "removing";
   pid: number;
   exitCode: number;
   error: string;
@@ -40,6 +44,10 @@ export interface StateRecord {
   bootId: string;
   /** Of a removal: its anonymous volumes go too. */
   removeVolumes?: boolean;
+  /** Somebody asked it to stop: its end is no failure of its own, and no restart follows. */
+  stopped?: boolean;
+  /** Absent: the engine has not restarted it since it was started. */
+  restarts?: Restarts;
 }
 
 export interface VolumeRecord {
@@ -185,6 +193,20 @@ export class Store {
     this.#evenIfFull(() => {
       this.db.query("DELETE FROM volumes WHERE name = ?").run(name);
     });
+  }
+
+  /** Notes that the engine leaves because there is nothing to do, in this boot. */
+  noteIdle(bootId: string): void {
+    this.#evenIfFull(() => {
+      this.db.query("INSERT OR REPLACE INTO engine (key, value) VALUES ('idle', ?)").run(bootId);
+    });
+  }
+
+  /** Whether the last engine left so, in this boot; asked once. */
+  takeIdle(bootId: string): boolean {
+    const left = this.#get("idle") === bootId;
+    if (left) this.db.run("DELETE FROM engine WHERE key = 'idle'");
+    return left;
   }
 
   async close(): Promise<void> {

@@ -29,7 +29,7 @@ export class ContainerTable {
   usersOf(imageId: string): { id: string; running: boolean }[] {
     return this.all()
       .filter(({ record }) => record.imageId === imageId)
-      .map(({ id, isRunning }) => ({ id, running: isRunning }));
+      .map(({ id, isUp }) => ({ id, running: isUp }));
   }
 
   has(id: string): boolean {

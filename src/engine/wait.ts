@@ -6,7 +6,7 @@ import type { WaitCondition, Waiting } from "./requests.ts";
 /** POST /containers/{id}/wait. Registers at once, so a start that follows the call is not missed. */
 export function wait(container: Container, condition: string = "not-running"): Waiting {
   const waiters = waitersOf(container, condition as WaitCondition);
-  if (condition === "not-running" && !container.isRunning) {
+  if (condition === "not-running" && !container.isUp) {
     return { result: Promise.resolve(response(container)), cancel: () => undefined };
   }
   let waiter: () => void = () => undefined;

@@ -116,6 +116,8 @@ export interface HostConfig {
   MaskedPaths?: string[] | null;
   ReadonlyPaths?: string[] | null;
   RestartPolicy?: { Name?: string; MaximumRetryCount?: number };
+  /** inro's own: a container that becomes unhealthy is stopped and started again, whatever its policy. */
+  RestartOnUnhealthy?: boolean;
   LogConfig?: { Type?: string; Config?: Record<string, string> };
   ConsoleSize?: [number, number];
   ExtraHosts?: string[] | null;

@@ -1,11 +1,12 @@
 import type { CreateRequest, HostConfig } from "../../spec/docker-api.ts";
 import { ExitError } from "../command.ts";
-import { type Options, parseInteger } from "../flags.ts";
+import type { Options } from "../flags.ts";
 import { parseDevice } from "./devices.ts";
 import { environment, labels, toMap } from "./environment.ts";
 import { isCdiDevice } from "./gpus.ts";
 import { parseTmpfs, parseVolumes } from "./mounts.ts";
 import { networking } from "./network.ts";
+import { parseRestartPolicy } from "./restart.ts";
 import { securityOptions } from "./security.ts";
 
 const fail = (message: string): never => {
@@ -82,6 +83,7 @@ function hostConfig(options: Options): HostConfig {
     Privileged: "privileged",
     ReadonlyRootfs: "read-only",
     Init: "init",
+    RestartOnUnhealthy: "restart-on-unhealthy",
     UsernsMode: "userns",
     PidMode: "pid",
     IpcMode: "ipc",
@@ -132,7 +134,7 @@ function hostConfig(options: Options): HostConfig {
   if (options.has("tmpfs")) host.Tmpfs = parseTmpfs(options.list("tmpfs"));
   if (options.has("sysctl")) host.Sysctls = toMap(options.list("sysctl"));
   if (options.has("annotation")) host.Annotations = toMap(options.list("annotation"));
-  if (options.has("restart")) host.RestartPolicy = restartPolicy(options.string("restart"));
+  if (options.has("restart")) host.RestartPolicy = parseRestartPolicy(options.string("restart"));
   if (options.has("log-driver") || options.has("log-opt")) host.LogConfig = logConfig(options);
   if (options.has("security-opt")) {
     const security = securityOptions(options.list("security-opt"));
@@ -166,18 +168,8 @@ function checkModes(options: Options): void {
   if (options.bool("rm") && policy !== "" && policy !== "no") {
     fail("conflicting options: cannot specify both --restart and --rm");
   }
-}
-
-/** `NAME[:COUNT]`; the engine knows the names. */
-function restartPolicy(text: string): { Name: string; MaximumRetryCount: number } {
-  const [Name = "", count, ...more] = text.split(":");
-  if (Name === "" && count !== undefined) fail("invalid restart policy format: no policy provided before colon");
-  if (count === undefined || count === "") return { Name, MaximumRetryCount: 0 };
-  try {
-    if (more.length > 0) throw new Error("too many colons");
-    return { Name, MaximumRetryCount: parseInteger(count) };
-  } catch {
-    return fail("invalid restart policy format: maximum retry count must be an integer");
+  if (options.bool("rm") && options.bool("restart-on-unhealthy")) {
+    fail("conflicting options: cannot specify both --restart-on-unhealthy and --rm");
   }
 }
 

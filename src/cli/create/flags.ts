@@ -10,6 +10,7 @@ import { parseEnv, parseLabel } from "./environment.ts";
 import { parseGpus } from "./gpus.ts";
 import { parseMount } from "./mounts.ts";
 import { parseAddress, parseDomain, parseHost, parseLink, parseNetwork } from "./network.ts";
+import { restartFlag } from "./restart.ts";
 import { parseCapability, parseSysctl } from "./security.ts";
 import { parseBytes, parseCpus, parseSwapBytes } from "./sizes.ts";
 
@@ -138,13 +139,8 @@ export const createFlags: readonly Flag[] = [
   },
   { name: "quiet", short: "q", ...bool, help: "No progress of a pull" },
   { name: "read-only", ...bool, help: "Mount the root filesystem read-only" },
-  {
-    name: "restart",
-    ...string,
-    choices: ["no", "on-failure", "always", "unless-stopped"],
-    default: "no",
-    help: "Restart policy: no, on-failure[:N], always, unless-stopped",
-  },
+  { ...restartFlag, default: "no" },
+  { name: "restart-on-unhealthy", ...bool, help: "Restart it when its health check finds it unhealthy" },
   { name: "rm", ...bool, help: "Remove the container when it exits" },
   { name: "runtime", ...string, help: "Runtime for this container" },
   { name: "security-opt", ...list, help: "seccomp=FILE|unconfined, no-new-privileges, systempaths=unconfined" },

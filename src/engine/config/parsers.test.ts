@@ -159,7 +159,8 @@ describe("update", () => {
     [{ Memory: 256 << 20 }, "memory limit should be smaller than already set memoryswap limit"],
     [{ CpusetCpus: "9" }, "requested CPUs are not available"],
     [{ Memory: "1" }, "invalid JSON: Memory: expected an integer"],
-    [{ RestartPolicy: { Name: "always" } }, "restart policies other than no are not supported yet"],
+    [{ RestartPolicy: { Name: "sometimes" } }, "invalid restart policy: unknown policy 'sometimes'"],
+    [{ RestartPolicy: { Name: "always", MaximumRetryCount: 1 } }, "can only be used with 'on-failure'"],
   ])("refused: %j", (body, message) => {
     expect(() => validateUpdate(body, present, FACTS)).toThrow(message);
   });

@@ -161,6 +161,7 @@ export const hostConfig = object<HostConfig>({
   MaskedPaths: list(text),
   ReadonlyPaths: list(text),
   RestartPolicy: object({ Name: text, MaximumRetryCount: integer }),
+  RestartOnUnhealthy: boolean,
   LogConfig: object({ Type: text, Config: map(text) }),
   ConsoleSize: consoleSize,
   ExtraHosts: list(text),

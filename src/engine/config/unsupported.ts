@@ -130,25 +130,6 @@ export function refuseLogging(log: NonNullable<HostConfig["LogConfig"]>): {
   };
 }
 
-const RESTART = ["no", "always", "unless-stopped", "on-failure"];
-
-/** RestartPolicy: docker's rules, then only "no" is there. */
-export function refuseRestart({ RestartPolicy: policy, AutoRemove }: HostConfig): void {
-  const { Name: name = "", MaximumRetryCount: retries = 0 } = policy ?? {};
-  if (name !== "" && !RESTART.includes(name)) {
-    throw invalid(
-      `invalid restart policy: unknown policy '${name.slice(0, 64)}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
-    );
-  }
-  if (retries < 0) throw invalid("invalid restart policy: maximum retry count cannot be negative");
-  if (retries > 0 && name !== "on-failure") {
-    throw invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'");
-  }
-  if (name === "" || name === "no") return;
-  if (AutoRemove) throw invalid("can't create 'AutoRemove' container with restart policy");
-  throw notImplemented("restart policies other than no are not supported yet");
-}
-
 /** Runtime: there is one; docker's default name stands for it too. */
 export function refuseRuntime({ Runtime: name = "" }: HostConfig): string[] {
   if (name === "" || name === "inro") return [];

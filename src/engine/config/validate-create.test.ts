@@ -320,7 +320,6 @@ test.each([
   [host({ NetworkMode: "bridge" }), "bridge networks"],
   [host({ NetworkMode: "my-net" }), "network my-net"],
   [host({ PortBindings: { "80/tcp": [{ HostPort: "8080" }] } }), "published ports"],
-  [host({ RestartPolicy: { Name: "always" } }), "restart policies"],
   [host({ VolumesFrom: ["a"] }), "volumes from other containers"],
   [host({ DeviceRequests: [{ Count: -1 }] }), "device requests"],
   [host({ LogConfig: { Type: "syslog" } }), "log driver syslog"],

@@ -13,6 +13,7 @@ import { checkLimits } from "./limits.ts";
 import { checkModes, namespaceModes, networkMode, usernsRequest } from "./modes.ts";
 import { planMounts } from "./mount-plan.ts";
 import { containerConfig, type Health, hostConfig } from "./request-fields.ts";
+import { checkRestartPolicy } from "./restart-policy.ts";
 import {
   checkAnnotations,
   checkCgroupParent,
@@ -25,7 +26,7 @@ import { parseSecurityOptions } from "./security-options.ts";
 import { parseSignal } from "./signals.ts";
 import { checkSysctls } from "./sysctls.ts";
 import { rlimits } from "./ulimits.ts";
-import { publishedPorts, refuseLogging, refuseRestart, refuseRuntime, refuseUnsupported } from "./unsupported.ts";
+import { publishedPorts, refuseLogging, refuseRuntime, refuseUnsupported } from "./unsupported.ts";
 
 /** What a container is made of: checked, completed, and what docker would warn of. */
 export interface Validated {
@@ -62,7 +63,7 @@ export function validateCreate(
   checkConfig(config);
   if (![...(config.Entrypoint ?? []), ...(config.Cmd ?? [])][0]) throw invalid("no command specified");
 
-  refuseRestart(given);
+  checkRestartPolicy(given);
   const { host: limited, warnings } = checkLimits(given, facts);
   const host = normalize(limited, facts);
   const network = host.NetworkMode ?? "none";

@@ -1,10 +1,11 @@
-import { invalid } from "../../base/errors.ts";
+import { conflict, invalid } from "../../base/errors.ts";
 import type { HostConfig } from "../../spec/docker-api.ts";
 import { record } from "./fields.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
 import { checkLimits } from "./limits.ts";
 import { hostConfig } from "./request-fields.ts";
-import { refuseRestart, refuseUnsupported } from "./unsupported.ts";
+import { checkRestartPolicy } from "./restart-policy.ts";
+import { refuseUnsupported } from "./unsupported.ts";
 
 // Schema ContainerUpdate: the limits that a cgroup can change while it is in use.
 const CHANGEABLE = [
@@ -23,7 +24,7 @@ const CHANGEABLE = [
 
 /**
  * Checks the untrusted body of POST /containers/{id}/update against the container's present HostConfig and returns the
- * new one; zero values change nothing. Throws invalid, or notImplemented for a restart policy.
+ * new one; zero values change nothing. Throws invalid, and conflict for a restart policy beside AutoRemove.
  */
 export function validateUpdate(
   body: unknown,
@@ -33,7 +34,7 @@ export function validateUpdate(
   const request = record(body, "the request body");
   refuseUnsupported({}, request);
   const asked = hostConfig(request, "");
-  refuseRestart({ ...asked, AutoRemove: present.AutoRemove ?? false });
+  const restart = restartChanges(asked, present);
   const changes = Object.fromEntries(
     CHANGEABLE.flatMap((name) => (asked[name] ? [[name, asked[name]] as const] : [])),
   ) as Partial<HostConfig>;
@@ -48,5 +49,18 @@ export function validateUpdate(
   const base = { ...present };
   if (changes.NanoCpus) for (const name of ["CpuQuota", "CpuPeriod"] as const) delete base[name];
   else if (changes.CpuQuota || changes.CpuPeriod) delete base.NanoCpus;
-  return checkLimits({ ...base, ...changes }, facts);
+  return checkLimits({ ...base, ...changes, ...restart }, facts);
+}
+
+function restartChanges(asked: HostConfig, present: HostConfig): Partial<HostConfig> {
+  checkRestartPolicy({ ...asked, AutoRemove: false });
+  const { RestartPolicy: policy, RestartOnUnhealthy } = asked;
+  const named = policy?.Name ? { Name: policy.Name, MaximumRetryCount: policy.MaximumRetryCount ?? 0 } : undefined;
+  if (present.AutoRemove && ((named && named.Name !== "no") || RestartOnUnhealthy)) {
+    throw conflict("Restart policy cannot be updated because AutoRemove is enabled for the container");
+  }
+  return {
+    ...(named ? { RestartPolicy: named } : {}),
+    ...(RestartOnUnhealthy === undefined ? {} : { RestartOnUnhealthy }),
+  };
 }

@@ -1,0 +1,35 @@
+import type { HostConfig } from "../../spec/docker-api.ts";
+import type { Command } from "../command.ts";
+import { parseRestartPolicy, restartFlag } from "../create/restart.ts";
+import { forEachName, MANY } from "../each.ts";
+import type { Options } from "../flags.ts";
+import { stderr } from "../output.ts";
+
+export const command: Command = {
+  usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+  args: [1, MANY],
+  completes: "container",
+  flags: [
+    restartFlag,
+    { name: "restart-on-unhealthy", type: "bool", help: "Restart it when its health check finds it unhealthy" },
+  ],
+  examples: [
+    ["inro update --restart unless-stopped web", "From now on it is restarted when it ends"],
+    ["inro update --restart no web", "Let it end, and do not start it again"],
+  ],
+  async run({ options, args, engine }) {
+    const api = engine();
+    const changes = updateBody(options);
+    return forEachName(args, async (name) => {
+      for (const warning of await api.updateContainer(name, changes)) await stderr.line(warning);
+    });
+  },
+};
+
+/** The body of POST /containers/{id}/update: what was said, and nothing else. */
+function updateBody(options: Options): HostConfig {
+  const body: HostConfig = {};
+  if (options.has("restart")) body.RestartPolicy = parseRestartPolicy(options.string("restart"));
+  if (options.has("restart-on-unhealthy")) body.RestartOnUnhealthy = options.bool("restart-on-unhealthy");
+  return body;
+}
