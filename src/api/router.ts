@@ -6,6 +6,7 @@ import { eventRoutes } from "./events.ts";
 import { execRoutes } from "./exec.ts";
 import { imageRoutes } from "./images.ts";
 import { runRoutes } from "./run.ts";
+import { statsRoutes } from "./stats.ts";
 import { systemRoutes } from "./system.ts";
 import { unbuiltRoutes } from "./unbuilt.ts";
 import { volumeRoutes } from "./volumes.ts";
@@ -71,6 +72,7 @@ const table = new RouteTable({
   ...imageRoutes,
   ...volumeRoutes,
   ...runRoutes,
+  ...statsRoutes,
 });
 
 const options: Handler = async () => ({ status: 200 });

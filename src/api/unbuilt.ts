@@ -85,7 +85,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
     PUT /containers/*/archive
     `,
   ),
-  ...sentence("statistics of containers are not supported yet", "GET /containers/*/stats"),
   ...sentence("exporting containers is not supported yet", "GET /containers/*/export"),
   ...sentence("attaching by websocket is not supported yet", "GET /containers/*/attach/ws"),
   ...sentence("committing containers is not supported yet", "POST /commit"),

@@ -1,6 +1,7 @@
 import type {
   Change,
   ContainerInspect,
+  ContainerStats,
   ContainerSummary,
   CreateRequest,
   CreateResponse,
@@ -153,6 +154,15 @@ export class Engine {
   }
   topContainer(id: string, psArgs?: string): Promise<{ Titles: string[]; Processes: string[][] }> {
     return this.json("GET", container(id, "/top"), { query: { ps_args: psArgs } });
+  }
+  /** One reading, and another a second before it. */
+  containerStats(id: string): Promise<ContainerStats> {
+    return this.json("GET", container(id, "/stats"), { query: { stream: false } });
+  }
+  /** A reading a second; `close` ends the stream. */
+  async followStats(id: string): Promise<{ readings: AsyncGenerator<ContainerStats>; close(): void }> {
+    const response = await this.transport.request({ method: "GET", path: container(id, "/stats") });
+    return { readings: jsonStream<ContainerStats>(response.body), close: () => response.close() };
   }
   changes(id: string): Promise<Change[] | null> {
     return this.json("GET", container(id, "/changes"));

@@ -18,6 +18,7 @@ import { reconcile } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
 import { Restarts } from "./restart/restarts.ts";
 import { startContainer } from "./start.ts";
+import { Stats } from "./stats/stats.ts";
 import { Store } from "./store.ts";
 import { ContainerTable } from "./table.ts";
 import { Trash } from "./trash.ts";
@@ -45,6 +46,7 @@ export class Engine {
   readonly containers: Containers;
   readonly execs: Execs;
   readonly volumes: Volumes;
+  readonly stats: Stats;
   readonly #ctx: Context;
   readonly #locks: DirectoryLock[];
 
@@ -54,6 +56,7 @@ export class Engine {
     this.volumes = new Volumes(ctx);
     this.containers = new Containers(ctx, this.volumes);
     this.execs = new Execs(ctx);
+    this.stats = new Stats(ctx);
   }
 
   /**

@@ -293,6 +293,47 @@ export interface HistoryEntry {
   Comment: string;
 }
 
+/** GET /containers/{id}/stats; times in nanoseconds, sizes in bytes. What a container does not have is absent. */
+export interface ContainerStats {
+  id: string;
+  /** With a leading slash. */
+  name: string;
+  read: string;
+  preread: string;
+  pids_stats: { current?: number; limit?: number };
+  blkio_stats: Record<string, BlkioEntry[] | null>;
+  cpu_stats: ContainerCpuStats;
+  precpu_stats: ContainerCpuStats;
+  memory_stats: {
+    usage?: number;
+    limit?: number;
+    max_usage?: number;
+    failcnt?: number;
+    stats?: Record<string, number>;
+  };
+  networks?: Record<string, { rx_bytes: number; tx_bytes: number }>;
+}
+
+export interface BlkioEntry {
+  major: number;
+  minor: number;
+  op: string;
+  value: number;
+}
+
+export interface ContainerCpuStats {
+  cpu_usage: {
+    total_usage: number;
+    percpu_usage?: number[];
+    usage_in_kernelmode: number;
+    usage_in_usermode: number;
+  };
+  /** Of the whole machine. */
+  system_cpu_usage?: number;
+  online_cpus?: number;
+  throttling_data: { periods: number; throttled_periods: number; throttled_time: number };
+}
+
 /** One object of GET /events. */
 export interface EventMessage {
   Type: "container" | "image" | "volume" | "network" | "daemon";
