@@ -1,4 +1,5 @@
 #!/usr/bin/env bun
+import { ARCHIVE_DOOR } from "./archive/door.ts";
 import { APPLY_DOOR } from "./layers/door.ts";
 
 /** The doors: under the name `inro-runtime` the OCI runtime, else the command line, which opens the engine too. */
@@ -7,6 +8,10 @@ async function main(): Promise<number> {
   if (argv[0] === APPLY_DOOR) {
     Bun.unsafe.setJITPolicy(1);
     return await (await import("./layers/apply-process.ts")).applyMain(argv[1] ?? "");
+  }
+  if (argv[0] === ARCHIVE_DOOR) {
+    Bun.unsafe.setJITPolicy(1);
+    return await (await import("./archive/process.ts")).archiveMain(argv[1] ?? "");
   }
   // INRO_DOOR is how the launcher of a checkout says under which name it was called.
   const name = process.env["INRO_DOOR"] ?? process.argv0.slice(process.argv0.lastIndexOf("/") + 1);

@@ -11,6 +11,7 @@ const ORDER = [
   ["api"],
   ["engine"],
   ["build"],
+  ["archive"],
   ["images"],
   ["network"],
   ["registry"],
@@ -27,7 +28,7 @@ const ORDER = [
 ].flat();
 const ONLY: Record<string, string[]> = {
   client: ["client", "spec", "base"],
-  cli: ["cli", "client", "program", "linux", "spec", "base"],
+  cli: ["cli", "client", "archive", "program", "linux", "spec", "base"],
 };
 
 const src = resolve(import.meta.dir, "../src");

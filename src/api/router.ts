@@ -1,5 +1,6 @@
 import { InroError, invalid } from "../base/errors.ts";
 import { API_VERSION } from "../spec/docker-api.ts";
+import { archiveRoutes } from "./archive.ts";
 import type { Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
 import { eventRoutes } from "./events.ts";
@@ -68,6 +69,7 @@ const table = new RouteTable({
   ...systemRoutes,
   ...eventRoutes,
   ...containerRoutes,
+  ...archiveRoutes,
   ...execRoutes,
   ...imageRoutes,
   ...volumeRoutes,

@@ -25,6 +25,7 @@ export class InroError extends Error {
 export const notFound = (message: string, cause?: unknown) => new InroError("notFound", message, { cause });
 export const conflict = (message: string, cause?: unknown) => new InroError("conflict", message, { cause });
 export const invalid = (message: string, cause?: unknown) => new InroError("invalid", message, { cause });
+export const forbidden = (message: string, cause?: unknown) => new InroError("forbidden", message, { cause });
 export const unavailable = (message: string, cause?: unknown) => new InroError("unavailable", message, { cause });
 export const notImplemented = (message: string) => new InroError("notImplemented", message);
 

@@ -2,6 +2,7 @@ import type { Cgroup } from "../cgroups/cgroup.ts";
 import type { Running } from "../runtime/running.ts";
 import type { Spec } from "../spec/oci-runtime.ts";
 import { ZERO_TIME } from "./clock.ts";
+import type { Copies } from "./copies.ts";
 import { LogFile, logLimits } from "./log/json-file.ts";
 import { Mutex } from "./mutex.ts";
 import { Stdio } from "./stdio.ts";
@@ -31,6 +32,8 @@ export class Container {
   /** Wake when a run ends, or was not to be. */
   readonly exitWaiters = new Set<() => void>();
   readonly removalWaiters = new Set<() => void>();
+  /** Made with the first one. */
+  copies: Copies | undefined;
   /** Ids of its exec instances. */
   readonly execs = new Set<string>();
 

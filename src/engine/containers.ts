@@ -152,6 +152,7 @@ export class Containers {
     if (container.state.status === "removing") {
       throw conflict(`removal of container ${container.id} is already in progress`);
     }
+    container.copies?.abort(`container ${container.id} is being removed`);
     await container.mutex.run(async () => {
       if (container.isUp && !options.force) {
         throw conflict(`cannot remove container "/${container.record.name}": container is ${container.state.status}`);

@@ -3,6 +3,7 @@ import { detectHierarchy } from "../cgroups/hierarchy.ts";
 import { ContentStore } from "../content/store.ts";
 import type { ImageUser } from "../images/images.ts";
 import { Layers } from "../layers/layers.ts";
+import { Archives } from "./archives.ts";
 import { check } from "./check.ts";
 import { CGROUP_ROOT } from "./config/to-spec.ts";
 import { Containers } from "./containers.ts";
@@ -47,6 +48,7 @@ export class Engine {
   readonly execs: Execs;
   readonly volumes: Volumes;
   readonly stats: Stats;
+  readonly archives: Archives;
   readonly #ctx: Context;
   readonly #locks: DirectoryLock[];
 
@@ -57,6 +59,7 @@ export class Engine {
     this.containers = new Containers(ctx, this.volumes);
     this.execs = new Execs(ctx);
     this.stats = new Stats(ctx);
+    this.archives = new Archives(ctx, this.volumes);
   }
 
   /**
@@ -167,6 +170,7 @@ export class Engine {
     if (options.idle) this.#ctx.store.noteIdle(this.#ctx.bootId);
     await this.execs.close();
     for (const container of this.#ctx.table.all()) {
+      container.copies?.abort("the engine is leaving");
       await container.mutex.run(async () => {
         if (container.ending) await container.finished;
         await container.stdio.disconnect();

@@ -46,6 +46,8 @@ export async function startContainer(
   if (container.isUp && !again) throw new InroError("notModified", `container ${container.id} is already running`);
   // The last run may still be on its way out, and take the container with it.
   await container.finished;
+  // A copy may still hold the files of the last run, and this one's would be another overlay on the same directory.
+  if (container.copies) await container.copies.settled();
   if (container.removed) throw conflict(`cannot start container ${container.id}: it is marked for removal`);
   const { stopped: _, restarts, ...before } = container.state;
   // Beside the time that it was to start, which stays until it has.

@@ -4,7 +4,7 @@ import { InroError, messageOf, unavailable } from "../base/errors.ts";
 import type { Applied, ApplyRequest } from "./apply.ts";
 import type { ApplyMessage, LayerWork } from "./apply-process.ts";
 import type { CopyRequest } from "./copy-directory.ts";
-import { APPLY_DOOR } from "./door.ts";
+import { APPLY_DOOR, doorCommand } from "./door.ts";
 
 /**
  * Runs applyLayer in a child of the same program. `onProgress` hears of the bytes taken from the blob, in all. An abort
@@ -49,9 +49,10 @@ type Result = Exclude<ApplyMessage, { progress: number }>;
 
 async function workInChild(work: LayerWork, { onProgress, signal }: ChildOptions): Promise<Result> {
   signal?.throwIfAborted();
-  const [command, ...args] = doorCommand(JSON.stringify(work));
+  const source = join(import.meta.dir, "apply-process.ts");
+  const [command, ...args] = doorCommand(APPLY_DOOR, source, JSON.stringify(work));
   // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
-  const child = spawn(command!, args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/" });
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/" });
   const kill = () => child.kill("SIGKILL");
   signal?.addEventListener("abort", kill);
   try {
@@ -84,11 +85,4 @@ async function workInChild(work: LayerWork, { onProgress, signal }: ChildOptions
   } finally {
     signal?.removeEventListener("abort", kill);
   }
-}
-
-/** The program itself, in each of its forms: single binary, source files, bundle. */
-function doorCommand(work: string): string[] {
-  if (Bun.isStandaloneExecutable) return [process.execPath, APPLY_DOOR, work];
-  if (import.meta.path.endsWith(".ts")) return [process.execPath, join(import.meta.dir, "apply-process.ts"), work];
-  return [process.execPath, Bun.main, APPLY_DOOR, work];
 }

@@ -97,6 +97,7 @@ export const MOUNT_ATTR_NOSYMFOLLOW = 0x200000;
 
 // clone(2), unshare(2), namespaces(7)
 export const CLONE_NEWTIME = 0x80;
+export const CLONE_FS = 0x200;
 export const CLONE_NEWNS = 0x20000;
 export const CLONE_NEWCGROUP = 0x2000000;
 export const CLONE_NEWUTS = 0x4000000;

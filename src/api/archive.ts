@@ -1,0 +1,52 @@
+import { createDeflateRaw, createGzip } from "node:zlib";
+import type { PathStat } from "../archive/stat.ts";
+import { type Call, empty, flag, type Handler } from "./call.ts";
+import { compressed } from "./compressed.ts";
+
+const ref = (call: Call) => call.params[0]!;
+const path = (call: Call) => call.query.get("path") ?? "";
+
+/** docker cp. */
+export const archiveRoutes: Record<string, Handler> = {
+  "HEAD /containers/*/archive": async (call) => {
+    const stat = await call.engine.archives.stat(ref(call), path(call), call.signal);
+    return { status: 200, headers: statHeader(stat) };
+  },
+  "GET /containers/*/archive": async (call) => {
+    const { stat, tar } = await call.engine.archives.pack(ref(call), path(call), call.signal);
+    const { stream, headers } = negotiated(call, tar);
+    return { status: 200, type: "application/x-tar", stream, headers: { ...headers, ...statHeader(stat) } };
+  },
+  "PUT /containers/*/archive": async (call) => {
+    await call.engine.archives.extract(
+      ref(call),
+      path(call),
+      {
+        source: call.request,
+        noOverwriteDirNonDir: flag(call.query, "noOverwriteDirNonDir"),
+        copyUIDGID: flag(call.query, "copyUIDGID"),
+      },
+      call.signal,
+    );
+    return empty(200);
+  },
+};
+
+function statHeader(stat: PathStat): Record<string, string> {
+  return { "X-Docker-Container-Path-Stat": Buffer.from(JSON.stringify(stat)).toString("base64") };
+}
+
+/** In the coding that the client names first of those that docker knows. */
+function negotiated(call: Call, tar: AsyncIterable<Uint8Array>) {
+  const accepted = String(call.request.headers["accept-encoding"] ?? "")
+    .split(",")
+    .map((part) => part.trim().toLowerCase())
+    .filter((part) => !/;\s*q=0(\.0*)?$/.test(part))
+    .map((part) => part.replace(/\s*;.*$/, ""));
+  if (accepted.includes("gzip"))
+    return { stream: compressed(tar, createGzip()), headers: { "Content-Encoding": "gzip" } };
+  if (accepted.includes("deflate")) {
+    return { stream: compressed(tar, createDeflateRaw()), headers: { "Content-Encoding": "deflate" } };
+  }
+  return { stream: tar, headers: {} };
+}

@@ -1,0 +1,155 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { InroError, messageOf, unavailable } from "../base/errors.ts";
+import { doorCommand } from "../layers/door.ts";
+import { ARCHIVE_DOOR } from "./door.ts";
+import type { ArchiveMessage, ArchiveWork } from "./process.ts";
+import type { PathStat } from "./stat.ts";
+
+/**
+ * Files of a container by way of its mount namespace, which `namespace` is a descriptor of (it stays the caller's, and
+ * may be closed when the call has returned). Each has a process of its own, killed when `signal` fires; then the promise
+ * rejects with its reason. Errors: an InroError of kind notFound where the path leads nowhere, invalid, or forbidden.
+ */
+
+/** What `path` names. */
+export async function statInChild(namespace: number, work: Omit<Work, "kind">, signal: AbortSignal): Promise<PathStat> {
+  const child = start(namespace, { ...work, kind: "stat" }, signal);
+  await child.ended;
+  return child.stat;
+}
+
+/** A tar of it: resolves when it is known what it is. Whoever stops reading `tar` ends the process. */
+export async function packInChild(
+  namespace: number,
+  work: Omit<Work, "kind">,
+  signal: AbortSignal,
+): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array>; ended: Promise<void> }> {
+  const child = start(namespace, { ...work, kind: "pack" }, signal);
+  child.ended.catch(() => {});
+  const stat = await child.stat;
+  const { stdout } = child;
+  const tar = (async function* () {
+    try {
+      for await (const chunk of stdout) yield chunk as Uint8Array;
+      await child.ended;
+    } finally {
+      child.kill();
+    }
+  })();
+  return { stat, tar, ended: child.ended };
+}
+
+/** Extracts a tar, of any compression, into the directory. What comes behind an error is not read. */
+export async function extractInChild(
+  namespace: number,
+  work: Omit<Work & { kind: "extract" }, "kind">,
+  source: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const child = start(namespace, { ...work, kind: "extract" }, signal);
+  const { stdin } = child;
+  let failure: unknown;
+  const feeding = feed(source, stdin).catch((error) => {
+    // A half archive must not look like a whole one.
+    failure = error;
+    child.kill();
+  });
+  try {
+    await child.ended;
+  } catch (error) {
+    if (failure !== undefined) throw failure;
+    throw error;
+  }
+  await feeding;
+}
+
+type Work = ArchiveWork;
+
+async function feed(source: AsyncIterable<Uint8Array>, stdin: Writable): Promise<void> {
+  let gone = false;
+  for (const event of ["error", "close"]) {
+    stdin.on(event, () => {
+      gone = true;
+    });
+  }
+  for await (const chunk of source) {
+    if (gone) return;
+    if (stdin.write(chunk)) continue;
+    await new Promise<void>((resolve) => {
+      for (const event of ["drain", "error", "close"]) stdin.once(event, () => resolve());
+    });
+  }
+  stdin.end();
+}
+
+interface Child {
+  stdin: Writable;
+  stdout: Readable;
+  stat: Promise<PathStat>;
+  /** Rejects with what it failed with. */
+  ended: Promise<void>;
+  kill(): void;
+}
+
+function start(namespace: number, work: Work, signal: AbortSignal): Child {
+  signal.throwIfAborted();
+  const source = join(import.meta.dir, "process.ts");
+  const [command, ...args] = doorCommand(ARCHIVE_DOOR, source, JSON.stringify(work));
+  // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
+  const child: ChildProcess = spawn(command, args, {
+    stdio: [work.kind === "extract" ? "pipe" : "ignore", work.kind === "pack" ? "pipe" : "ignore", "pipe", namespace],
+    cwd: "/",
+  });
+  const kill = () => void child.kill("SIGKILL");
+  signal.addEventListener("abort", kill);
+  let stat!: (stat: PathStat) => void;
+  const statted = new Promise<PathStat>((resolve) => {
+    stat = resolve;
+  });
+  let failure: InroError | undefined;
+  let done = false;
+  let held = "";
+  let other = "";
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+    const lines = (held + text).split("\n");
+    held = lines.pop()!;
+    for (const line of lines) {
+      const message = parse(line);
+      if (!message) other = (other + line).slice(-2000);
+      else if ("stat" in message) stat(message.stat);
+      else if ("error" in message) failure = new InroError(message.error.kind, message.error.message);
+      else done = true;
+    }
+  });
+  const ended = new Promise<void>((resolve, reject) => {
+    child.on("error", (error) => reject(unavailable(`copy files of a container: ${messageOf(error)}`, error)));
+    child.on("close", (code, by) => {
+      signal.removeEventListener("abort", kill);
+      if (signal.aborted) reject(signal.reason);
+      else if (failure) reject(failure);
+      else if (done) resolve();
+      else {
+        const why = `the process ended with ${by ?? `exit code ${code}`}${other && `: ${other.trim()}`}`;
+        reject(new InroError("internal", `copy files of a container: ${why}`));
+      }
+    });
+  });
+  return {
+    stdin: child.stdin!,
+    stdout: child.stdout!,
+    // What fails before it is known fails the promise of it too.
+    stat: Promise.race([statted, ended.then(() => statted)]),
+    ended,
+    kill,
+  };
+}
+
+function parse(line: string): ArchiveMessage | undefined {
+  try {
+    return JSON.parse(line) as ArchiveMessage;
+  } catch {
+    return undefined;
+  }
+}

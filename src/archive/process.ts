@@ -1,0 +1,118 @@
+import { writeSync } from "node:fs";
+import { codeOf, InroError, messageOf, notFound } from "../base/errors.ts";
+import { decompressAny } from "../images/decompress.ts";
+import { sys, trySys } from "../linux/call.ts";
+import * as k from "../linux/constants.ts";
+import { read, writeAll } from "../linux/file.ts";
+import { Extractor } from "./extract.ts";
+import type { IdRange } from "./owners.ts";
+import { pack } from "./pack.ts";
+import { rootOf } from "./root.ts";
+import { type PathStat, pathStat } from "./stat.ts";
+
+/**
+ * The other side of command.ts: `archiveMain` is a hidden door of the program, which does one piece of work on the files
+ * of a container and ends. It has a process of its own since it enters the container's mount namespace, waits for its
+ * file systems, and is one long run of system calls.
+ *
+ *     engine  --argv: work as JSON; descriptor 3: the mount namespace-->   this process
+ *     engine  --stdin: a tar, to extract-->                                this process
+ *     engine  <--stdout: a tar, packed--                                   this process
+ *     engine  <--stderr: lines of JSON-- {stat}, then {done} or {error}    this process
+ */
+export type ArchiveWork = {
+  /** As {@link file://./path.ts} has it. */
+  path: string;
+  /** Of the container's user namespace. */
+  ids?: IdRange;
+} & (
+  | { kind: "stat" | "pack" }
+  | { kind: "extract"; owner: "archive" | { uid: number; gid: number }; noOverwriteDirNonDir: boolean }
+);
+
+export type ArchiveMessage =
+  | { stat: PathStat }
+  | { done: true }
+  | { error: { kind: InroError["kind"]; message: string } };
+
+/** Where the engine puts the descriptor of the mount namespace. */
+export const NAMESPACE_FD = 3;
+
+const SIGKILL = 9;
+const CHUNK = 1 << 18;
+
+/** `json` is an {@link ArchiveWork}. The result is the exit code. */
+export async function archiveMain(json: string): Promise<number> {
+  sys("prctl", "PR_SET_PDEATHSIG", k.PR_SET_PDEATHSIG, SIGKILL);
+  process.umask(0);
+  try {
+    const work = JSON.parse(json) as ArchiveWork;
+    const root = rootOf(NAMESPACE_FD);
+    if (work.kind === "extract") await extract(root, work);
+    else {
+      send({ stat: found(() => pathStat(root, work.path), work.path).shown });
+      if (work.kind === "pack") for (const piece of pack({ root, ...work })) writeAll(1, piece);
+    }
+    send({ done: true });
+    return 0;
+  } catch (error) {
+    send({ error: { kind: error instanceof InroError ? error.kind : "internal", message: messageOf(error) } });
+    return 1;
+  }
+}
+
+async function extract(root: number, work: ArchiveWork & { kind: "extract" }): Promise<void> {
+  if (work.ids) makeFilesAs(work.ids.hostID);
+  const { path: into, ...options } = work;
+  const extractor = new Extractor({ ...options, root, into, follow: true });
+  try {
+    for await (const chunk of decompressAny(stdin())) extractor.push(chunk);
+    extractor.finish();
+  } finally {
+    extractor.close();
+  }
+}
+
+/**
+ * A new file is the maker's first, and the host's root has no number on a mount that maps its owners: the namespace's
+ * root makes it (setfsuid(2)), with the rights of ours.
+ */
+function makeFilesAs(id: number): void {
+  sys("prctl", "PR_SET_SECUREBITS", k.PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP);
+  trySys("setfsgid", id);
+  trySys("setfsuid", id);
+}
+/** capabilities(7). */
+const SECBIT_NO_SETUID_FIXUP = 4;
+
+async function* stdin(): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const buffer = Buffer.allocUnsafe(CHUNK);
+    const n = read(0, buffer);
+    if (n === 0) return;
+    yield buffer.subarray(0, n);
+  }
+}
+
+function found<T>(look: () => T, path: string): T {
+  try {
+    return look();
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "")) throw notFound(`no such path: ${path}`, error);
+    if (codeOf(error) === "ELOOP" || codeOf(error) === "ENAMETOOLONG") {
+      throw new InroError("invalid", `open ${path}: ${codeOf(error)}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+function send(message: ArchiveMessage): void {
+  writeSync(2, `${JSON.stringify(message)}\n`);
+}
+
+// No top-level await: the single binary is compiled to bytecode, which has none.
+if (import.meta.main) {
+  archiveMain(process.argv[2] ?? "").then((code) => {
+    process.exit(code);
+  });
+}

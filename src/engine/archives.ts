@@ -1,0 +1,102 @@
+import { extractInChild, packInChild, statInChild } from "../archive/command.ts";
+import type { IdRange } from "../archive/owners.ts";
+import { containerPath } from "../archive/path.ts";
+import type { PathStat } from "../archive/stat.ts";
+import { InroError, invalid, notFound } from "../base/errors.ts";
+import { findUser } from "./config/process.ts";
+import type { Container } from "./container.ts";
+import { type Context, emit } from "./context.ts";
+import { openFiles } from "./files.ts";
+import { layersOf, lookupIn } from "./rootfs.ts";
+import type { Volumes } from "./volumes.ts";
+
+export interface ExtractRequest {
+  /** A tar: plain, gzip, zstd, bzip2 or xz. */
+  source: AsyncIterable<Uint8Array>;
+  noOverwriteDirNonDir?: boolean;
+  /** All becomes the property of the container's user. */
+  copyUIDGID?: boolean;
+}
+
+/**
+ * Files of containers, in and out (`docker cp`), of running and stopped ones. A path is the container's, and never leads
+ * out of it; how it ends matters ({@link file://../archive/path.ts}). One that is not there is notFound.
+ */
+export class Archives {
+  constructor(
+    private readonly ctx: Context,
+    private readonly volumes: Volumes,
+  ) {}
+
+  /** HEAD /containers/{id}/archive. */
+  async stat(ref: string, path: string, signal: AbortSignal): Promise<PathStat> {
+    const container = this.ctx.table.get(ref);
+    const work = workOf(container, path);
+    const files = await openFiles(this.ctx, this.volumes, container, signal);
+    try {
+      return await statInChild(files.namespace, work, files.signal);
+    } catch (error) {
+      throw missing(error, container, path);
+    } finally {
+      files.close();
+    }
+  }
+
+  /** GET /containers/{id}/archive: the tar must be read to its end, or left by `return`. */
+  async pack(
+    ref: string,
+    path: string,
+    signal: AbortSignal,
+  ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
+    const container = this.ctx.table.get(ref);
+    const work = workOf(container, path);
+    const files = await openFiles(this.ctx, this.volumes, container, signal);
+    try {
+      const { stat, tar, ended } = await packInChild(files.namespace, work, files.signal);
+      void ended.catch(() => {}).then(() => files.close());
+      emit(this.ctx, container, "archive-path");
+      return { stat, tar };
+    } catch (error) {
+      files.close();
+      throw missing(error, container, path);
+    }
+  }
+
+  /** PUT /containers/{id}/archive: into the directory `path`. */
+  async extract(ref: string, path: string, request: ExtractRequest, signal: AbortSignal): Promise<void> {
+    const container = this.ctx.table.get(ref);
+    const work = {
+      ...workOf(container, path),
+      owner: request.copyUIDGID ? this.#ownerOf(container) : ("archive" as const),
+      noOverwriteDirNonDir: request.noOverwriteDirNonDir === true,
+    };
+    const files = await openFiles(this.ctx, this.volumes, container, signal);
+    try {
+      await extractInChild(files.namespace, work, request.source, files.signal);
+      emit(this.ctx, container, "extract-to-dir");
+    } catch (error) {
+      throw missing(error, container, path);
+    } finally {
+      files.close();
+    }
+  }
+
+  #ownerOf(container: Container): { uid: number; gid: number } {
+    const { config, userns } = container.record;
+    const { upper, lower } = layersOf(this.ctx, container);
+    const { uid, gid } = findUser(lookupIn(upper, lower), config.User ?? "", [], userns?.size);
+    return { uid, gid };
+  }
+}
+
+function workOf(container: Container, path: string): { path: string; ids?: IdRange } {
+  if (path === "") throw invalid("bad parameter: path is required");
+  const { userns } = container.record;
+  return { path: containerPath(path), ...(userns ? { ids: userns } : {}) };
+}
+
+/** In docker's words. */
+function missing(error: unknown, container: Container, path: string): unknown {
+  if (!(error instanceof InroError) || error.kind !== "notFound") return error;
+  return notFound(`Could not find the file ${path.slice(0, 4096)} in container ${container.record.name}`, error);
+}
