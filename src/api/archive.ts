@@ -1,5 +1,5 @@
 import { createDeflateRaw, createGzip } from "node:zlib";
-import type { PathStat } from "../archive/stat.ts";
+import type { PathStat } from "../spec/docker-api.ts";
 import { type Call, empty, flag, type Handler } from "./call.ts";
 import { compressed } from "./compressed.ts";
 

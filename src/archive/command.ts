@@ -3,9 +3,9 @@ import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { InroError, messageOf, unavailable } from "../base/errors.ts";
 import { doorCommand } from "../layers/door.ts";
+import type { PathStat } from "../spec/docker-api.ts";
 import { ARCHIVE_DOOR } from "./door.ts";
 import type { ArchiveMessage, ArchiveWork } from "./process.ts";
-import type { PathStat } from "./stat.ts";
 
 /**
  * Files of a container by way of its mount namespace, which `namespace` is a descriptor of (it stays the caller's, and
@@ -27,7 +27,6 @@ export async function packInChild(
   signal: AbortSignal,
 ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array>; ended: Promise<void> }> {
   const child = start(namespace, { ...work, kind: "pack" }, signal);
-  child.ended.catch(() => {});
   const stat = await child.stat;
   const { stdout } = child;
   const tar = (async function* () {
@@ -136,14 +135,11 @@ function start(namespace: number, work: Work, signal: AbortSignal): Child {
       }
     });
   });
-  return {
-    stdin: child.stdin!,
-    stdout: child.stdout!,
-    // What fails before it is known fails the promise of it too.
-    stat: Promise.race([statted, ended.then(() => statted)]),
-    ended,
-    kill,
-  };
+  // What fails before it is known fails the promise of it too.
+  const known = Promise.race([statted, ended.then(() => statted)]);
+  // Not every caller waits for both.
+  for (const promise of [known, ended]) promise.catch(() => {});
+  return { stdin: child.stdin!, stdout: child.stdout!, stat: known, ended, kill };
 }
 
 function parse(line: string): ArchiveMessage | undefined {

@@ -72,7 +72,7 @@ export function* pack(options: PackOptions): Generator<Uint8Array, void, undefin
         leave(levels.pop()!);
         continue;
       }
-      current.fd ??= openat2(top, toName(current.path), k.O_RDONLY | k.O_DIRECTORY, 0, BELOW);
+      current.fd ??= openat2(top, toName(current.path || "."), k.O_RDONLY | k.O_DIRECTORY, 0, BELOW);
       const fd = tryOpen(current.fd, name);
       if (fd === undefined) continue;
       try {

@@ -4,11 +4,12 @@ import { decompressAny } from "../images/decompress.ts";
 import { sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { read, writeAll } from "../linux/file.ts";
+import type { PathStat } from "../spec/docker-api.ts";
 import { Extractor } from "./extract.ts";
 import type { IdRange } from "./owners.ts";
 import { pack } from "./pack.ts";
 import { rootOf } from "./root.ts";
-import { type PathStat, pathStat } from "./stat.ts";
+import { pathStat } from "./stat.ts";
 
 /**
  * The other side of command.ts: `archiveMain` is a hidden door of the program, which does one piece of work on the files

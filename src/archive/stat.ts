@@ -2,18 +2,7 @@ import { posix } from "node:path";
 import { codeOf } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat2, readlinkat, type Stat, statat } from "../linux/file.ts";
-
-/** What `X-Docker-Container-Path-Stat` holds, in base64 (Engine API, "ContainerArchiveInfo"). */
-export interface PathStat {
-  name: string;
-  size: number;
-  /** Go's os.FileMode. */
-  mode: number;
-  /** RFC 3339. */
-  mtime: string;
-  /** Where a symlink leads in the end, as a path of the container; "" for what is none. */
-  linkTarget: string;
-}
+import type { PathStat } from "../spec/docker-api.ts";
 
 /** Symlinks lead on inside the root, and those of the kernel nowhere: whoever turns them is inside, too. */
 export const IN_ROOT = k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS;

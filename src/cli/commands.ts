@@ -29,6 +29,7 @@ const all: Entry[] = [
   entry("info", "Display system-wide information", () => import("./commands/info.ts"), common),
   entry("attach", "Attach to a running container's streams", () => import("./commands/attach.ts")),
   entry("completion", "Print a shell's completion script", () => import("./commands/completion.ts")),
+  entry("cp", "Copy files between a container and here", () => import("./commands/cp.ts")),
   entry("create", "Create a new container", () => import("./commands/create.ts")),
   entry("diff", "Show what changed in a container's filesystem", () => import("./commands/diff.ts")),
   entry("events", "Show what happens in the engine", () => import("./commands/events.ts")),
@@ -73,7 +74,7 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     {
       summary: "Manage containers",
       entries: new Map([
-        ...named("attach", "create", "diff", "exec"),
+        ...named("attach", "cp", "create", "diff", "exec"),
         [
           "inspect",
           entry("inspect", "Show the data of containers", () => import("./commands/container-inspect.ts")),

@@ -12,6 +12,7 @@ import type {
   HostConfig,
   ImageInspect,
   ImageSummary,
+  PathStat,
   StreamMessage,
   Volume,
   VolumePruneResponse,
@@ -220,6 +221,28 @@ export class Engine {
     });
   }
 
+  /** What is at a path of a container. */
+  async statArchive(id: string, path: string): Promise<PathStat> {
+    return pathStat(await this.transport.request({ method: "HEAD", path: container(id, "/archive"), query: { path } }));
+  }
+  /** A tar of a file or directory in a container, and what it is. */
+  async getArchive(id: string, path: string): Promise<{ stat: PathStat; response: Response }> {
+    const response = await this.transport.request({ method: "GET", path: container(id, "/archive"), query: { path } });
+    return { stat: pathStat(response), response };
+  }
+  /** Extracts a tar into a directory of a container. */
+  putArchive(
+    id: string,
+    query: { path: string; noOverwriteDirNonDir?: boolean; copyUIDGID?: boolean },
+    stream: AsyncIterable<Uint8Array>,
+  ): Promise<number> {
+    return this.send("PUT", container(id, "/archive"), {
+      query,
+      stream,
+      headers: { "Content-Type": "application/x-tar" },
+    });
+  }
+
   async createExec(id: string, body: ExecCreateRequest): Promise<string> {
     return (await this.json<{ Id: string }>("POST", container(id, "/exec"), { json: body })).Id;
   }
@@ -313,6 +336,15 @@ export class Engine {
   }
   saveImages(names: string[], query: { platform?: string[] } = {}): Promise<Response> {
     return this.transport.request({ method: "GET", path: "/images/get", query: { names, ...query } });
+  }
+}
+
+function pathStat({ headers }: Response): PathStat {
+  const text = Buffer.from(headers.get("x-docker-container-path-stat") ?? "", "base64").toString();
+  try {
+    return JSON.parse(text) as PathStat;
+  } catch {
+    throw new Error("the engine's answer does not say what the path is");
   }
 }
 

@@ -377,3 +377,15 @@ export interface StreamMessage {
   errorDetail?: { code?: number; message: string };
   aux?: object;
 }
+
+/** What `X-Docker-Container-Path-Stat` holds, in base64 (Engine API, "ContainerArchiveInfo"). */
+export interface PathStat {
+  name: string;
+  size: number;
+  /** Go's os.FileMode. */
+  mode: number;
+  /** RFC 3339. */
+  mtime: string;
+  /** Where a symlink leads in the end, as a path of the container; "" for what is none. */
+  linkTarget: string;
+}
