@@ -77,14 +77,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
   ...sentence("searching a registry is not supported yet", "GET /images/search"),
   ...sentence("pushing images is not supported yet", "POST /images/*/push"),
   ...sentence("attestations of images are not supported yet", "GET /images/*/attestations"),
-  ...sentence(
-    "copying to and from containers is not supported yet",
-    `
-    HEAD /containers/*/archive
-    GET /containers/*/archive
-    PUT /containers/*/archive
-    `,
-  ),
   ...sentence("exporting containers is not supported yet", "GET /containers/*/export"),
   ...sentence("attaching by websocket is not supported yet", "GET /containers/*/attach/ws"),
   ...sentence("committing containers is not supported yet", "POST /commit"),
