@@ -1,6 +1,6 @@
-/** Bytes as docker prints them: factors of 1000, three significant digits (`7.8MB`). */
-export function humanSize(bytes: number): string {
-  return withUnit(bytes, 1000, ["B", "kB", "MB", "GB", "TB", "PB", "EB"], 3);
+/** Bytes as docker prints them: factors of 1000, three significant digits (`7.8MB`) or as many as asked for. */
+export function humanSize(bytes: number, digits = 3): string {
+  return withUnit(bytes, 1000, ["B", "kB", "MB", "GB", "TB", "PB", "EB"], digits);
 }
 
 /** Bytes with factors of 1024, four significant digits (`1.953GiB`). */

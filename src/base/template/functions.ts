@@ -34,21 +34,48 @@ function index(value: unknown, ...keys: unknown[]): unknown {
     } else if (current !== null && typeof current === "object") {
       // A missing key of a map is the zero value, which for docker's string maps is "".
       current = Object.hasOwn(current, String(key)) ? (current as Record<string, unknown>)[String(key)] : "";
-    } else throw new TemplateError(`cannot index a value of type ${typeName(current)}`);
+    } else if (current === null && typeof key === "number") throw new TemplateError(`index out of range: ${key}`);
+    else if (current === null) current = "";
+    else throw new TemplateError(`cannot index a value of type ${typeName(current)}`);
   }
   return current;
 }
 
 function length(value: unknown): number {
   if (typeof value === "string") return Buffer.byteLength(value);
+  if (value === null) return 0;
   if (Array.isArray(value)) return value.length;
   if (value !== null && typeof value === "object") return Object.keys(value).length;
   throw new TemplateError(`len of type ${typeName(value)}`);
 }
 
+/** What an object says itself for `json`, as Go's MarshalJSON. */
+export const MARSHAL = Symbol("marshal");
+
 /** JSON with Go's escapes of <, > and & undone, as docker's `json` does; keys keep the API's order. */
 export function toJson(value: unknown): string {
+  const own = (value as { [MARSHAL]?: () => string } | null | undefined)?.[MARSHAL];
+  if (own) return own();
   return JSON.stringify(value === NO_VALUE ? null : value) ?? "null";
+}
+
+const HTML: Record<string, string> = {
+  ...{ '"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;", "\0": "\ufffd" },
+};
+
+function script(value: string): string {
+  return value.replace(/[\\'"<>&=\x00-\x1f]/g, (one) => {
+    if (/[\\'"]/.test(one)) return `\\${one}`;
+    return `\\u${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+  });
+}
+
+/** application/x-www-form-urlencoded, as Go escapes it. */
+function query(value: string): string {
+  const escaped = (one: string) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(value.toWellFormed())
+    .replaceAll("%20", "+")
+    .replace(/[!'()*]/g, escaped);
 }
 
 /** The functions of docker's --format: those of Go's text/template and docker's own. */
@@ -67,6 +94,9 @@ export const functions: Readonly<Record<string, Function>> = {
   println: (...args) => `${args.map(formatValue).join(" ")}\n`,
   print,
   printf: (format, ...args) => sprintf(text(format, "printf"), args),
+  html: (...args) => print(...args).replace(/["'&<>\0]/g, (one) => HTML[one]!),
+  js: (...args) => script(print(...args)),
+  urlquery: (...args) => query(print(...args)),
   len: length,
   index,
   slice: (value, from, to) => (value as string | unknown[]).slice(whole(from ?? 0, "slice"), to as number | undefined),

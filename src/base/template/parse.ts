@@ -5,7 +5,16 @@ export type Node =
   | { kind: "text"; text: string }
   | { kind: "output"; pipeline: Pipeline }
   | { kind: "if" | "with"; pipeline: Pipeline; body: Node[]; otherwise: Node[] }
-  | { kind: "range"; pipeline: Pipeline; body: Node[]; otherwise: Node[] };
+  | { kind: "range"; pipeline: Pipeline; body: Node[]; otherwise: Node[] }
+  | { kind: "break" }
+  | { kind: "continue" }
+  | { kind: "template"; name: string; pipeline?: Pipeline };
+
+/** A template and those that it defines by name. */
+export interface Template {
+  nodes: Node[];
+  named: ReadonlyMap<string, Node[]>;
+}
 
 /** Commands joined by `|`; with names when it declares or sets variables. */
 export interface Pipeline {
@@ -25,22 +34,24 @@ export type Operand =
 type Action = (Token & { spaced: boolean })[];
 
 /** Parses a template (Go text/template); `functions` are the known names. */
-export function parse(template: string, functions: ReadonlySet<string>): Node[] {
+export function parse(template: string, functions: ReadonlySet<string>): Template {
   return new Parser(tokenize(template), functions).document();
 }
 
 class Parser {
   #at = 0;
   #depth = 0;
+  #ranges = 0;
+  readonly #named = new Map<string, Node[]>();
   constructor(
     private readonly pieces: Piece[],
     private readonly functions: ReadonlySet<string>,
   ) {}
 
-  document(): Node[] {
+  document(): Template {
     const { nodes, end } = this.#nodes();
     if (end) throw new TemplateError(`unexpected {{${end.word}}}`);
-    return nodes;
+    return { nodes, named: this.#named };
   }
 
   /** Nodes up to `end`, `else` or the end of the template. */
@@ -57,17 +68,42 @@ class Parser {
       if (first.kind === "word" && (first.name === "end" || first.name === "else")) {
         return { nodes, end: { word: first.name, rest } };
       }
-      if (first.kind === "word" && (first.name === "if" || first.name === "with" || first.name === "range")) {
-        nodes.push(this.#block(first.name, rest));
-      } else nodes.push({ kind: "output", pipeline: this.#pipeline(piece.tokens) });
+      const word = first.kind === "word" ? first.name : "";
+      if (word === "if" || word === "with" || word === "range") nodes.push(this.#block(word, rest));
+      else if (word === "break" || word === "continue") {
+        if (this.#ranges === 0) throw new TemplateError(`{{${word}}} outside {{range}}`);
+        if (rest.length > 0) throw new TemplateError(`unexpected ${sourceOf(rest)} in {{${word}}}`);
+        nodes.push({ kind: word });
+      } else if (word === "define" || word === "block" || word === "template") nodes.push(...this.#use(word, rest));
+      else nodes.push({ kind: "output", pipeline: this.#pipeline(piece.tokens) });
     }
     return { nodes };
+  }
+
+  /** `define "x"` has a body and prints nothing, `template "x" .Y` prints it, `block "x" .Y` does both. */
+  #use(word: "define" | "block" | "template", [first, ...rest]: Action): Node[] {
+    if (first?.kind !== "literal" || typeof first.value !== "string") {
+      throw new TemplateError(`missing name in {{${word}}}`);
+    }
+    const name = first.value;
+    if (word !== "template") {
+      const ranges = this.#ranges;
+      this.#ranges = 0;
+      const { nodes, end } = this.#nodes();
+      this.#ranges = ranges;
+      if (end?.word !== "end") throw new TemplateError(`unexpected EOF: {{${word}}} without {{end}}`);
+      this.#named.set(name, nodes);
+    }
+    if (word === "define") return [];
+    return [{ kind: "template", name, ...(rest.length > 0 ? { pipeline: this.#pipeline(rest) } : {}) }];
   }
 
   #block(kind: "if" | "with" | "range", head: Action): Node {
     if (++this.#depth > 100) throw new TemplateError("blocks nested too deeply");
     const pipeline = this.#pipeline(head);
+    if (kind === "range") this.#ranges++;
     const { nodes: body, end } = this.#nodes();
+    if (kind === "range") this.#ranges--;
     if (!end) throw new TemplateError(`unexpected EOF: {{${kind}}} without {{end}}`);
     let otherwise: Node[] = [];
     if (end.word === "else") {

@@ -50,6 +50,14 @@ test.each([
     '{{and .Yes .N}} {{or .Nil "d"}} {{not .Yes}} {{ne .N 3}} {{lt .N 4}} {{ge .N 3}} {{eq .N 1 3}}',
     "3 d false false true true true",
   ],
+  ['{{range .List}}{{if eq . "b"}}{{continue}}{{end}}{{.}}{{else}}-{{end}}', "ac"],
+  ['{{range .List}}{{if eq . "b"}}{{break}}{{end}}{{.}}{{end}}', "a"],
+  ['{{define "x"}}[{{.}}]{{end}}{{template "x" .Name}}{{range .List}}{{template "x" .}}{{end}}', "[/web][a][b][c]"],
+  ['{{block "x" .N}}<{{.}}{{$}}>{{end}}{{template "x"}}', "<33><<nil><nil>>"],
+  [
+    '{{html "<a & \\"b\\">"}} {{js "it\'s <x>"}} {{urlquery "a b&c/é"}}',
+    "&lt;a &amp; &#34;b&#34;&gt; it\\'s \\u003Cx\\u003E a+b%26c%2F%C3%A9",
+  ],
   ["a {{- 1 -}} b {{/* no */}}c", "a1b c"],
   ['{{`raw {{`}}{{"\\t\\x41\\""}}', 'raw {{\tA"'],
 ])("%s", (template, expected) => {
@@ -73,6 +81,20 @@ test.each([
   ["{{index .List 9}}", "index out of range"],
   ["{{.Name 1}}", "can't give argument to non-function"],
   ["{{$nope}}", "undefined variable"],
+  ["{{break}}", "{{break}} outside {{range}}"],
+  ['{{range .List}}{{define "x"}}{{continue}}{{end}}{{end}}', "{{continue}} outside {{range}}"],
+  ['{{template "x"}}', 'template "x" not defined'],
+  ['{{define "x"}}{{template "x"}}{{end}}{{template "x"}}', "exceeded maximum template depth"],
+  ['{{define "x"}}', "without {{end}}"],
+  ["{{define x}}{{end}}", "missing name in {{define}}"],
 ])("%s is an error", (template, message) => {
   expect(() => compileTemplate(template)(data)).toThrow(message);
+});
+
+test("what Go's struct has is there, though the JSON leaves it out or has null", () => {
+  const zeros: Record<string, unknown> = { List: [], Map: {}, Pointer: null };
+  const print = (template: string) => compileTemplate(template, (name) => zeros[name])({ State: { List: null } });
+  expect(print("{{.State.List}} {{json .State.List}} {{len .State.List}} {{.State.Map}}")).toBe("[] null 0 map[]");
+  expect(print("{{if .State.Pointer}}{{.State.Pointer.X}}{{else}}none{{end}} {{.Pointer}}")).toBe("none <nil>");
+  expect(() => print("{{.State.Pointr}}")).toThrow("no entry");
 });

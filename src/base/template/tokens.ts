@@ -1,6 +1,14 @@
 /** A wrong template; the message says what and where. */
 export class TemplateError extends Error {
   override name = "TemplateError";
+
+  constructor(
+    message: string,
+    /** It is no template; otherwise the object does not have what it asks for. */
+    readonly parsing = false,
+  ) {
+    super(message);
+  }
 }
 
 export type Token =

@@ -1,6 +1,6 @@
 import type { Command } from "../command.ts";
 import { MANY } from "../each.ts";
-import { finder, formatFlag, inspectAll } from "../inspect.ts";
+import { formatFlag, inspectAll } from "../inspect.ts";
 
 export const command: Command = {
   usage: "[OPTIONS] CONTAINER [CONTAINER...]",
@@ -9,9 +9,11 @@ export const command: Command = {
   flags: [formatFlag, { name: "size", short: "s", type: "bool", help: "Sizes" }],
   examples: [["inro container inspect -f '{{.State.Pid}}' web", "One field"]],
   async run({ options, args, engine }) {
-    const find = finder((api, name) => api.inspectContainer(name, { size: options.bool("size") }));
-    return inspectAll(engine(), args, [find], options.string("format"), (name) => {
-      return `Error response from daemon: No such container: ${name}`;
-    });
+    return inspectAll(
+      engine(),
+      args,
+      [(api, name) => api.inspectContainer(name, { size: options.bool("size") })],
+      options.string("format"),
+    );
   },
 };

@@ -1,6 +1,6 @@
 import type { Command } from "../command.ts";
 import { MANY } from "../each.ts";
-import { finder, formatFlag, inspectAll } from "../inspect.ts";
+import { formatFlag, inspectAll } from "../inspect.ts";
 
 export const command: Command = {
   usage: "[OPTIONS] IMAGE [IMAGE...]",
@@ -10,9 +10,6 @@ export const command: Command = {
   examples: [["inro image inspect -f '{{.Config.Cmd}}' alpine", "One field"]],
   async run({ options, args, engine }) {
     const platform = options.string("platform") || undefined;
-    const find = finder((api, name) => api.inspectImage(name, { platform }));
-    return inspectAll(engine(), args, [find], options.string("format"), (name) => {
-      return `Error response from daemon: No such image: ${name}`;
-    });
+    return inspectAll(engine(), args, [(api, name) => api.inspectImage(name, { platform })], options.string("format"));
   },
 };

@@ -48,8 +48,8 @@ export const command: Command = {
       filters,
     });
     const full = options.bool("no-trunc");
-    const showDigest = digests || /\.Digest\b/.test(format);
-    const rows = images.flatMap((image) => imageRows(image, full, showDigest));
+    const want = { column: digests, field: digests || /\.Digest\b/.test(format) };
+    const rows = images.flatMap((image) => imageRows(image, full, want));
     if (options.bool("quiet") && (format === "" || format === "table")) {
       await stdout.write(rows.map((row) => `${row.ID}\n`).join(""));
       return 0;
@@ -61,21 +61,25 @@ export const command: Command = {
   },
 };
 
-/** A row per tag; with digests a row per digest of the tag's repository; one `<none>` row without any. */
-function imageRows(image: ImageSummary, full: boolean, digests: boolean): Row[] {
+/**
+ * A row per tag, and one per repository that is known by digests alone; where digests are wanted a row per digest. An
+ * image without any has one row.
+ */
+function imageRows(image: ImageSummary, full: boolean, want: { column: boolean; field: boolean }): Row[] {
   const names = (image.RepoTags ?? []).filter((tag) => tag !== "<none>:<none>").map(splitTag);
-  const sums = (image.RepoDigests ?? []).filter((one) => one !== "<none>@<none>").map((one) => one.split("@"));
-  const of = (repository: string) => sums.filter(([name]) => name === repository).map(([, digest]) => digest!);
-  const cells: [string, string, string][] = [];
+  const sums = (image.RepoDigests ?? [])
+    .filter((one) => one !== "<none>@<none>")
+    .map((one) => one.split("@") as [string, string]);
+  const cells: [repository: string, tag: string, digest: string][] = [];
   for (const [repository, tag] of names) {
-    const found = digests ? of(repository) : [];
-    for (const digest of found.length > 0 ? found : ["<none>"]) cells.push([repository, tag, digest]);
+    const found = sums.filter(([name]) => name === repository).map(([, digest]) => digest);
+    const shown = want.field && found.length > 0 ? found : ["<none>"];
+    for (const digest of shown) cells.push([repository, tag, digest]);
   }
-  if (names.length === 0) {
-    for (const [repository, digest] of sums) cells.push([repository!, "<none>", digest!]);
-    if (!digests) cells.splice(1);
-    if (cells.length === 0) cells.push(["<none>", "<none>", "<none>"]);
-  }
+  const others = sums.filter(([name]) => !names.some(([repository]) => repository === name));
+  if (want.column) for (const [repository, digest] of others) cells.push([repository, "<none>", digest]);
+  else for (const repository of new Set(others.map(([name]) => name))) cells.push([repository, "<none>", ""]);
+  if (cells.length === 0) cells.push(["<none>", "<none>", "<none>"]);
   const size = humanSize(image.Size);
   return cells.map(([Repository, Tag, Digest]) => ({
     ID: full ? image.Id : image.Id.replace(/^sha256:/, "").slice(0, 12),
@@ -86,9 +90,9 @@ function imageRows(image: ImageSummary, full: boolean, digests: boolean): Row[] 
     CreatedAt: goTime(image.Created),
     Size: size,
     Containers: image.Containers >= 0 ? String(image.Containers) : "N/A",
-    SharedSize: image.SharedSize >= 0 ? humanSize(image.SharedSize) : "N/A",
-    UniqueSize: image.SharedSize >= 0 ? humanSize(image.Size - image.SharedSize) : "N/A",
-    VirtualSize: size,
+    SharedSize: image.SharedSize >= 0 ? humanSize(image.SharedSize, 4) : "N/A",
+    UniqueSize: image.SharedSize >= 0 ? humanSize(image.Size - image.SharedSize, 4) : "N/A",
+    VirtualSize: humanSize(image.Size, 4),
   }));
 }
 

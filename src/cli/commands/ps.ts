@@ -3,6 +3,7 @@ import type { Command } from "../command.ts";
 import { filterFlag, toFilters } from "../filters.ts";
 import { ago, humanSize } from "../human.ts";
 import { stdout } from "../output.ts";
+import { type Port, portsText } from "../ports.ts";
 import { formatRows, type Row } from "../table.ts";
 import { goTime, truncate } from "../text.ts";
 
@@ -24,6 +25,7 @@ const HEADERS = {
   Mounts: "MOUNTS",
   LocalVolumes: "LOCAL VOLUMES",
   Networks: "NETWORKS",
+  Platform: "PLATFORM",
 };
 
 export const command: Command = {
@@ -46,7 +48,7 @@ export const command: Command = {
   ],
   async run({ options, engine }) {
     const format = options.string("format");
-    const size = options.bool("size") || (/\.Size\b/.test(format) && !options.has("size"));
+    const size = options.bool("size") || (wantsSize(format) && !options.has("size"));
     const last = options.bool("latest") ? 1 : options.number("last");
     const containers = await engine().listContainers({
       all: options.bool("all"),
@@ -72,6 +74,11 @@ export const command: Command = {
   },
 };
 
+/** Counting costs the engine a walk, so only what shows it asks for it. */
+function wantsSize(format: string): boolean {
+  return format === "json" || /\.Size\b|\bjson\s+\.\s*[}|]/.test(format);
+}
+
 function row(container: ContainerSummary, full: boolean, size: boolean): Row {
   const labels = container.Labels ?? {};
   const text = (value: string, length: number) => (full ? value : truncate(value, length));
@@ -83,37 +90,46 @@ function row(container: ContainerSummary, full: boolean, size: boolean): Row {
       .map((name) => name.replace(/^\//, ""))
       .filter((name) => full || !name.includes("/"))
       .join(","),
-    Image: full ? image : image.replace(/^sha256:([0-9a-f]{12})[0-9a-f]{52}$/, "$1"),
+    Image: full ? image : imageName(image, container.ImageID),
     Command: JSON.stringify(text(container.Command, 20)),
     CreatedAt: goTime(container.Created),
     RunningFor: ago(container.Created),
-    Ports: ports(container.Ports ?? []),
+    Ports: portsText((container.Ports ?? []) as Port[]),
     State: container.State,
     Status: container.Status,
     Size: size ? sizes(container) : "0B",
     Labels: Object.entries(labels)
       .map(([key, value]) => `${key}=${value}`)
+      .toSorted()
       .join(","),
     Label: (key) => labels[String(key)] ?? "",
     Mounts: mounts.join(","),
     LocalVolumes: String((container.Mounts ?? []).filter((mount) => mount.Driver === "local").length),
     Networks: Object.keys(
       (container.NetworkSettings as { Networks?: Record<string, unknown> } | undefined)?.Networks ?? {},
-    ).join(","),
+    )
+      .toSorted()
+      .join(","),
+    Platform: platform(container),
   };
+}
+
+/** An image that has lost its name is its id, shortened; a digest after a name is left out. */
+function imageName(image: string, id: string): string {
+  if (image === id) return id.replace(/^sha256:/, "").slice(0, 12);
+  return image.replace(/@sha256:[0-9a-f]{64}$/, "");
+}
+
+function platform(container: ContainerSummary): string | null {
+  const { platform: one } = (container as { ImageManifestDescriptor?: Descriptor }).ImageManifestDescriptor ?? {};
+  return one ? [one.os, one.architecture, one.variant].filter(Boolean).join("/") : null;
+}
+
+interface Descriptor {
+  platform?: { os?: string; architecture?: string; variant?: string };
 }
 
 function sizes({ SizeRw = 0, SizeRootFs = 0 }: ContainerSummary): string {
   const own = humanSize(SizeRw);
   return SizeRootFs > 0 ? `${own} (virtual ${humanSize(SizeRootFs)})` : own;
-}
-
-function ports(list: readonly object[]): string {
-  return (list as { IP?: string; PrivatePort: number; PublicPort?: number; Type: string }[])
-    .map(({ IP, PrivatePort, PublicPort, Type }) => {
-      if (!PublicPort) return `${PrivatePort}/${Type}`;
-      const address = IP?.includes(":") ? `[${IP}]` : IP;
-      return `${address}:${PublicPort}->${PrivatePort}/${Type}`;
-    })
-    .join(", ");
 }
