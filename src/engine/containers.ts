@@ -36,6 +36,7 @@ import { startContainer } from "./start.ts";
 import { forceEnd, killContainer, stopContainer } from "./stop.ts";
 import { processTable } from "./top.ts";
 import { parseUntil } from "./until.ts";
+import { fillVolumes } from "./volumes/fill.ts";
 import type { Volumes } from "./volumes.ts";
 import { wait } from "./wait.ts";
 
@@ -53,6 +54,7 @@ export class Containers {
   async create(body: unknown, name?: string, platform?: string): Promise<CreateResponse> {
     const created = createContainer(this.ctx, this.volumes, { body, name, platform });
     const container = this.ctx.table.get(created.Id);
+    if (container.record.mounts.length > 0) await this.#fill(container);
     if (!container.durable) return created;
     const synced = this.ctx.store.sync();
     // The disk is at it by then. What the first start needs can be made meanwhile, and if it cannot, that start says why.
@@ -65,6 +67,16 @@ export class Containers {
     }
     await synced;
     return created;
+  }
+
+  /** One whose volumes cannot be filled is not made. */
+  async #fill(container: Container): Promise<void> {
+    try {
+      await container.mutex.run(() => fillVolumes(this.volumes, container));
+    } catch (error) {
+      await container.mutex.run(() => removeContainer(this.ctx, this.volumes, container, { volumes: true }));
+      throw error;
+    }
   }
 
   /** notModified if it runs; a launch that fails is recorded in State (126, 127, 128) and thrown. */

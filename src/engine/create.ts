@@ -1,12 +1,13 @@
 import { newId } from "../base/digest.ts";
-import { conflict, messageOf, notFound, unavailable } from "../base/errors.ts";
+import { conflict, invalid, messageOf, notFound, unavailable } from "../base/errors.ts";
 import { formatPlatform, parsePlatform, satisfies } from "../images/platform.ts";
 import type { CreateResponse } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
 import { usernsRequest } from "./config/modes.ts";
-import { planMounts } from "./config/mount-plan.ts";
+import { type PlannedMount, planMounts } from "./config/mount-plan.ts";
 import { containerName, randomName } from "./config/names.ts";
 import { requestedImage, validateCreate } from "./config/validate-create.ts";
+import { inheritedMounts, parseVolumesFrom } from "./config/volumes-from.ts";
 import { Container, newState } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { isHostImage } from "./host-image.ts";
@@ -34,7 +35,16 @@ export function createContainer(
       `Conflict. The container name "/${name}" is already in use by container "${other.id}". You have to remove (or rename) that container to be able to reuse that name.`,
     );
   }
-  const planned = volumes.plan(planMounts(config, host));
+  const inherited = (host.VolumesFrom ?? []).flatMap((text) => {
+    const from = parseVolumesFrom(text);
+    return inheritFrom(ctx.table.get(from.container), from.readOnly);
+  });
+  const mounts = planMounts(
+    config,
+    host,
+    inherited.flatMap(({ mounts }) => mounts),
+  );
+  const planned = volumes.plan(mounts.map((mount) => withImage(ctx, mount)));
   const range = usernsRequest(host.UsernsMode);
   const record: ContainerRecord = {
     id: newId(),
@@ -45,7 +55,11 @@ export function createContainer(
     config,
     host,
     mounts: planned.mounts,
-    anonymous: planned.anonymous,
+    anonymous: [
+      ...planned.anonymous,
+      // As in docker they go with the last container that has them.
+      ...inherited.flatMap(({ anonymous }) => anonymous).filter((name) => isMounted(name, planned.mounts)),
+    ],
     ...(range ? { userns: freeIds(ctx, range.size) } : {}),
   };
   const state = newState();
@@ -67,6 +81,26 @@ export function register(ctx: Context, record: ContainerRecord, state: StateReco
   );
   ctx.table.add(container);
   return container;
+}
+
+/** What `VolumesFrom` gives, and which of it was made for the other container alone. */
+function inheritFrom({ record }: Container, readOnly: boolean): { mounts: PlannedMount[]; anonymous: string[] } {
+  return { mounts: inheritedMounts(record.mounts, readOnly), anonymous: record.anonymous };
+}
+
+const isMounted = (volume: string, mounts: readonly PlannedMount[]) =>
+  mounts.some(({ type, source }) => type === "volume" && source === volume);
+
+/** The image of a mount is the one that has the name now. */
+function withImage(ctx: Context, mount: PlannedMount): PlannedMount {
+  if (mount.type !== "image") return mount;
+  if (isHostImage(mount.source)) throw invalid("the image host cannot be mounted: bind what is needed of the machine");
+  try {
+    return { ...mount, imageId: ctx.images.find(mount.source).id };
+  } catch (error) {
+    // Not notFound: a client would pull the container's own image then.
+    throw invalid(`invalid mount config for type "image": ${messageOf(error)}`, error);
+  }
 }
 
 function checkPlatform(image: string, config: { os: string; architecture: string; variant?: string }, wanted: string) {

@@ -33,6 +33,7 @@ async function end(ctx: Context, volumes: Volumes, container: Container, running
   // Whoever waited is answered first.
   await new Promise(setImmediate);
   running.release();
+  if (container.record.mounts.length > 0) volumes.unmounted(container);
   await cgroup?.remove();
   container.cgroup = undefined;
   // Last: while there is a run directory, there may be a cgroup.

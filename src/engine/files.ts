@@ -13,7 +13,7 @@ import { Copies } from "./copies.ts";
 import { openNamespaceOf } from "./join.ts";
 import { writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
-import { layersOf, prepareRootfs } from "./rootfs.ts";
+import { prepareRootfs } from "./rootfs.ts";
 import { removeRunDirectory } from "./run-directory.ts";
 import type { Volumes } from "./volumes.ts";
 
@@ -82,7 +82,7 @@ async function openStopped(
   if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
   await container.finished;
   const { userns, host } = container.record;
-  const sources = mountSources(volumes, container, layersOf(ctx, container).lower);
+  const sources = mountSources(volumes, container);
   const runDir = ctx.paths.runDir(`files-${newId().slice(0, 12)}`);
   try {
     const rootfs = prepareRootfs(ctx, container);
@@ -132,6 +132,7 @@ async function openStopped(
     throw error instanceof InroError ? error : unavailable(messageOf(error), error);
   } finally {
     sources.close();
+    volumes.held.release(container.id);
   }
 }
 

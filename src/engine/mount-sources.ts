@@ -1,40 +1,133 @@
-import { chmodSync, chownSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import { codeOf, invalid } from "../base/errors.ts";
+import { mkdirSync, statSync } from "node:fs";
+import { codeOf, conflict, invalid, notImplemented } from "../base/errors.ts";
+import { openLayers } from "../layers/copy-directory.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, openat2 } from "../linux/file.ts";
+import { detachedFilesystem } from "../linux/mount.ts";
+import { kernelAtLeast } from "../runtime/rootfs.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
 import type { Container } from "./container.ts";
-import { directoryIn } from "./rootfs.ts";
+import { localVolume } from "./volumes/local-options.ts";
 import type { Volumes } from "./volumes.ts";
 
-/** Mounts whose sources are host paths that exist; `close` lets go of what keeps them valid, after the launch. */
+/** Mounts whose sources are host paths that exist. */
 export interface MountSources {
   mounts: PlannedMount[];
+  /** File systems that the keeper holds with us; they stay ours. */
+  kept: number[];
+  /** After the launch: lets go of what kept the sources valid. */
   close(): void;
 }
 
 /** Makes volume directories and bind sources as the plan allows. A missing source is invalid, in docker's words. */
-export function mountSources(volumes: Volumes, container: Container, layers: readonly string[]): MountSources {
-  const open: number[] = [];
-  const closeAll = () => {
-    for (const fd of open.splice(0)) close(fd);
-  };
+export function mountSources(volumes: Volumes, container: Container): MountSources {
+  const sources = new Sources(volumes, container);
   try {
-    const mounts = container.record.mounts.map((mount): PlannedMount => {
-      if (mount.type === "tmpfs") return mount;
-      if (mount.type === "bind") return bindSource(mount);
-      const data = volumes.makeDirectory(mount.source);
-      if (!mount.noCopy && readdirSync(data).length === 0) adoptOwner(data, directoryIn(layers, mount.destination));
-      if (!mount.subpath) return { ...mount, source: data };
-      const fd = openSubpath(data, mount.subpath);
-      open.push(fd);
-      return { ...mount, source: `/proc/${process.pid}/fd/${fd}` };
-    });
-    return { mounts, close: closeAll };
+    const mounts = container.record.mounts.map((mount) => sources.of(mount));
+    return { mounts, kept: sources.kept, close: () => sources.close() };
   } catch (error) {
-    closeAll();
+    sources.close();
+    volumes.held.release(container.id);
     throw error;
   }
+}
+
+/** Of a descriptor of ours, for as long as it is open. */
+const pathOf = (fd: number) => `/proc/${process.pid}/fd/${fd}`;
+
+class Sources {
+  readonly kept: number[] = [];
+  readonly #open: number[] = [];
+
+  constructor(
+    private readonly volumes: Volumes,
+    private readonly container: Container,
+  ) {}
+
+  close(): void {
+    for (const fd of this.#open.splice(0)) close(fd);
+  }
+
+  of(mount: PlannedMount): PlannedMount {
+    if (mount.type === "tmpfs") return mount;
+    if (mount.type === "bind") return bindSource(mount);
+    return mount.type === "image" ? this.#image(mount) : this.#volume(mount);
+  }
+
+  #volume(mount: PlannedMount): PlannedMount {
+    const name = mount.source;
+    const record = this.volumes.ctx.store.volume(name);
+    if (!mount.readOnly && this.volumes.copying.has(name)) {
+      throw conflict(`cannot mount volume ${name}: it is being copied, try again when that is done`);
+    }
+    const local = localVolume(record?.options);
+    if (local.kind === "directory") return this.#within(mount, this.volumes.makeDirectory(name));
+    if (local.kind === "bind") {
+      try {
+        statSync(local.device);
+      } catch (error) {
+        throw invalid(`failed to mount local volume: mount ${local.device}: ${codeOf(error)}`, error);
+      }
+      const { recursive, readOnly, propagation } = local;
+      return this.#within(
+        {
+          ...mount,
+          nonRecursive: !recursive,
+          readOnly: mount.readOnly || readOnly,
+          ...(propagation ? { propagation } : {}),
+        },
+        local.device,
+      );
+    }
+    if (local.kind === "tmpfs") {
+      needsDetachedCopies(`volume ${name} of type tmpfs`);
+      const fd = this.volumes.held.take(name, this.container.id, () =>
+        detachedFilesystem("tmpfs", "tmpfs", local.data),
+      );
+      if (!this.kept.includes(fd)) this.kept.push(fd);
+      if (this.kept.length > MAX_KEPT) throw invalid(`more than ${MAX_KEPT} volumes of type tmpfs`);
+      return this.#within({ ...mount, options: local.flags }, pathOf(fd));
+    }
+    if (mount.subpath) throw notImplemented(`a subpath of volume ${name}, of type ${local.type}, is not supported`);
+    if (this.container.record.userns) {
+      throw notImplemented(
+        `volume ${name} of type ${local.type} in a user namespace is not supported: use userns host`,
+      );
+    }
+    checkDevice(name, local.device);
+    const { type, device, words } = local;
+    return { ...mount, source: device, filesystem: { type, device, words } };
+  }
+
+  #image(mount: PlannedMount): PlannedMount {
+    const { ctx } = this.volumes;
+    const layers = ctx.images.find(mount.imageId!).layers;
+    if (layers.length === 1) return this.#within(mount, layers[0]!);
+    needsDetachedCopies(`a mount of image ${mount.source}`);
+    if (this.container.record.userns) {
+      throw notImplemented(
+        "mounts of images with several layers are not supported in a user namespace: use userns host",
+      );
+    }
+    const fd = openLayers(layers);
+    this.#open.push(fd);
+    return this.#within(mount, pathOf(fd));
+  }
+
+  #within(mount: PlannedMount, root: string): PlannedMount {
+    if (!mount.subpath) return { ...mount, source: root };
+    const fd = openSubpath(root, mount.subpath, mount.source);
+    this.#open.push(fd);
+    return { ...mount, source: pathOf(fd) };
+  }
+}
+
+/** As many as the keeper has numbers for (runtime/builder.ts). */
+const MAX_KEPT = 16;
+
+/** open_tree(2) copies a mount that is attached nowhere since then. */
+function needsDetachedCopies(what: string): void {
+  if (!kernelAtLeast(6, 15)) throw notImplemented(`${what} needs Linux 6.15: older ones cannot share a detached mount`);
 }
 
 function bindSource(mount: PlannedMount): PlannedMount {
@@ -50,20 +143,24 @@ function bindSource(mount: PlannedMount): PlannedMount {
   return mount;
 }
 
-/** An empty volume gets owner and mode of what it covers, so that the image's user can write to it. */
-function adoptOwner(data: string, covered: ReturnType<typeof directoryIn>): void {
-  if (!covered) return;
-  chownSync(data, covered.uid, covered.gid);
-  chmodSync(data, covered.mode);
+function checkDevice(volume: string, device: string): void {
+  // Of a network file system.
+  if (!device.startsWith("/") || device.startsWith("//")) return;
+  const stat = statSync(device, { throwIfNoEntry: false });
+  if (!stat) throw invalid(`failed to mount local volume ${volume}: no such device: ${device}`);
+  if (stat.isBlockDevice()) return;
+  throw invalid(
+    `failed to mount local volume ${volume}: ${device} is no block device; an image file needs a loop device (losetup --find --show ${device})`,
+  );
 }
 
 /** A descriptor, not a path: whoever writes to the volume could put a symlink there after the check (CVE-2021-25741). */
-function openSubpath(data: string, subpath: string): number {
-  const root = openat(k.AT_FDCWD, data, k.O_PATH | k.O_DIRECTORY);
+function openSubpath(directory: string, subpath: string, of: string): number {
+  const root = openat(k.AT_FDCWD, directory, k.O_PATH | k.O_DIRECTORY);
   try {
     return openat2(root, subpath, k.O_PATH, 0, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS);
   } catch (error) {
-    throw invalid(`cannot access path ${subpath} in the volume: ${codeOf(error)}`, error);
+    throw invalid(`cannot access path ${subpath} in ${of}: ${codeOf(error)}`, error);
   } finally {
     close(root);
   }

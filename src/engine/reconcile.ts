@@ -146,6 +146,7 @@ function takeOver(
     container.state = { ...state, status: "running", pid: running.pid, startedAt: nowText(), finishedAt: ZERO_TIME };
     ctx.store.updateState(id, container.state);
   }
+  if (container.record.mounts.length > 0) volumes.adopt(container, running);
   container.stdio.connect(running);
   watchExit(ctx, volumes, container, running);
   for (const runDir of keepers.keys()) {

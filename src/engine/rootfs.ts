@@ -90,27 +90,6 @@ function inImageLayer(layer: string, path: string): Looked {
   return found;
 }
 
-/** Owner and mode of a directory of the image; undefined if it has none there. */
-export function directoryIn(
-  layers: readonly string[],
-  path: string,
-): { mode: number; uid: number; gid: number } | undefined {
-  for (const layer of layers) {
-    const root = openat(k.AT_FDCWD, layer, k.O_PATH | k.O_DIRECTORY);
-    try {
-      const fd = openat2(root, path, k.O_PATH | k.O_DIRECTORY, 0, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS);
-      const { mode, uid, gid } = statat(fd, "");
-      close(fd);
-      return { mode: mode & 0o7777, uid, gid };
-    } catch (error) {
-      if (!["ENOENT", "ENOTDIR", "ELOOP"].includes(codeOf(error) ?? "")) throw error;
-    } finally {
-      close(root);
-    }
-  }
-  return undefined;
-}
-
 function inLayer(layer: string, path: string): Looked {
   let root: number;
   try {

@@ -19,6 +19,7 @@ import { mountSources } from "./mount-sources.ts";
 import { cgroupPath } from "./paths.ts";
 import { layersOf, lookupIn, prepareRootfs } from "./rootfs.ts";
 import { makeRunDirectory, removeRunDirectory } from "./run-directory.ts";
+import { fillVolumes } from "./volumes/fill.ts";
 import type { Volumes } from "./volumes.ts";
 
 export interface StartOptions {
@@ -96,6 +97,7 @@ export async function startContainer(
   };
   // After a power failure it does not run, whatever the row says.
   ctx.store.updateState(container.id, container.state);
+  if (container.record.mounts.length > 0) volumes.mounted(container);
   emit(ctx, container, "start");
   watchExit(ctx, volumes, container, running);
   // Last: output that is there already leaves the pipe now, and is in the log only when this turn is over. A kill in
@@ -126,7 +128,11 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       }
     }
   };
-  const sources = mountSources(volumes, container, layersOf(ctx, container).lower);
+  if (container.record.mounts.length > 0) {
+    if (container.state.startedAt === ZERO_TIME) await fillVolumes(volumes, container);
+    steps.push(() => volumes.held.release(id));
+  }
+  const sources = mountSources(volumes, container);
   const joined: number[] = [];
   const closeAll = () => {
     sources.close();
@@ -163,6 +169,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     const request = {
       id,
       spec,
+      kept: sources.kept,
       rootfs,
       cgroup,
       runDir,

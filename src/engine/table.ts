@@ -1,4 +1,5 @@
 import { invalid, notFound } from "../base/errors.ts";
+import type { PlannedMount } from "./config/mount-plan.ts";
 import type { Container } from "./container.ts";
 
 /** The containers that there are, by id, name and prefix. */
@@ -28,7 +29,7 @@ export class ContainerTable {
   /** Who uses an image, for its removal. */
   usersOf(imageId: string): { id: string; running: boolean }[] {
     return this.all()
-      .filter(({ record }) => record.imageId === imageId)
+      .filter(({ record }) => record.imageId === imageId || mountsImage(record.mounts, imageId))
       .map(({ id, isUp }) => ({ id, running: isUp }));
   }
 
@@ -50,3 +51,6 @@ export class ContainerTable {
     return found[0];
   }
 }
+
+const mountsImage = (mounts: readonly PlannedMount[], id: string) =>
+  mounts.length > 0 && mounts.some(({ imageId }) => imageId === id);

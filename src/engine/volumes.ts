@@ -2,15 +2,17 @@ import { mkdirSync } from "node:fs";
 import { newId } from "../base/digest.ts";
 import { conflict, notFound, notImplemented } from "../base/errors.ts";
 import { sizesInChild } from "../layers/apply-command.ts";
+import type { Running } from "../runtime/running.ts";
 import type { Volume, VolumePruneResponse } from "../spec/docker-api.ts";
 import { map, object, text } from "./config/fields.ts";
-import type { PlannedMount } from "./config/mount-plan.ts";
+import { checkDriver, type PlannedMount } from "./config/mount-plan.ts";
 import { checkVolumeName } from "./config/volume-spec.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
 import { labelsMatch } from "./list-filters.ts";
 import type { Filters } from "./requests.ts";
 import type { VolumeRecord } from "./store.ts";
+import { HeldMounts } from "./volumes/held.ts";
 import { readBoolean, volumeFilter } from "./volumes/list.ts";
 import { localVolume } from "./volumes/local-options.ts";
 
@@ -36,6 +38,9 @@ const createRequest = object<CreateRequest>({
 
 /** What outlives containers: directories at <data-root>/volumes/<name>/_data, and whatever the local driver's options name. */
 export class Volumes {
+  readonly held = new HeldMounts();
+  /** Copies of image content into volumes, by name. */
+  readonly filling = new Map<string, Promise<void>>();
   #pruning = false;
   /** Volumes whose data is being copied. */
   readonly copying = new Set<string>();
@@ -190,6 +195,36 @@ export class Volumes {
     return this.ctx.table.all().filter(({ record }) => volumesOf(record.mounts).includes(name));
   }
 
+  /** A container runs with its volumes. */
+  mounted({ id, record }: Container): void {
+    for (const { type, source, destination, readOnly } of record.mounts) {
+      if (type !== "volume") continue;
+      const access = String(!readOnly);
+      const attributes = { container: id, destination, driver: "local", propagation: "", "read/write": access };
+      this.ctx.events.emit("volume", "mount", source, attributes);
+    }
+  }
+
+  /** It does not any more. */
+  unmounted({ id, record }: Container): void {
+    this.held.release(id);
+    for (const { type, source } of record.mounts) {
+      if (type === "volume") this.ctx.events.emit("volume", "unmount", source, { container: id, driver: "local" });
+    }
+  }
+
+  /** After an engine's end the file systems of a container that runs on come from its keeper. */
+  adopt({ id, record }: Container, running: Running): void {
+    const memory = new Set(volumesOf(record.mounts).filter((name) => this.#isTmpfs(name)));
+    for (const [i, name] of [...memory].entries()) {
+      this.held.take(name, id, () => running.kept(i));
+    }
+  }
+
+  #isTmpfs(name: string): boolean {
+    return localVolume(this.ctx.store.volume(name)?.options).kind === "tmpfs";
+  }
+
   #shown({ name, created, labels, options, snapshotOf }: VolumeRecord): Volume {
     return {
       CreatedAt: created.replace(/\.\d+Z$/, "Z"),
@@ -211,13 +246,6 @@ function volumesOf(mounts: readonly PlannedMount[]): readonly string[] {
 }
 
 export const noSuchVolume = (name: string) => notFound(`get ${name.slice(0, 256)}: no such volume`);
-
-/** Throws notFound for all but the one there is. */
-export function checkDriver(driver: string): void {
-  if (driver === "" || driver === "local") return;
-  const name = driver.slice(0, 256);
-  throw notFound(`error looking up volume plugin ${name}: plugin ${JSON.stringify(name)} not found`);
-}
 
 /** Asking for an existing volume with options that are not its own would give something else than what was asked for. */
 function checkSameOptions({ name, options = {} }: VolumeRecord, asked: Record<string, string> | undefined): void {

@@ -21,7 +21,11 @@ export const FD = {
   free: 13,
   trace: 14,
   userns: 15,
+  /** From here on: what the keeper holds for the engine, and nobody else uses. At most {@link MAX_KEPT}. */
+  kept: 16,
 } as const;
+
+export const MAX_KEPT = 16;
 
 /** Rows that many parts of a launch share. */
 export class Builder extends Program {

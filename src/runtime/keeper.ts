@@ -33,6 +33,8 @@ export interface CloneOptions {
   /** Where the child goes on. */
   child: Label;
   terminal: boolean;
+  /** Descriptors that the keeper holds for the engine ({@link FD}.kept). */
+  kept?: number;
   /** In place of clone3: rows that give the pid. */
   birth?: ((p: Builder) => Slot) | undefined;
 }
@@ -74,7 +76,11 @@ export function cloneAndKeep(p: Builder, options: CloneOptions): void {
     receiveDescriptor(p, "keeper: keeps the terminal", FD.console);
   }
   p.call("keeper: end of file on the report means execve", "close", [FD.report]);
-  p.call("keeper: lets go of the container's files", "close_range", [FD.target, 0xffff_ffff, 0]);
+  const letGo = "keeper: lets go of the container's files";
+  if (options.kept) {
+    p.call(letGo, "close_range", [FD.target, FD.kept - 1, 0]);
+    p.call(letGo, "close_range", [FD.kept + options.kept, 0xffff_ffff, 0]);
+  } else p.call(letGo, "close_range", [FD.target, 0xffff_ffff, 0]);
 
   const status = p.room(8, "wait status");
   p.call("keeper: waits", "wait4", [pid, status, 0, 0]);

@@ -40,6 +40,8 @@ export interface LaunchRequest {
   /** The keeper holds stdin's other end too, so that it stays open when the engine goes. */
   keepStdin?: boolean;
   init: boolean;
+  /** Descriptors that the keeper is to hold, for whoever adopts the container: {@link Running.kept}. They stay the caller's. */
+  kept?: readonly number[];
 }
 
 /** What {@link launch} will run, without running it. */
@@ -63,6 +65,7 @@ function planOf(request: LaunchRequest): Plan {
     ownStdio: ownStdio(spec.process?.terminal === true, request.stdin),
     init: request.init ? FD.free : undefined,
     ...(hasOwnUserns(spec) ? { userns: FD.userns } : {}),
+    ...(request.kept?.length ? { kept: request.kept.length } : {}),
   };
 }
 

@@ -43,9 +43,12 @@ export function openSources(
   }
 }
 
-/** A file system on a device of the host's, which the container's own cgroup may not be allowed to open. */
+/**
+ * A file system on a device of the host's, which the container's own cgroup may not be allowed to open; or one of the
+ * network (`host:/path`), which is the host's network.
+ */
 const isOfDevice = (mount: PlannedMount) =>
-  mount.kind === "filesystem" && mount.source?.startsWith("/") === true && !needsClassicMount(mount);
+  mount.kind === "filesystem" && /^(\/|[^/]*:\/)/.test(mount.source ?? "") && !needsClassicMount(mount);
 
 /** Of a new mount: at once, and whether it becomes read-only when all others are in their places. */
 function attributesOf({ options, type, destination }: PlannedMount): { now: number; late: boolean } {

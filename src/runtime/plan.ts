@@ -47,6 +47,8 @@ export interface Plan {
   given?: ReadonlyMap<number, Given>;
   /** The root becomes `/`, and the host's tree goes: in place of {@link pivot}. */
   enterRoot?(p: Builder): void;
+  /** How many descriptors the keeper holds for the engine. */
+  kept?: number;
   /** The first descriptor number that is free for the program's own. */
   firstNumber?: number;
   /** Namespaces that are joined by path and were opened by the caller: the spawned process's descriptors. */

@@ -95,6 +95,11 @@ export class Running {
     }
   }
 
+  /** What the launch gave the keeper to hold, by index; the caller closes it. */
+  kept(index: number): number {
+    return pidfdGetfd(this.#parts.keeperFd, FD.kept + index);
+  }
+
   /** SIGKILL; nothing happens if it has ended. */
   end(): void {
     if (this.#pidfd !== undefined) pidfdSendSignal(this.#pidfd, 9);

@@ -74,7 +74,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, freshDev, c
   const child = p.label("container");
   const clone = plan.launcher ? plan.launcher.clone.bind(plan.launcher) : cloneAndKeep;
   const flags = cloneFlags(spec, namespaces.clone) & ~(plan.plain ? k.CLONE_NEWNS : 0);
-  clone(p, { flags, cgroup, child, terminal: process.terminal === true });
+  clone(p, { flags, cgroup, child, terminal: process.terminal === true, kept: plan.kept ?? 0 });
 
   // In the container's namespaces, still on the host's tree.
   p.place(child);

@@ -51,6 +51,8 @@ export interface StartOptions {
   stdin: boolean;
   keepStdin?: boolean;
   init: Program | undefined;
+  /** As {@link LaunchRequest} has them. */
+  kept?: readonly number[];
   /** Of an exec: the container's pidfd, which stays the caller's. */
   target?: number;
   /** To say why the command could not be executed. */
@@ -127,6 +129,9 @@ export async function start({ elf, program }: Encoded, options: StartOptions): P
     if (options.trace) give(options.trace.fd, FD.trace);
     if (options.target !== undefined) {
       give(sys("fcntl", "pidfd", options.target, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD), FD.target);
+    }
+    for (const [i, fd] of (options.kept ?? []).entries()) {
+      give(sys("fcntl", "kept", fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD), FD.kept + i);
     }
     if (options.init) give(sealedExecutable("docker-init", encode(options.init, MACHINE)), FD.free);
 

@@ -51,7 +51,7 @@ export interface ThrottlePath {
 }
 
 export interface MountRequest {
-  Type: "bind" | "volume" | "tmpfs";
+  Type: "bind" | "volume" | "tmpfs" | "image";
   Source?: string;
   Target: string;
   ReadOnly?: boolean;
@@ -68,11 +68,14 @@ export interface MountRequest {
     Labels?: Record<string, string>;
     DriverConfig?: { Name?: string; Options?: Record<string, string> };
   };
-  TmpfsOptions?: { SizeBytes?: number; Mode?: number };
+  ImageOptions?: { Subpath?: string };
+  TmpfsOptions?: { SizeBytes?: number; Mode?: number; Options?: string[][] };
 }
 
 export interface HostConfig {
   Binds?: string[] | null;
+  VolumesFrom?: string[] | null;
+  VolumeDriver?: string;
   Mounts?: MountRequest[] | null;
   Tmpfs?: Record<string, string>;
   NetworkMode?: string;
@@ -150,7 +153,7 @@ export interface ContainerState {
 }
 
 export interface MountPoint {
-  Type: "bind" | "volume" | "tmpfs";
+  Type: "bind" | "volume" | "tmpfs" | "image";
   Name?: string;
   Source: string;
   Destination: string;

@@ -116,6 +116,8 @@ function hostConfig(options: Options): HostConfig {
     ExtraHosts: "add-host",
     Ulimits: "ulimit",
     Mounts: "mount",
+    VolumesFrom: "volumes-from",
+    VolumeDriver: "volume-driver",
     DeviceCgroupRules: "device-cgroup-rule",
     BlkioDeviceReadBps: "device-read-bps",
     BlkioDeviceWriteBps: "device-write-bps",

@@ -109,7 +109,13 @@ export const createFlags: readonly Flag[] = [
   { name: "memory-reservation", ...bytes, help: "Memory below which reclaim spares it" },
   { name: "memory-swap", ...string, value: "bytes", parse: parseSwapBytes, help: "Memory plus swap; -1 is unlimited" },
   { name: "memory-swappiness", ...int, default: "-1", help: "Readiness to swap, 0 to 100" },
-  { name: "mount", ...list, value: "mount", parse: parseMount, help: "Mount (type=bind|volume|tmpfs,src=…,dst=…)" },
+  {
+    name: "mount",
+    ...list,
+    value: "mount",
+    parse: parseMount,
+    help: "Mount (type=bind|volume|tmpfs|image,src=…,dst=…)",
+  },
   { name: "name", ...string, help: "Name of the container" },
   {
     name: "network",
@@ -157,6 +163,8 @@ export const createFlags: readonly Flag[] = [
   { name: "userns", ...string, help: "User namespace" },
   { name: "uts", ...string, choices: ["host"], help: "UTS namespace: host" },
   { name: "volume", short: "v", ...list, help: "Bind a path or a volume (source:path[:options])" },
+  { name: "volume-driver", ...string, help: "Driver of the volumes that are made" },
+  { name: "volumes-from", ...list, help: "Mounts of another container (container[:ro])" },
   { name: "workdir", short: "w", ...string, help: "Working directory" },
 ];
 

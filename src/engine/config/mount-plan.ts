@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { invalid } from "../../base/errors.ts";
+import { invalid, notFound } from "../../base/errors.ts";
 import type { ContainerConfig, HostConfig, MountRequest } from "../../spec/docker-api.ts";
 import { tmpfsOptions } from "./tmpfs-options.ts";
 import {
@@ -16,8 +16,8 @@ import {
  * data (and of their `subpath`), and makes bind sources that are to be made.
  */
 export interface PlannedMount {
-  type: "bind" | "volume" | "tmpfs";
-  /** Bind: host path. Volume: its name, "" for an anonymous one. tmpfs: "". */
+  type: "bind" | "volume" | "tmpfs" | "image";
+  /** Bind: host path. Volume: its name, "" for an anonymous one. Image: its name. tmpfs: "". */
   source: string;
   /** Clean, absolute. */
   destination: string;
@@ -29,7 +29,7 @@ export interface PlannedMount {
   nonRecursive: boolean;
   /** Volume: do not fill it from the image. */
   noCopy: boolean;
-  /** Volume: the directory in it, relative, without `..`. */
+  /** Volume and image: the directory in it, relative, without `..`. */
   subpath?: string;
   /** Bind: a missing source is made (a directory), not an error. */
   createSource: boolean;
@@ -37,7 +37,11 @@ export interface PlannedMount {
   labels?: Record<string, string>;
   /** Volume: the local driver's options for a new one. */
   driverOptions?: Record<string, string>;
-  /** tmpfs: complete mount options. */
+  /** Image: its id. */
+  imageId?: string;
+  /** At a launch, of a volume: the file system to mount in place of a directory. */
+  filesystem?: { type: string; device: string; words: string[] };
+  /** tmpfs: complete mount options. At a launch, of a volume: more of them. */
   options?: string[];
   /** Option text as given, for MountPoint.Mode. */
   mode: string;
@@ -61,10 +65,11 @@ function fromBind(text: string): PlannedMount {
 /** One of HostConfig.Mounts; the option block must be that of the type. */
 function fromRequest(mount: MountRequest): PlannedMount {
   const fail = (why: string) => invalid(`invalid mount config for type "${mount.Type}": ${why}`);
-  const { BindOptions: bind, VolumeOptions: volume, TmpfsOptions: tmpfs, Source: source = "" } = mount;
+  const { BindOptions: bind, VolumeOptions: volume, Source: source = "" } = mount;
   if (bind && mount.Type !== "bind") throw fail("field BindOptions must not be specified");
   if (volume && mount.Type !== "volume") throw fail("field VolumeOptions must not be specified");
-  if (tmpfs && mount.Type !== "tmpfs") throw fail("field TmpfsOptions must not be specified");
+  if (mount.ImageOptions && mount.Type !== "image") throw fail("field ImageOptions must not be specified");
+  if (mount.TmpfsOptions && mount.Type !== "tmpfs") throw fail("field TmpfsOptions must not be specified");
   if (mount.Target === "") throw fail("field Target must not be empty");
   const destination = checkDestination(mount.Target);
   const common = { ...base, type: mount.Type, source, destination, readOnly: mount.ReadOnly ?? false };
@@ -93,42 +98,77 @@ function fromRequest(mount: MountRequest): PlannedMount {
   }
   if (mount.Type === "volume") {
     if (source !== "") checkVolumeName(source);
-    const subpath = volume?.Subpath;
-    if (subpath && (subpath.startsWith("/") || subpath.split("/").includes(".."))) {
-      throw fail("Subpath must be a relative path within the volume");
-    }
-    if (subpath && source === "") throw fail("must not set Subpath when using anonymous volumes");
+    else if (volume?.Subpath) throw fail("must not set Subpath when using anonymous volumes");
+    else if (common.readOnly) throw fail("must not set ReadOnly mode when using anonymous volumes");
     return {
       ...common,
       noCopy: volume?.NoCopy ?? false,
-      ...(subpath ? { subpath: posix.normalize(subpath) } : {}),
+      ...subpathOf(volume?.Subpath, fail),
       ...(volume?.Labels ? { labels: volume.Labels } : {}),
+      ...driverOf(volume?.DriverConfig),
     };
   }
+  if (mount.Type === "image") {
+    if (source === "") throw fail("field Source must not be empty");
+    return { ...common, readOnly: true, ...subpathOf(mount.ImageOptions?.Subpath, fail) };
+  }
   if (source !== "") throw fail("field Source must not be specified");
-  const { SizeBytes: size = 0, Mode: mode = 0 } = tmpfs ?? {};
+  return { ...common, options: requestedTmpfs(mount.TmpfsOptions, common.readOnly, fail) };
+}
+
+type Fail = (why: string) => Error;
+
+function subpathOf(subpath: string | undefined, fail: Fail): { subpath?: string } {
+  if (!subpath) return {};
+  if (subpath.startsWith("/") || subpath.split("/").includes("..")) {
+    throw fail("subpath must be a relative path within the volume");
+  }
+  return { subpath: posix.normalize(subpath) };
+}
+
+function driverOf(
+  config: { Name?: string; Options?: Record<string, string> } = {},
+): Pick<PlannedMount, "driverOptions"> {
+  checkDriver(config.Name ?? "");
+  return config.Options && Object.keys(config.Options).length > 0 ? { driverOptions: config.Options } : {};
+}
+
+function requestedTmpfs(tmpfs: MountRequest["TmpfsOptions"], readOnly: boolean, fail: Fail): string[] {
+  const { SizeBytes: size = 0, Mode: mode = 0, Options: options = [] } = tmpfs ?? {};
   if (size < 0) throw fail("SizeBytes must not be negative");
   if (mode < 0 || mode > 0o7777) throw fail("Mode must be a file mode");
+  const asked = options.map((words) => {
+    if (words.length !== 1 && words.length !== 2) throw fail("invalid option array length");
+    if (words.some((word) => /[,=]/.test(word))) throw fail(`invalid option: ${words.join("=").slice(0, 64)}`);
+    return words.join("=");
+  });
   const words = [
-    ...(common.readOnly ? ["ro"] : []),
+    ...(readOnly ? ["ro"] : []),
     ...(size > 0 ? [`size=${size}`] : []),
     ...(mode > 0 ? [`mode=${mode.toString(8)}`] : []),
+    ...asked,
   ];
-  return { ...common, options: tmpfsOptions(words.join(",")) };
+  return tmpfsOptions(words.join(","));
 }
 
 const depth = (path: string) => path.split("/").length;
 
 /**
  * All mounts of a container, parents before what is mounted in them. Two of Binds, Mounts and Tmpfs at one place are
- * invalid; any of them takes the place of an anonymous volume (Config.Volumes, also the image's).
+ * invalid; any of them takes the place of one that is `inherited` (VolumesFrom), and that of an anonymous volume
+ * (Config.Volumes, also the image's).
  */
-export function planMounts(config: ContainerConfig, host: HostConfig): PlannedMount[] {
+export function planMounts(
+  config: ContainerConfig,
+  host: HostConfig,
+  inherited: readonly PlannedMount[] = [],
+): PlannedMount[] {
   const at = new Map<string, PlannedMount>();
   const add = (mount: PlannedMount) => {
     if (at.has(mount.destination)) throw invalid(`Duplicate mount point: ${mount.destination}`);
     at.set(mount.destination, mount);
   };
+  checkDriver(host.VolumeDriver ?? "");
   for (const text of host.Binds ?? []) add(fromBind(text));
   for (const mount of host.Mounts ?? []) add(fromRequest(mount));
   for (const [path, text] of Object.entries(host.Tmpfs ?? {})) {
@@ -136,6 +176,8 @@ export function planMounts(config: ContainerConfig, host: HostConfig): PlannedMo
     const readOnly = options.includes("ro");
     add({ ...base, type: "tmpfs", source: "", destination: checkDestination(path), readOnly, options, mode: text });
   }
+  // Of several containers to inherit from the last one counts.
+  for (const mount of inherited.toReversed()) if (!at.has(mount.destination)) add(mount);
   for (const text of Object.keys(config.Volumes ?? {})) {
     const spec = parseVolume(text);
     if (spec.type === "bind") throw invalid(`invalid volume specification: '${text}': a bind belongs into Binds`);
@@ -144,4 +186,11 @@ export function planMounts(config: ContainerConfig, host: HostConfig): PlannedMo
       at.set(destination, { ...base, type: "volume", source: spec.source, destination, mode: spec.mode });
   }
   return [...at.values()].sort((a, b) => depth(a.destination) - depth(b.destination));
+}
+
+/** Throws notFound for all but the one driver there is. */
+export function checkDriver(driver: string): void {
+  if (driver === "" || driver === "local") return;
+  const name = driver.slice(0, 256);
+  throw notFound(`error looking up volume plugin ${name}: plugin ${JSON.stringify(name)} not found`);
 }

@@ -53,14 +53,19 @@ function defaultMounts(host: HostConfig, modes: Modes, writableCgroups: boolean)
 
 /** A planned mount whose source is a host path by now. `rro` makes submounts read-only too (mount_setattr, Linux 5.12). */
 function ociMount(mount: PlannedMount, recursiveReadOnly: boolean, idmap: boolean): Mount {
-  const { destination, type, source, readOnly, propagation } = mount;
+  const { destination, type, source, readOnly, propagation, filesystem } = mount;
   if (type === "tmpfs") return { destination, type, source: "tmpfs", options: mount.options ?? [] };
+  // Read-only as a mount: its superblock is that of others too.
+  if (filesystem) {
+    const options = [...filesystem.words, ...(readOnly ? ["rro"] : [])];
+    return { destination, type: filesystem.type, source: filesystem.device, options };
+  }
   if (!source.startsWith("/")) throw invalid(`the ${type} at ${destination} has no host path`);
   if (mount.readOnlySubmounts === "must" && !recursiveReadOnly) {
     throw invalid(`cannot mount ${source} recursively read-only: needs Linux 5.12`);
   }
   const recursive = recursiveReadOnly && mount.readOnlySubmounts !== "no" && !mount.nonRecursive;
-  const options = [mount.nonRecursive ? "bind" : "rbind", propagation];
+  const options = [mount.nonRecursive ? "bind" : "rbind", propagation, ...(mount.options ?? [])];
   if (readOnly) options.push(recursive ? "rro" : "ro");
   if (idmap) options.push("idmap");
   return { destination, type: "bind", source, options };

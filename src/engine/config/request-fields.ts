@@ -96,7 +96,7 @@ const mount = required<MountRequest>(
   {
     Type: (value, at) => {
       const type = text(value, at);
-      if (type === "bind" || type === "volume" || type === "tmpfs") return type;
+      if (type === "bind" || type === "volume" || type === "tmpfs" || type === "image") return type;
       throw invalid(`invalid mount config for type "${type}": mount type unknown`);
     },
     Source: text,
@@ -109,8 +109,14 @@ const mount = required<MountRequest>(
       ReadOnlyNonRecursive: boolean,
       ReadOnlyForceRecursive: boolean,
     }),
-    VolumeOptions: object({ NoCopy: boolean, Subpath: text, Labels: map(text) }),
-    TmpfsOptions: object({ SizeBytes: integer, Mode: integer }),
+    VolumeOptions: object({
+      NoCopy: boolean,
+      Subpath: text,
+      Labels: map(text),
+      DriverConfig: object({ Name: text, Options: map(text) }),
+    }),
+    ImageOptions: object({ Subpath: text }),
+    TmpfsOptions: object({ SizeBytes: integer, Mode: integer, Options: list(list(text)) }),
   },
   "Type",
   "Target",
@@ -118,6 +124,8 @@ const mount = required<MountRequest>(
 
 export const hostConfig = object<HostConfig>({
   Binds: list(text),
+  VolumesFrom: list(text),
+  VolumeDriver: text,
   Mounts: list(mount),
   Tmpfs: map(text),
   NetworkMode: text,

@@ -29,7 +29,6 @@ const HOST_FIELDS: Record<string, string> = {
   KernelMemoryTCP: "kernel memory limits are not supported",
   Links: "links between containers are not supported yet",
   StorageOpt: "storage options are not supported yet",
-  VolumesFrom: "volumes from other containers are not supported yet",
 };
 
 const CONFIG_FIELDS: Record<string, string> = {
@@ -47,8 +46,6 @@ export function refuseUnsupported(body: Fields, host: Fields): void {
       if (!empty(fields[name])) throw notImplemented(sentence);
     }
   }
-  const driver = host.VolumeDriver;
-  if (!empty(driver) && driver !== "local") throw notImplemented("volume drivers other than local are not supported");
   const isolation = host.Isolation;
   if (!empty(isolation) && isolation !== "default") throw notImplemented("isolation technologies are for Windows only");
   if (Array.isArray(host.Mounts)) for (const mount of host.Mounts) refuseMount(mount);
@@ -57,17 +54,9 @@ export function refuseUnsupported(body: Fields, host: Fields): void {
 
 function refuseMount(mount: unknown): void {
   if (typeof mount !== "object" || mount === null) return;
-  const { Type, VolumeOptions, ImageOptions, TmpfsOptions, ClusterOptions } = mount as Fields;
-  if (Type === "image" || !empty(ImageOptions)) throw notImplemented("mounts of images are not supported yet");
+  const { Type, ClusterOptions } = mount as Fields;
   if (Type === "cluster" || Type === "npipe" || !empty(ClusterOptions)) {
     throw notImplemented(`mounts of type ${Type} are not supported`);
-  }
-  const driver = (VolumeOptions as Fields | undefined)?.DriverConfig as Fields | undefined;
-  if (driver && ((!empty(driver.Name) && driver.Name !== "local") || !empty(driver.Options))) {
-    throw notImplemented("volume drivers and their options are not supported yet");
-  }
-  if (!empty((TmpfsOptions as Fields | undefined)?.Options)) {
-    throw notImplemented("TmpfsOptions.Options is not supported yet, use HostConfig.Tmpfs");
   }
 }
 
