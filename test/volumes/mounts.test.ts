@@ -144,7 +144,8 @@ describe.skipIf(missing !== "")(`volumes in containers${missing}`, () => {
     expect(ro.stderr).toContain("Read-only file system");
     // Its own mount wins.
     expect(await shell(engine, "ls /anon", "--volumes-from", source, "--tmpfs", "/anon")).toBe("");
-    const fail = async (from: string) => (await engine.inro(["create", "--volumes-from", from, "busybox", "true"])).stderr;
+    const fail = async (from: string) =>
+      (await engine.inro(["create", "--volumes-from", from, "busybox", "true"])).stderr;
     expect(await fail("none")).toContain("No such container: none");
     expect(await fail(`${source}:fast`)).toContain("invalid mode: fast");
     // The anonymous volume goes with its last user.
