@@ -1,4 +1,5 @@
 import type { Engine } from "../client/engine.ts";
+import type { ConfigFile } from "./config-file.ts";
 import type { Flag, Options } from "./flags.ts";
 
 /** What the program's main module lends to the command line. */
@@ -37,6 +38,7 @@ export interface Command {
 export interface Context {
   options: Options;
   args: string[];
+  config: ConfigFile;
   /** `inro container run`: as the user called it. */
   name: string;
   command: Command;

@@ -20,10 +20,21 @@ export interface Flag {
   aliases?: readonly string[];
   /** Turns the text into the value, or throws an Error that says what is wrong with it. */
   parse?: (text: string) => unknown;
+  /** The key of config.json that has another default. */
+  config?: "psFormat" | "imagesFormat" | "statsFormat" | "volumesFormat" | "networksFormat" | "detachKeys";
   /** Values for completion, or what they name. */
   choices?: readonly string[];
   completes?: "container" | "running" | "image" | "network" | "volume" | "file";
 }
+
+/** Of all commands that attach to a terminal. */
+export const detachKeysFlag: Flag = {
+  name: "detach-keys",
+  type: "string",
+  default: "ctrl-p,ctrl-q",
+  config: "detachKeys",
+  help: "Keys that detach from a terminal",
+};
 
 /** A wrong command line. */
 export class FlagError extends Error {
@@ -39,6 +50,8 @@ export class FlagError extends Error {
 /** The values of one parsed command line. */
 export class Options {
   readonly values = new Map<string, unknown>();
+  /** Where the user's configuration has them: texts of flags that are not given. */
+  readonly defaults = new Map<string, string>();
 
   /** True when the flag stands on the command line. */
   has(name: string): boolean {
@@ -47,9 +60,9 @@ export class Options {
   bool(name: string): boolean {
     return this.values.get(name) === true;
   }
-  /** The text given, or "". */
+  /** The text given, or the configuration's, or "". */
   string(name: string): string {
-    return (this.values.get(name) as string | undefined) ?? "";
+    return (this.values.get(name) as string | undefined) ?? this.defaults.get(name) ?? "";
   }
   number(name: string): number | undefined {
     return this.values.get(name) as number | undefined;

@@ -1,6 +1,7 @@
 import type { Engine } from "../client/engine.ts";
 import { type Command, type Context, type Doors, ExitError } from "./command.ts";
 import { commands, type Entry, groups } from "./commands.ts";
+import { type ConfigFile, configDirectory, readConfig } from "./config-file.ts";
 import { errorText } from "./error-text.ts";
 import { type Flag, FlagError, parseFlags } from "./flags.ts";
 import { BrokenPipe, stderr, stdout } from "./output.ts";
@@ -12,7 +13,7 @@ export const globalFlags: readonly Flag[] = [
   { name: "version", short: "v", type: "bool", help: "Print the version" },
   { name: "debug", short: "D", type: "bool", help: "Print where an error came from" },
   { name: "log-level", short: "l", type: "string", hidden: true, help: "" },
-  { name: "config", type: "string", hidden: true, help: "" },
+  { name: "config", type: "string", value: "directory", help: "Where config.json is (default: ~/.docker)" },
 ];
 
 /**
@@ -28,13 +29,15 @@ export async function main(argv: string[], doors: Doors): Promise<number> {
       await stdout.line(`inro version ${VERSION}`);
       return 0;
     }
+    const config = readConfig(configDirectory(global.options.string("config")));
     const [word, ...rest] = global.args;
     if (word === undefined || word === "help" || global.help) return await help(word === "help" ? rest : [], 0);
     const found = find(word, rest);
     if (!found) return await unknown(word, rest);
     if (found.entry === undefined) return await help([word], 0);
-    const command = (await found.entry.load()).command;
-    return await run(command, found.entry, found.name, found.rest, global.options.string("host") || undefined, doors);
+    const { command } = await found.entry.load();
+    const host = global.options.string("host") || undefined;
+    return await run(command, found.entry, found.name, found.rest, host, await config, doors);
   } catch (error) {
     return await report(error, argv, debug);
   }
@@ -63,6 +66,7 @@ async function run(
   name: string,
   argv: string[],
   host: string | undefined,
+  config: ConfigFile,
   doors: Doors,
 ): Promise<number> {
   let parsed: ReturnType<typeof parseFlags>;
@@ -77,7 +81,11 @@ async function run(
     await stdout.write((await import("./help.ts")).commandHelp(name, entry, command));
     return 0;
   }
-  const { args } = parsed;
+  const { args, options } = parsed;
+  for (const flag of command.flags) {
+    const value = flag.config && config[flag.config];
+    if (value) options.defaults.set(flag.name, value);
+  }
   if (args.length < command.args[0] || args.length > command.args[1]) {
     await stderr.write((await import("./help.ts")).argumentErrorText(name, command));
     return 1;
@@ -85,12 +93,13 @@ async function run(
   let engine: Engine | undefined;
   const { chooseEngine } = await import("./engine-choice.ts");
   const context: Context = {
-    options: parsed.options,
+    options,
     args,
+    config,
     name,
     command,
     engine: () => {
-      engine ??= chooseEngine(host);
+      engine ??= chooseEngine(host, config.HttpHeaders);
       return engine;
     },
     doors,

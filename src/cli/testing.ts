@@ -9,6 +9,7 @@ export interface Seen {
   path: string;
   query: URLSearchParams;
   body: string;
+  headers: IncomingMessage["headers"];
 }
 
 type Answer = (seen: Seen, response: ServerResponse) => void | Promise<void>;
@@ -95,7 +96,7 @@ export class FakeEngine {
 
 function requestOf(request: IncomingMessage, body: string): Seen {
   const url = new URL(request.url ?? "/", "http://engine");
-  return { method: request.method ?? "", path: url.pathname, query: url.searchParams, body };
+  return { method: request.method ?? "", path: url.pathname, query: url.searchParams, body, headers: request.headers };
 }
 
 function find<T>(routes: ReadonlyMap<string, T>, { method, path }: Seen): T | undefined {

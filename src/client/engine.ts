@@ -62,12 +62,13 @@ export class Engine {
       endpoint?: Endpoint;
       onUnreachable?: (error: unknown) => Promise<boolean>;
       version?: string | undefined;
+      headers?: Record<string, string>;
     } = {},
   ) {
     this.transport = new Transport(options.endpoint ?? resolveEndpoint(), {
       onUnreachable: options.onUnreachable,
       version: options.version,
-      userAgent: "inro",
+      headers: { "User-Agent": "inro", ...options.headers },
     });
   }
 

@@ -52,7 +52,8 @@ export class Transport {
       onUnreachable?: ((error: unknown) => Promise<boolean>) | undefined;
       /** e.g. "1.44": requests go to /v1.44/…; by default the engine's own version serves. */
       version?: string | undefined;
-      userAgent?: string;
+      /** Sent with each of them. */
+      headers?: Record<string, string>;
     } = {},
   ) {}
 
@@ -106,10 +107,10 @@ export class Transport {
     extra: Record<string, string>,
   ): Promise<{ reader: MessageReader; head: ResponseHead }> {
     const json = request.json === undefined ? undefined : new TextEncoder().encode(JSON.stringify(request.json));
-    const { version, userAgent } = this.options;
+    const { version } = this.options;
     const headers: Record<string, string> = {
       Host: this.endpoint.kind === "unix" ? "inro" : `${this.endpoint.host}:${this.endpoint.port}`,
-      ...(userAgent ? { "User-Agent": userAgent } : {}),
+      ...this.options.headers,
       ...request.headers,
       ...extra,
     };

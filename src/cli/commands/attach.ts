@@ -1,4 +1,5 @@
 import { type Command, ExitError } from "../command.ts";
+import { detachKeysFlag } from "../flags.ts";
 import { runAttached } from "../start-attached.ts";
 import { isTerminal } from "../terminal.ts";
 
@@ -7,7 +8,7 @@ export const command: Command = {
   args: [1, 1],
   completes: "running",
   flags: [
-    { name: "detach-keys", type: "string", default: "ctrl-p,ctrl-q", help: "Keys that detach from a terminal" },
+    detachKeysFlag,
     { name: "no-stdin", type: "bool", help: "Do not send stdin" },
     { name: "sig-proxy", type: "bool", default: "true", help: "Pass signals on to the process" },
   ],

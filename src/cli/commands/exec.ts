@@ -3,6 +3,7 @@ import type { ExecCreateRequest } from "../../spec/docker-api.ts";
 import { type Command, ExitError } from "../command.ts";
 import { environment, parseEnv } from "../create/environment.ts";
 import { errorText } from "../error-text.ts";
+import { detachKeysFlag } from "../flags.ts";
 import { stderr } from "../output.ts";
 import { carryStreams } from "../session.ts";
 import { endingSignal } from "../signals.ts";
@@ -16,7 +17,7 @@ export const command: Command = {
   completes: "running",
   flags: [
     { name: "detach", short: "d", type: "bool", help: "Run in the background" },
-    { name: "detach-keys", type: "string", default: "ctrl-p,ctrl-q", help: "Keys that detach from a terminal" },
+    detachKeysFlag,
     { name: "env", short: "e", type: "list", parse: parseEnv, help: "Set a variable (NAME=VALUE, or NAME from here)" },
     { name: "env-file", type: "list", help: "Read variables from a file" },
     { name: "interactive", short: "i", type: "bool", help: "Keep stdin open" },

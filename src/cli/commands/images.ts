@@ -28,7 +28,7 @@ export const command: Command = {
     { name: "all", short: "a", type: "bool", help: "Untagged images that others are made of as well" },
     { name: "digests", type: "bool", help: "Digests" },
     filterFlag,
-    { name: "format", type: "string", help: 'Go template, "table TEMPLATE" or json' },
+    { name: "format", type: "string", config: "imagesFormat", help: 'Go template, "table TEMPLATE" or json' },
     { name: "no-trunc", type: "bool", help: "Do not shorten" },
     { name: "quiet", short: "q", type: "bool", help: "Only ids" },
   ],
@@ -50,7 +50,7 @@ export const command: Command = {
     const full = options.bool("no-trunc");
     const want = { column: digests, field: digests || /\.Digest\b/.test(format) };
     const rows = images.flatMap((image) => imageRows(image, full, want));
-    if (options.bool("quiet") && (format === "" || format === "table")) {
+    if (options.bool("quiet") && (!options.has("format") || format === "table")) {
       await stdout.write(rows.map((row) => `${row.ID}\n`).join(""));
       return 0;
     }

@@ -34,7 +34,7 @@ export const command: Command = {
   flags: [
     { name: "all", short: "a", type: "bool", help: "Stopped containers as well" },
     filterFlag,
-    { name: "format", type: "string", help: 'Go template, "table TEMPLATE" or json' },
+    { name: "format", type: "string", config: "psFormat", help: 'Go template, "table TEMPLATE" or json' },
     { name: "last", short: "n", type: "int", default: "-1", help: "The N latest, in any state" },
     { name: "latest", short: "l", type: "bool", help: "The latest, in any state" },
     { name: "no-trunc", type: "bool", help: "Do not shorten" },
@@ -57,7 +57,7 @@ export const command: Command = {
       filters: toFilters(options.list("filter")),
     });
     const full = options.bool("no-trunc");
-    if (options.bool("quiet") && (format === "" || format === "table")) {
+    if (options.bool("quiet") && (!options.has("format") || format === "table")) {
       await stdout.write(containers.map(({ Id }) => `${full ? Id : Id.slice(0, 12)}\n`).join(""));
       return 0;
     }

@@ -1,6 +1,7 @@
 import { type Command, ExitError, StartError } from "../command.ts";
 import { forEachName, MANY } from "../each.ts";
 import { errorText } from "../error-text.ts";
+import { detachKeysFlag } from "../flags.ts";
 import { stderr } from "../output.ts";
 import { runAttached } from "../start-attached.ts";
 import { isTerminal } from "../terminal.ts";
@@ -11,7 +12,7 @@ export const command: Command = {
   completes: "container",
   flags: [
     { name: "attach", short: "a", type: "bool", help: "Show its output, pass signals on, give its exit status" },
-    { name: "detach-keys", type: "string", default: "ctrl-p,ctrl-q", help: "Keys that detach from a terminal" },
+    detachKeysFlag,
     { name: "interactive", short: "i", type: "bool", help: "Send stdin" },
     { name: "sig-proxy", type: "bool", default: "true", help: "Pass signals on", hidden: true },
   ],

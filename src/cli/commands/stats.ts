@@ -35,7 +35,7 @@ export const command: Command = {
   completes: "running",
   flags: [
     { name: "all", short: "a", type: "bool", help: "Stopped containers as well" },
-    { name: "format", type: "string", help: 'Go template, "table TEMPLATE" or json' },
+    { name: "format", type: "string", config: "statsFormat", help: 'Go template, "table TEMPLATE" or json' },
     { name: "no-stream", type: "bool", help: "One reading, then the end" },
     { name: "no-trunc", type: "bool", help: "Do not shorten" },
   ],

@@ -25,7 +25,7 @@ export const command: Command = {
   flags: [
     { name: "cluster", type: "bool", help: "Only cluster volumes", hidden: true },
     { ...filterFlag, help: "Show only what matches: dangling, driver, label, name (key=value)" },
-    { name: "format", type: "string", help: 'Go template, "table TEMPLATE" or json' },
+    { name: "format", type: "string", config: "volumesFormat", help: 'Go template, "table TEMPLATE" or json' },
     { name: "quiet", short: "q", type: "bool", help: "Only names" },
   ],
   examples: [
@@ -39,7 +39,7 @@ export const command: Command = {
     const collator = new Intl.Collator("en", { numeric: true });
     volumes.sort((a, b) => collator.compare(a.Name, b.Name));
     const format = options.string("format");
-    if (options.bool("quiet") && (format === "" || format === "table")) {
+    if (options.bool("quiet") && (!options.has("format") || format === "table")) {
       await stdout.write(volumes.map(({ Name }) => `${Name}\n`).join(""));
       return 0;
     }

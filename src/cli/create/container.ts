@@ -2,6 +2,7 @@ import { ApiError, isStatus } from "../../client/api-error.ts";
 import type { Engine } from "../../client/engine.ts";
 import type { CreateRequest, CreateResponse } from "../../spec/docker-api.ts";
 import { type Context, ExitError } from "../command.ts";
+import { withProxies } from "../config-file.ts";
 import { stderr } from "../output.ts";
 import { createBody } from "./body.ts";
 
@@ -9,10 +10,12 @@ type Options = Context["options"];
 export type CreateQuery = { name: string | undefined; platform: string | undefined };
 
 /** The body that the options and arguments of `verb` (create, run) ask for; wrong ones are an ExitError 125. */
-export function bodyOf({ options, args }: Context, verb: string): CreateRequest {
+export function bodyOf({ options, args, config, engine }: Context, verb: string): CreateRequest {
   const [image, ...words] = args as [string, ...string[]];
   try {
-    return createBody(options, image, words);
+    const body = createBody(options, image, words);
+    if (config.proxies) body.Env = withProxies(body.Env ?? [], config, engine().transport.endpoint.url);
+    return body;
   } catch (error) {
     if (!(error instanceof ExitError) || error.exitCode !== 125) throw error;
     throw new ExitError(125, failure(error.message, verb));

@@ -1,4 +1,4 @@
-import { type Flag, parseInteger } from "../flags.ts";
+import { detachKeysFlag, type Flag, parseInteger } from "../flags.ts";
 import {
   parseDeviceRule,
   parseThrottleBytes,
@@ -172,6 +172,6 @@ export const createFlags: readonly Flag[] = [
 export const runFlags: readonly Flag[] = [
   ...createFlags,
   { name: "detach", short: "d", ...bool, help: "Run in the background and print the id" },
-  { name: "detach-keys", ...string, default: "ctrl-p,ctrl-q", help: "Keys that detach from a terminal" },
+  detachKeysFlag,
   { name: "sig-proxy", ...bool, default: "true", help: "Pass signals on to the process" },
 ];

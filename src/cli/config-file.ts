@@ -1,0 +1,86 @@
+import { codeOf } from "../base/errors.ts";
+import { stderr } from "./output.ts";
+
+/** What the command line reads of docker's config.json. Other keys are other people's. */
+export interface ConfigFile {
+  /** Defaults of --format. */
+  psFormat?: string;
+  imagesFormat?: string;
+  statsFormat?: string;
+  volumesFormat?: string;
+  networksFormat?: string;
+  detachKeys?: string;
+  /** Sent with every request. */
+  HttpHeaders?: Record<string, string>;
+  /** By the engine's URL, or "default": variables that every new container gets. */
+  proxies?: Record<string, Proxies>;
+}
+
+export interface Proxies {
+  httpProxy?: string;
+  httpsProxy?: string;
+  ftpProxy?: string;
+  noProxy?: string;
+  allProxy?: string;
+}
+
+/** Where config.json is: `given` (--config), DOCKER_CONFIG, ~/.docker. */
+export function configDirectory(given?: string, env: Record<string, string | undefined> = process.env): string {
+  return given || env.DOCKER_CONFIG || `${env.HOME ?? ""}/.docker`;
+}
+
+/** Reads it; without a file, or with one that cannot be used, of which a warning tells, everything has its default. */
+export async function readConfig(directory: string): Promise<ConfigFile> {
+  const path = `${directory}/config.json`;
+  try {
+    // node:fs would cost 2 ms of a cold start.
+    const file: unknown = JSON.parse(await Bun.file(path).text());
+    if (typeof file !== "object" || file === null || Array.isArray(file)) throw new Error("it is no object");
+    return checked(file as Record<string, unknown>);
+  } catch (error) {
+    if (!["ENOENT", "ENOTDIR", "EACCES"].includes(codeOf(error) ?? "")) {
+      await stderr.line(`WARNING: Error loading config file: ${path}: ${(error as Error).message}`);
+    }
+    return {};
+  }
+}
+
+const STRINGS = ["psFormat", "imagesFormat", "statsFormat", "volumesFormat", "networksFormat", "detachKeys"] as const;
+
+function checked(file: Record<string, unknown>): ConfigFile {
+  const config: ConfigFile = {};
+  for (const key of STRINGS) if (typeof file[key] === "string") config[key] = file[key];
+  config.HttpHeaders = strings(file.HttpHeaders);
+  config.proxies = {};
+  for (const [host, one] of Object.entries(object(file.proxies))) config.proxies[host] = strings(one);
+  return config;
+}
+
+function object(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function strings(value: unknown): Record<string, string> {
+  const pairs = Object.entries(object(value)).filter((pair): pair is [string, string] => typeof pair[1] === "string");
+  // A line end would begin another header.
+  return Object.fromEntries(pairs.filter(([key, text]) => !/[\r\n\0]/.test(key + text)));
+}
+
+const VARIABLES = {
+  httpProxy: "HTTP_PROXY",
+  httpsProxy: "HTTPS_PROXY",
+  ftpProxy: "FTP_PROXY",
+  noProxy: "NO_PROXY",
+  allProxy: "ALL_PROXY",
+} as const;
+
+/** `env` with the proxies of the engine at `url`, in both spellings, unless a name is set already. */
+export function withProxies(env: readonly string[], { proxies = {} }: ConfigFile, url: string): string[] {
+  const chosen = proxies[url] ?? proxies.default ?? {};
+  const set = new Set(env.map((one) => one.split("=")[0]));
+  const added = Object.entries(VARIABLES).flatMap(([key, name]) => {
+    const value = chosen[key as keyof Proxies];
+    return value ? [name, name.toLowerCase()].filter((one) => !set.has(one)).map((one) => `${one}=${value}`) : [];
+  });
+  return [...env, ...added];
+}
