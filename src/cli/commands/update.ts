@@ -1,5 +1,5 @@
-import type { HostConfig } from "../../spec/docker-api.ts";
 import type { Command } from "../command.ts";
+import { LIMITS, type Limits, limitFlags, setFields } from "../create/limits.ts";
 import { parseRestartPolicy, restartFlag } from "../create/restart.ts";
 import { forEachName, MANY } from "../each.ts";
 import type { Options } from "../flags.ts";
@@ -10,10 +10,12 @@ export const command: Command = {
   args: [1, MANY],
   completes: "container",
   flags: [
+    ...limitFlags,
     restartFlag,
     { name: "restart-on-unhealthy", type: "bool", help: "Restart it when its health check finds it unhealthy" },
   ],
   examples: [
+    ["inro update -m 512m --cpus 1.5 web", "Other limits for what runs"],
     ["inro update --restart unless-stopped web", "From now on it is restarted when it ends"],
     ["inro update --restart no web", "Let it end, and do not start it again"],
   ],
@@ -27,8 +29,9 @@ export const command: Command = {
 };
 
 /** The body of POST /containers/{id}/update: what was said, and nothing else. */
-function updateBody(options: Options): HostConfig {
-  const body: HostConfig = {};
+function updateBody(options: Options): Limits {
+  const body: Limits = {};
+  setFields(options, body, LIMITS);
   if (options.has("restart")) body.RestartPolicy = parseRestartPolicy(options.string("restart"));
   if (options.has("restart-on-unhealthy")) body.RestartOnUnhealthy = options.bool("restart-on-unhealthy");
   return body;

@@ -4,6 +4,7 @@ import type { Options } from "../flags.ts";
 import { parseDevice } from "./devices.ts";
 import { environment, labels, toMap } from "./environment.ts";
 import { isCdiDevice } from "./gpus.ts";
+import { LIMITS, type Limits, setFields } from "./limits.ts";
 import { parseTmpfs, parseVolumes } from "./mounts.ts";
 import { networking } from "./network.ts";
 import { parseRestartPolicy } from "./restart.ts";
@@ -46,7 +47,7 @@ export function createBody(options: Options, image: string, command: readonly st
   if (command.length > 0) body.Cmd = [...command];
   if (options.has("entrypoint")) body.Entrypoint = [options.string("entrypoint")];
   if (options.has("no-healthcheck")) body.Healthcheck = { Test: ["NONE"] };
-  setStrings(options, body, {
+  setFields(options, body, {
     Hostname: "hostname",
     Domainname: "domainname",
     User: "user",
@@ -60,25 +61,14 @@ export function createBody(options: Options, image: string, command: readonly st
   return body;
 }
 
-function setStrings<T extends object>(options: Options, target: T, names: Partial<Record<keyof T, string>>): void {
-  for (const [field, flag] of Object.entries(names) as [keyof T, string][]) {
-    if (options.has(flag)) target[field] = options.value(flag) as T[keyof T];
-  }
-}
-
 /** What the engine may not know yet, and is asked for all the same: it says so then. */
-type Further =
-  | "BlkioWeightDevice"
-  | "CpuRealtimePeriod"
-  | "CpuRealtimeRuntime"
-  | "DeviceRequests"
-  | "Isolation"
-  | "StorageOpt";
+type Further = "BlkioWeightDevice" | "DeviceRequests" | "Isolation" | "StorageOpt";
 
 function hostConfig(options: Options): HostConfig {
   checkModes(options);
-  const host: HostConfig & Partial<Record<Further, unknown>> = {};
-  setStrings(options, host, {
+  const host: HostConfig & Limits & Partial<Record<Further, unknown>> = {};
+  setFields(options, host, {
+    ...LIMITS,
     AutoRemove: "rm",
     Privileged: "privileged",
     ReadonlyRootfs: "read-only",
@@ -91,22 +81,9 @@ function hostConfig(options: Options): HostConfig {
     CgroupnsMode: "cgroupns",
     CgroupParent: "cgroup-parent",
     Runtime: "runtime",
-    Memory: "memory",
-    MemorySwap: "memory-swap",
-    MemoryReservation: "memory-reservation",
     MemorySwappiness: "memory-swappiness",
     OomKillDisable: "oom-kill-disable",
     OomScoreAdj: "oom-score-adj",
-    NanoCpus: "cpus",
-    CpuShares: "cpu-shares",
-    CpuPeriod: "cpu-period",
-    CpuRealtimePeriod: "cpu-rt-period",
-    CpuRealtimeRuntime: "cpu-rt-runtime",
-    CpuQuota: "cpu-quota",
-    CpusetCpus: "cpuset-cpus",
-    CpusetMems: "cpuset-mems",
-    PidsLimit: "pids-limit",
-    BlkioWeight: "blkio-weight",
     BlkioWeightDevice: "blkio-weight-device",
     Isolation: "isolation",
     ShmSize: "shm-size",
