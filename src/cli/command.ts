@@ -1,6 +1,6 @@
 import type { Engine } from "../client/engine.ts";
 import type { ConfigFile } from "./config-file.ts";
-import type { Flag, Options } from "./flags.ts";
+import type { Completes, Flag, Options } from "./flags.ts";
 
 /** What the program's main module lends to the command line. */
 export interface Doors {
@@ -29,7 +29,7 @@ export interface Command {
   /** False: the first argument ends the options, as in `run IMAGE COMMAND --its-own-flag`. */
   interspersed?: boolean;
   /** What an argument names, for completion. */
-  completes?: "container" | "running" | "image" | "volume" | "file";
+  completes?: Completes;
   examples?: readonly (readonly [command: string, what: string])[];
   /** Gives the exit status. */
   run(context: Context): Promise<number>;

@@ -24,8 +24,11 @@ export interface Flag {
   config?: "psFormat" | "imagesFormat" | "statsFormat" | "volumesFormat" | "networksFormat" | "detachKeys";
   /** Values for completion, or what they name. */
   choices?: readonly string[];
-  completes?: "container" | "running" | "image" | "network" | "volume" | "file";
+  completes?: Completes;
 }
+
+/** What a word may name, for completion. */
+export type Completes = "container" | "running" | "image" | "network" | "volume" | "file";
 
 /** Of all commands that attach to a terminal. */
 export const detachKeysFlag: Flag = {

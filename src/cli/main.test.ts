@@ -81,6 +81,22 @@ describe("the words themselves", () => {
     }
   });
 
+  test.skipIf(!Bun.which("bash"))("bash completes by the script", () => {
+    const main = new URL("../main.ts", import.meta.url).pathname;
+    const script = `
+      inro() { "${process.execPath}" "${main}" "$@"; }
+      compopt() { :; }
+      source <(inro completion bash)
+      complete -p inro
+      for line in "inro run --pull a" "inro run --pull = a" "inro con" "inro ps --filter sta"; do
+        COMP_WORDS=($line); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _inro; echo "\${COMPREPLY[@]}"
+      done`;
+    const { stdout, stderr } = Bun.spawnSync(["bash", "-c", script], {
+      env: { ...process.env, INRO_HOST: engine.url },
+    });
+    expect(stdout.toString() + stderr).toBe("complete -F _inro inro\nalways\nalways\ncontainer\nstatus=\n");
+  });
+
   test("completion comes from the same tables", async () => {
     engine.on("GET /containers/json", [
       { Id: "1", Names: ["/web"] },
@@ -90,6 +106,21 @@ describe("the words themselves", () => {
     expect((await run("__complete -- container l")).stdout).toBe("list\nlogs\nls\n");
     expect((await run("__complete -- run --net")).stdout).toBe("--network\n--network-alias\n");
     expect((await run("__complete -- run --pull a")).stdout).toBe("always\n");
+    expect((await run("__complete -- run --pull=a")).stdout).toBe("--pull=always\n");
+    // As bash cuts it.
+    expect((await run("__complete -- run --pull = a")).stdout).toBe("always\n");
+    expect((await run("__complete -- run --pull = always --cgroupns p")).stdout).toBe("private\n");
+    expect((await run("__complete -- -H x container kill --sig")).stdout).toBe("--signal\n");
+    expect((await run("__complete -- kill -s SIGT")).stdout).toBe("SIGTERM\n");
+    expect((await run("__complete -- inspect --type vol")).stdout).toBe("volume\n");
+    expect((await run("__complete -- ps -a --filter st")).stdout).toBe("status=\n");
+    expect((await run("__complete -- exec -it w")).stdout).toBe("web\n");
+    expect((await run("__complete -- exec -it web w")).stdout).toBe("");
+    expect((await run("__complete -- rename web w")).stdout).toBe("web\n");
+    expect((await run("__complete -- pause --no")).stdout).toBe("");
+    engine.on("GET /networks", [{ Name: "front" }, { Name: "back" }]);
+    expect((await run("__complete -- run -d --network f")).stdout).toBe("front\n");
+    expect((await run("__complete -- run -it image f")).stdout).toBe("");
     expect((await run("__complete -- stop w")).stdout).toBe("web\n");
   });
 });

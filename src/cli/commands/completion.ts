@@ -7,7 +7,8 @@ const SCRIPTS: Record<string, string> = {
   bash: `_inro() {
   local IFS=$'\\n'
   COMPREPLY=($(inro __complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-  [ \${#COMPREPLY[@]} -gt 0 ] || compopt -o default
+  if [ \${#COMPREPLY[@]} -eq 0 ]; then compopt -o default
+  elif [[ \${COMPREPLY[0]} == *= ]]; then compopt -o nospace; fi
 }
 complete -F _inro inro
 `,

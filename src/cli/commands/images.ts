@@ -6,6 +6,8 @@ import { stdout } from "../output.ts";
 import { formatRows, type Row } from "../table.ts";
 import { goTime } from "../text.ts";
 
+const FILTERS = ["before=", "dangling=", "label=", "reference=", "since=", "until="];
+
 const HEADERS = {
   ID: "IMAGE ID",
   Repository: "REPOSITORY",
@@ -27,7 +29,7 @@ export const command: Command = {
   flags: [
     { name: "all", short: "a", type: "bool", help: "Untagged images that others are made of as well" },
     { name: "digests", type: "bool", help: "Digests" },
-    filterFlag,
+    { ...filterFlag, choices: FILTERS },
     { name: "format", type: "string", config: "imagesFormat", help: 'Go template, "table TEMPLATE" or json' },
     { name: "no-trunc", type: "bool", help: "Do not shorten" },
     { name: "quiet", short: "q", type: "bool", help: "Only ids" },

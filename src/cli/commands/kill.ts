@@ -1,11 +1,21 @@
 import type { Command } from "../command.ts";
 import { forEachName, MANY } from "../each.ts";
+import { SIGNALS } from "../stop-options.ts";
 
 export const command: Command = {
   usage: "[OPTIONS] CONTAINER [CONTAINER...]",
   args: [1, MANY],
   completes: "running",
-  flags: [{ name: "signal", short: "s", type: "string", default: "SIGKILL", help: "Signal, by name or number" }],
+  flags: [
+    {
+      name: "signal",
+      short: "s",
+      type: "string",
+      choices: SIGNALS,
+      default: "SIGKILL",
+      help: "Signal, by name or number",
+    },
+  ],
   examples: [
     ["inro kill web", "End it at once"],
     ["inro kill -s HUP web", "Send a signal to its first process"],

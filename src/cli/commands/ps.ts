@@ -9,6 +9,11 @@ import { goTime, truncate } from "../text.ts";
 
 const COLUMNS = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
+const FILTERS = [
+  ...["ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network"],
+  ...["publish", "since", "status", "volume"],
+].map((key) => `${key}=`);
+
 const HEADERS = {
   ID: "CONTAINER ID",
   Names: "NAMES",
@@ -33,7 +38,7 @@ export const command: Command = {
   args: [0, 0],
   flags: [
     { name: "all", short: "a", type: "bool", help: "Stopped containers as well" },
-    filterFlag,
+    { ...filterFlag, choices: FILTERS },
     { name: "format", type: "string", config: "psFormat", help: 'Go template, "table TEMPLATE" or json' },
     { name: "last", short: "n", type: "int", default: "-1", help: "The N latest, in any state" },
     { name: "latest", short: "l", type: "bool", help: "The latest, in any state" },

@@ -123,6 +123,7 @@ export const createFlags: readonly Flag[] = [
     ...list,
     value: "network",
     parse: parseNetwork,
+    choices: ["none", "host"],
     completes: "network",
     help: "Network: none, host, a name, or name=…,alias=…,ip=…; may repeat",
   },
