@@ -34,7 +34,7 @@ import { refuseRestarting } from "./restart/restarts.ts";
 import { makeLayer } from "./rootfs.ts";
 import { startContainer } from "./start.ts";
 import { forceEnd, killContainer, stopContainer } from "./stop.ts";
-import { processTable } from "./top.ts";
+import { processTable } from "./top/table.ts";
 import { parseUntil } from "./until.ts";
 import { fillVolumes } from "./volumes/fill.ts";
 import type { Volumes } from "./volumes.ts";
