@@ -63,7 +63,10 @@ export const containerRoutes: Record<string, Handler> = {
     return empty(204);
   },
   "POST /containers/*/update": async (call) =>
-    json(200, await call.engine.containers.update(ref(call), await jsonBody(call))),
+    json(
+      200,
+      await call.engine.containers.update(ref(call), await jsonBody(call), { blockDevices: call.version >= 1.55 }),
+    ),
   "POST /containers/*/resize": async (call) => {
     await call.engine.containers.resize(ref(call), ...size(call));
     return empty(200);

@@ -2,11 +2,7 @@ import { conflict, InroError, invalid, messageOf, notFound } from "../base/error
 import { dirSize } from "../layers/tree-size.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
-import { containerDevices } from "./config/devices.ts";
-import { hostFiles } from "./config/host-files.ts";
 import { containerName } from "./config/names.ts";
-import { resources } from "./config/resources.ts";
-import { validateUpdate } from "./config/validate-update.ts";
 import type { Container } from "./container.ts";
 import { containerChanges } from "./container-changes.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
@@ -29,13 +25,13 @@ import type {
   WaitCondition,
   Waiting,
 } from "./requests.ts";
-import { hasRestartPolicy } from "./restart/policy.ts";
 import { refuseRestarting } from "./restart/restarts.ts";
 import { makeLayer } from "./rootfs.ts";
 import { startContainer } from "./start.ts";
 import { forceEnd, killContainer, stopContainer } from "./stop.ts";
 import { processTable } from "./top/table.ts";
 import { parseUntil } from "./until.ts";
+import { updateContainer } from "./update.ts";
 import { fillVolumes } from "./volumes/fill.ts";
 import type { Volumes } from "./volumes.ts";
 import { wait } from "./wait.ts";
@@ -269,22 +265,10 @@ export class Containers {
     return table;
   }
 
-  /** Body of POST /containers/{id}/update (resources, RestartPolicy). */
-  async update(ref: string, body: unknown): Promise<{ Warnings: string[] }> {
+  /** Body of POST /containers/{id}/update; `blockDevices`: its lists of block devices count (API 1.55). */
+  async update(ref: string, body: unknown, options = { blockDevices: true }): Promise<{ Warnings: string[] }> {
     const container = this.#get(ref);
-    return container.mutex.run(async () => {
-      if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
-      const { host, warnings } = validateUpdate(body, container.record.host);
-      if (container.isRunning) {
-        const { rules } = containerDevices(host, hostFiles);
-        openCgroup(this.ctx, container)?.update(resources(host, rules, hostFiles));
-      }
-      container.record = { ...container.record, host };
-      this.ctx.store.updateContainer(container.record);
-      if (!hasRestartPolicy(host)) this.ctx.restarts.cancel(this.ctx, container, { stopped: false });
-      emit(this.ctx, container, "update");
-      return { Warnings: warnings };
-    });
+    return container.mutex.run(async () => updateContainer(this.ctx, container, body, options));
   }
 
   /** Removes the stopped ones (filters `until`, `label`, `label!`). */

@@ -1,11 +1,19 @@
 import { dirSize } from "../layers/tree-size.ts";
-import type { ContainerInspect, ContainerState, ContainerSummary, MountPoint } from "../spec/docker-api.ts";
+import type {
+  ContainerConfig,
+  ContainerInspect,
+  ContainerState,
+  ContainerSummary,
+  HostConfig,
+  MountPoint,
+} from "../spec/docker-api.ts";
 import { hostFacts } from "./config/host-facts.ts";
 import { hostnameOf } from "./config/hosts.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
 import { statusText } from "./human-time.ts";
+import { CONFIG_DEFAULTS, HOST_DEFAULTS } from "./inspect-defaults.ts";
 import { shownStatus } from "./list-filters.ts";
 import { layersOf } from "./rootfs.ts";
 
@@ -34,10 +42,15 @@ export async function inspectContainer(ctx: Context, container: Container, size:
     ProcessLabel: "",
     AppArmorProfile: "",
     ExecIDs: container.execs.size > 0 ? [...container.execs] : null,
-    HostConfig: host,
+    HostConfig: { ...(HOST_DEFAULTS as unknown as HostConfig), ...host },
     GraphDriver: { Name: "overlay2", Data: graphData(ctx, container) },
     Mounts: mountPoints(ctx, record.mounts),
-    Config: { ...config, Hostname: hostnameOf(id, config, host, hostFacts()), Image: record.image },
+    Config: {
+      ...(CONFIG_DEFAULTS as unknown as ContainerConfig),
+      ...config,
+      Hostname: hostnameOf(id, config, host, hostFacts()),
+      Image: record.image,
+    },
     NetworkSettings: networkSettings(container),
     ...(size ? await sizes(ctx, container) : {}),
   };
@@ -58,7 +71,10 @@ export async function summarize(ctx: Context, container: Container, size: boolea
     Labels: config.Labels ?? {},
     State: shownStatus(state),
     Status: statusText(state),
-    HostConfig: { NetworkMode: record.host.NetworkMode ?? "none" },
+    HostConfig: {
+      NetworkMode: record.host.NetworkMode ?? "none",
+      ...(record.host.Annotations ? { Annotations: record.host.Annotations } : {}),
+    },
     NetworkSettings: { Networks: networks(container) },
     Mounts: mountPoints(ctx, record.mounts),
     ...(size ? await sizes(ctx, container) : {}),

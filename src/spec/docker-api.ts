@@ -31,6 +31,7 @@ export interface ContainerConfig {
   OnBuild?: string[];
   Healthcheck?: object;
   ArgsEscaped?: boolean;
+  NetworkDisabled?: boolean;
 }
 
 export interface Ulimit {
@@ -48,6 +49,11 @@ export interface DeviceMapping {
 export interface ThrottlePath {
   Path: string;
   Rate: number;
+}
+
+export interface WeightDevice {
+  Path: string;
+  Weight: number;
 }
 
 export interface MountRequest {
@@ -108,10 +114,14 @@ export interface HostConfig {
   CpuShares?: number;
   CpuPeriod?: number;
   CpuQuota?: number;
+  /** Microseconds, as CpuPeriod. */
+  CpuRealtimePeriod?: number;
+  CpuRealtimeRuntime?: number;
   CpusetCpus?: string;
   CpusetMems?: string;
   PidsLimit?: number | null;
   BlkioWeight?: number;
+  BlkioWeightDevice?: WeightDevice[] | null;
   BlkioDeviceReadBps?: ThrottlePath[] | null;
   BlkioDeviceWriteBps?: ThrottlePath[] | null;
   BlkioDeviceReadIOps?: ThrottlePath[] | null;
@@ -126,6 +136,9 @@ export interface HostConfig {
   ExtraHosts?: string[] | null;
   Annotations?: Record<string, string>;
   Runtime?: string;
+  Isolation?: string;
+  StorageOpt?: Record<string, string>;
+  ContainerIDFile?: string;
 }
 
 /** Body of POST /containers/create. */
@@ -204,7 +217,7 @@ export interface ContainerSummary {
   Labels: Record<string, string>;
   State: ContainerStatus;
   Status: string;
-  HostConfig: { NetworkMode: string };
+  HostConfig: { NetworkMode: string; Annotations?: Record<string, string> };
   NetworkSettings: object;
   Mounts: MountPoint[];
   SizeRw?: number;

@@ -25,6 +25,7 @@ export const FACTS: HostFacts = {
   timeNamespace: true,
   swapLimit: true,
   blkioWeight: true,
+  cpuRealtime: true,
 };
 
 const node = (type: HostNode["type"], major = 0, minor = 0, mode = 0o600): HostNode => ({

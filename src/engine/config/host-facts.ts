@@ -30,6 +30,8 @@ export interface HostFacts {
   /** The kernel can limit memory plus swap, weigh block I/O. */
   swapLimit: boolean;
   blkioWeight: boolean;
+  /** The kernel can give a group processor time for real-time processes. */
+  cpuRealtime: boolean;
 }
 
 /** Whether the engine may raise limits beyond its own (capabilities(7)). */
@@ -111,6 +113,7 @@ export function hostFacts(): HostFacts {
     seccomp: /^Seccomp:/m.test(status),
     timeNamespace: existsSync("/proc/self/ns/time"),
     swapLimit: v2 || existsSync(`${root}/memory/memory.memsw.limit_in_bytes`),
+    cpuRealtime: !v2 && existsSync(`${root}/cpu/cpu.rt_runtime_us`),
     // No weight file is in the root group itself; io.cost is, where weights work without BFQ.
     blkioWeight: v2
       ? existsSync(`${root}/io.cost.qos`) || anyBelow(root, "io.bfq.weight")

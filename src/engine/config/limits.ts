@@ -13,29 +13,11 @@ const MIN_MEMORY = 6 * MIB;
  */
 export function checkLimits(host: HostConfig, facts: HostFacts): { host: HostConfig; warnings: string[] } {
   const limits = { ...host };
-  const warnings = [
-    ...memory(limits, facts),
-    ...(limits.BlkioWeight && !facts.blkioWeight
-      ? ["your kernel does not support block I/O weight or the cgroup is not mounted, weight discarded"]
-      : []),
-  ];
+  const warnings = [...memory(limits, facts), ...blockIo(limits, facts)];
   cpu(limits, facts);
+  realtime(limits, facts);
   checkCpuset(limits.CpusetCpus ?? "", "cpus", facts.cpus);
   checkCpuset(limits.CpusetMems ?? "", "mems", facts.mems);
-  const { BlkioWeight: weight = 0 } = limits;
-  if (weight !== 0 && (weight < 10 || weight > 1000)) throw invalid("range of blkio weight is from 10 to 1000");
-  if (weight !== 0 && !facts.blkioWeight) limits.BlkioWeight = 0;
-  for (const name of [
-    "BlkioDeviceReadBps",
-    "BlkioDeviceWriteBps",
-    "BlkioDeviceReadIOps",
-    "BlkioDeviceWriteIOps",
-  ] as const) {
-    for (const { Path, Rate } of limits[name] ?? []) {
-      if (!Path.startsWith("/")) throw invalid(`${name}: device path '${Path}' must be absolute`);
-      if (Rate < 0) throw invalid(`${name}: the rate of ${Path} must not be negative`);
-    }
-  }
   if ((limits.ShmSize ?? 0) < 0) throw invalid("SHM size can not be less than 0");
   const score = limits.OomScoreAdj ?? 0;
   if (score < -1000 || score > 1000) {
@@ -104,4 +86,48 @@ function cpu(limits: HostConfig, facts: HostFacts): void {
     throw invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
   }
   if (shares < 0) throw invalid(`invalid CPU shares (${shares}): value must be a positive integer`);
+}
+
+/** Limits of real-time processes; microseconds. */
+function realtime(limits: HostConfig, facts: HostFacts): void {
+  const { CpuRealtimePeriod: period = 0, CpuRealtimeRuntime: runtime = 0 } = limits;
+  if (period === 0 && runtime === 0) return;
+  if (!facts.cpuRealtime) throw invalid("your kernel does not support CPU real-time scheduler");
+  if (period < 0 || runtime < -1) throw invalid("CPU real-time period and runtime must not be negative");
+  if (runtime > period && period > 0) throw invalid("cpu real-time runtime cannot be higher than cpu real-time period");
+}
+
+export const THROTTLES = [
+  "BlkioDeviceReadBps",
+  "BlkioDeviceWriteBps",
+  "BlkioDeviceReadIOps",
+  "BlkioDeviceWriteIOps",
+] as const;
+
+const isWeight = (weight: number) => weight >= 10 && weight <= 1000;
+
+function blockIo(limits: HostConfig, facts: HostFacts): string[] {
+  const warnings: string[] = [];
+  const { BlkioWeight: weight = 0 } = limits;
+  if (weight !== 0 && !isWeight(weight)) throw invalid("range of blkio weight is from 10 to 1000");
+  for (const { Path, Weight } of limits.BlkioWeightDevice ?? []) {
+    if (!Path.startsWith("/")) throw invalid(`BlkioWeightDevice: device path '${Path.slice(0, 256)}' must be absolute`);
+    if (!isWeight(Weight)) throw invalid(`range of blkio weight is from 10 to 1000, but that of ${Path} is ${Weight}`);
+  }
+  const why = "or the cgroup is not mounted";
+  if (weight !== 0 && !facts.blkioWeight) {
+    warnings.push(`your kernel does not support block I/O weight ${why}, weight discarded`);
+    limits.BlkioWeight = 0;
+  }
+  if (limits.BlkioWeightDevice?.length && !facts.blkioWeight) {
+    warnings.push(`your kernel does not support block I/O weight_device ${why}, weight-device discarded`);
+    limits.BlkioWeightDevice = [];
+  }
+  for (const name of THROTTLES) {
+    for (const { Path, Rate } of limits[name] ?? []) {
+      if (!Path.startsWith("/")) throw invalid(`${name}: device path '${Path}' must be absolute`);
+      if (Rate < 0) throw invalid(`${name}: the rate of ${Path} must not be negative`);
+    }
+  }
+  return warnings;
 }

@@ -151,10 +151,22 @@ describe("update", () => {
     const { host } = validateUpdate(
       { Memory: 32 << 20, NanoCpus: 1e9, Privileged: false, CpuShares: 0 },
       present,
+      { blockDevices: true },
       FACTS,
     );
     expect(host).toEqual({ Memory: 32 << 20, MemorySwap: 128 << 20, NanoCpus: 1e9, PidsLimit: 5, Privileged: true });
   });
+  test("a limit of processes is lifted by zero and below; lists of block devices count since 1.55", () => {
+    const disk = [{ Path: "/dev/sda", Rate: 1 }];
+    const update = (body: object, blockDevices = true) =>
+      validateUpdate(body, { ...present, BlkioDeviceReadBps: disk }, { blockDevices }, FACTS).host;
+    for (const PidsLimit of [0, -1]) expect(update({ PidsLimit }).PidsLimit).toBe(0);
+    expect(update({ PidsLimit: null }).PidsLimit).toBe(5);
+    expect(update({ BlkioDeviceReadBps: null }).BlkioDeviceReadBps).toEqual(disk);
+    expect(update({ BlkioDeviceReadBps: [] }).BlkioDeviceReadBps).toEqual([]);
+    expect(update({ BlkioDeviceReadBps: [] }, false).BlkioDeviceReadBps).toEqual(disk);
+  });
+
   test.each([
     [{ Memory: 256 << 20 }, "memory limit should be smaller than already set memoryswap limit"],
     [{ CpusetCpus: "9" }, "requested CPUs are not available"],
@@ -162,7 +174,7 @@ describe("update", () => {
     [{ RestartPolicy: { Name: "sometimes" } }, "invalid restart policy: unknown policy 'sometimes'"],
     [{ RestartPolicy: { Name: "always", MaximumRetryCount: 1 } }, "can only be used with 'on-failure'"],
   ])("refused: %j", (body, message) => {
-    expect(() => validateUpdate(body, present, FACTS)).toThrow(message);
+    expect(() => validateUpdate(body, present, { blockDevices: true }, FACTS)).toThrow(message);
   });
 });
 

@@ -7,6 +7,7 @@ import type {
   MountRequest,
   ThrottlePath,
   Ulimit,
+  WeightDevice,
 } from "../../spec/docker-api.ts";
 import {
   boolean,
@@ -83,10 +84,12 @@ export const containerConfig = object<ContainerConfig>({
   OnBuild: list(text),
   Healthcheck: health,
   ArgsEscaped: boolean,
+  NetworkDisabled: boolean,
 });
 
 const ulimit = required<Ulimit>({ Name: text, Soft: integer, Hard: integer }, "Name");
 const throttle = required<ThrottlePath>({ Path: text, Rate: integer }, "Path", "Rate");
+const weightDevice = required<WeightDevice>({ Path: text, Weight: integer }, "Path", "Weight");
 const device = required<DeviceMapping>(
   { PathOnHost: text, PathInContainer: text, CgroupPermissions: text },
   "PathOnHost",
@@ -158,10 +161,13 @@ export const hostConfig = object<HostConfig>({
   CpuShares: integer,
   CpuPeriod: integer,
   CpuQuota: integer,
+  CpuRealtimePeriod: integer,
+  CpuRealtimeRuntime: integer,
   CpusetCpus: text,
   CpusetMems: text,
   PidsLimit: integer,
   BlkioWeight: integer,
+  BlkioWeightDevice: list(weightDevice),
   BlkioDeviceReadBps: list(throttle),
   BlkioDeviceWriteBps: list(throttle),
   BlkioDeviceReadIOps: list(throttle),
@@ -175,6 +181,9 @@ export const hostConfig = object<HostConfig>({
   ExtraHosts: list(text),
   Annotations: map(text),
   Runtime: text,
+  Isolation: text,
+  StorageOpt: map(text),
+  ContainerIDFile: text,
 });
 
 export const execRequest = object<ExecCreateRequest>({

@@ -1,5 +1,5 @@
 import { invalid } from "../../base/errors.ts";
-import type { HostConfig, ThrottlePath } from "../../spec/docker-api.ts";
+import type { HostConfig, ThrottlePath, WeightDevice } from "../../spec/docker-api.ts";
 import type { DeviceRule, Resources, ThrottleDevice } from "../../spec/oci-runtime.ts";
 import type { HostFiles } from "./host-files.ts";
 
@@ -12,6 +12,7 @@ const PERIOD = 100_000;
  */
 export function resources(host: HostConfig, rules: DeviceRule[], files: HostFiles): Resources {
   const throttled = {
+    weightDevice: weights(host.BlkioWeightDevice, files),
     throttleReadBpsDevice: throttle(host.BlkioDeviceReadBps, files),
     throttleWriteBpsDevice: throttle(host.BlkioDeviceWriteBps, files),
     throttleReadIOPSDevice: throttle(host.BlkioDeviceReadIOps, files),
@@ -29,6 +30,8 @@ export function resources(host: HostConfig, rules: DeviceRule[], files: HostFile
       shares: host.CpuShares || undefined,
       quota: host.NanoCpus ? Math.round((host.NanoCpus * PERIOD) / 1e9) : host.CpuQuota || undefined,
       period: host.NanoCpus ? PERIOD : host.CpuPeriod || undefined,
+      realtimePeriod: host.CpuRealtimePeriod || undefined,
+      realtimeRuntime: host.CpuRealtimeRuntime || undefined,
       cpus: host.CpusetCpus || undefined,
       mems: host.CpusetMems || undefined,
     }),
@@ -48,9 +51,16 @@ function present<T extends object>(fields: T): Present<T> {
 
 function throttle(paths: ThrottlePath[] | null | undefined, files: HostFiles): ThrottleDevice[] | undefined {
   if (!paths?.length) return undefined;
-  return paths.map(({ Path, Rate }) => {
-    const node = files.stat(Path);
-    if (node?.type !== "b") throw invalid(`no such block device: ${Path}`);
-    return { major: node.major, minor: node.minor, rate: Rate };
-  });
+  return paths.map(({ Path, Rate }) => ({ ...blockDevice(Path, files), rate: Rate }));
+}
+
+function weights(paths: WeightDevice[] | null | undefined, files: HostFiles) {
+  if (!paths?.length) return undefined;
+  return paths.map(({ Path, Weight }) => ({ ...blockDevice(Path, files), weight: Weight }));
+}
+
+function blockDevice(path: string, files: HostFiles): { major: number; minor: number } {
+  const node = files.stat(path);
+  if (node?.type !== "b") throw invalid(`no such block device: ${path}`);
+  return { major: node.major, minor: node.minor };
 }

@@ -72,3 +72,17 @@ export function checkPaths(host: HostConfig): void {
     }
   }
 }
+
+/** Only Windows has more than one. */
+export function checkIsolation(isolation: string): void {
+  if (isolation === "" || isolation.toLowerCase() === "default") return;
+  throw invalid(`invalid isolation (${isolation.slice(0, 64)}): this platform has only 'default'`);
+}
+
+/** A container's layer is a directory, which has no size of its own. */
+export function checkStorageOptions(options: Record<string, string>): void {
+  const [name] = Object.keys(options);
+  if (name === undefined) return;
+  if (name !== "size") throw invalid(`unknown storage option ${name.slice(0, 64)}`);
+  throw invalid("storage option size is not supported: it needs a file system with project quotas");
+}

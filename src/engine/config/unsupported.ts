@@ -17,23 +17,16 @@ const empty = (value: unknown): boolean =>
   (typeof value === "object" && Object.keys(value).length === 0);
 
 const HOST_FIELDS: Record<string, string> = {
-  BlkioWeightDevice: "weights of block devices are not supported yet",
-  Cgroup: "joining the cgroup of another container is not supported yet",
-  CpuRealtimePeriod: "real-time CPU limits are not supported yet",
-  CpuRealtimeRuntime: "real-time CPU limits are not supported yet",
+  Cgroup: "joining the cgroup of another container is not supported",
   DeviceRequests: "device requests (GPUs, CDI) are not supported yet",
   Dns: "own DNS servers are not supported yet",
   DnsOptions: "own DNS options are not supported yet",
   DnsSearch: "own DNS search domains are not supported yet",
-  KernelMemory: "kernel memory limits are not supported",
-  KernelMemoryTCP: "kernel memory limits are not supported",
   Links: "links between containers are not supported yet",
-  StorageOpt: "storage options are not supported yet",
 };
 
 const CONFIG_FIELDS: Record<string, string> = {
   MacAddress: "own MAC addresses are not supported yet",
-  NetworkDisabled: "NetworkDisabled is not supported, use network mode none",
 };
 
 /** `body` and its HostConfig as they came. Throws notImplemented. */
@@ -46,8 +39,6 @@ export function refuseUnsupported(body: Fields, host: Fields): void {
       if (!empty(fields[name])) throw notImplemented(sentence);
     }
   }
-  const isolation = host.Isolation;
-  if (!empty(isolation) && isolation !== "default") throw notImplemented("isolation technologies are for Windows only");
   if (Array.isArray(host.Mounts)) for (const mount of host.Mounts) refuseMount(mount);
   refuseEndpoints(body.NetworkingConfig);
 }

@@ -152,6 +152,7 @@ describe("accepted", () => {
     [{}, { IpcMode: "container:a" }, "/dev/shm is not shared"],
     [{}, { OomKillDisable: true }, "does not support OomKillDisable"],
     [{}, { MemorySwappiness: 10 }, "MemorySwappiness discarded"],
+    [{}, { KernelMemory: 10 }, "KernelMemory discarded"],
   ])("warning for %j %j", (config, HostConfig, text) => {
     const { warnings } = create({ ...BASE, ...config, HostConfig });
     expect(warnings).toEqual([expect.stringContaining(text)]);
@@ -159,9 +160,13 @@ describe("accepted", () => {
 
   test("limits that this kernel cannot hold are dropped with a warning", () => {
     const facts = { ...FACTS, swapLimit: false, blkioWeight: false };
-    const { host: limits, warnings } = create(host({ Memory: 64 << 20, BlkioWeight: 500 }), facts);
-    expect(limits).toMatchObject({ MemorySwap: -1, BlkioWeight: 0 });
-    expect(warnings).toHaveLength(2);
+    const BlkioWeightDevice = [{ Path: "/dev/sda", Weight: 500 }];
+    const { host: limits, warnings } = create(host({ Memory: 64 << 20, BlkioWeight: 500, BlkioWeightDevice }), facts);
+    expect(limits).toMatchObject({ MemorySwap: -1, BlkioWeight: 0, BlkioWeightDevice: [] });
+    expect(warnings).toHaveLength(3);
+    expect(() => create(host({ CpuRealtimeRuntime: 1000 }), { ...FACTS, cpuRealtime: false })).toThrow(
+      "your kernel does not support CPU real-time scheduler",
+    );
   });
 });
 
@@ -219,6 +224,21 @@ const REFUSED: [unknown, string][] = [
   [host({ CpusetCpus: "a" }), "invalid value a for cpuset cpus"],
   [host({ CpusetMems: "1" }), "requested memory nodes are not available - requested 1, available: 0"],
   [host({ BlkioWeight: 5 }), "range of blkio weight is from 10 to 1000"],
+  [
+    host({ BlkioWeightDevice: [{ Path: "/dev/sda", Weight: 5 }] }),
+    "range of blkio weight is from 10 to 1000, but that of /dev/sda is 5",
+  ],
+  [host({ BlkioWeightDevice: [{ Path: "sda", Weight: 50 }] }), "BlkioWeightDevice: device path 'sda' must be absolute"],
+  [
+    host({ CpuRealtimePeriod: 1000, CpuRealtimeRuntime: 2000 }),
+    "cpu real-time runtime cannot be higher than cpu real-time period",
+  ],
+  [host({ Isolation: "hyperv" }), "invalid isolation (hyperv): this platform has only 'default'"],
+  [
+    host({ StorageOpt: { size: "10G" } }),
+    "storage option size is not supported: it needs a file system with project quotas",
+  ],
+  [host({ StorageOpt: { a: "b" } }), "unknown storage option a"],
   [host({ ShmSize: -1 }), "SHM size can not be less than 0"],
   [host({ OomScoreAdj: 2000 }), "invalid value 2000, range for oom score adj is [-1000, 1000]"],
   [host({ PidMode: "x" }), "invalid PID mode: x"],

@@ -18,9 +18,11 @@ import {
   checkAnnotations,
   checkCgroupParent,
   checkHealth,
+  checkIsolation,
   checkLogOptions,
   checkPaths,
   checkPorts,
+  checkStorageOptions,
 } from "./scalars.ts";
 import { parseSecurityOptions } from "./security-options.ts";
 import { parseSignal } from "./signals.ts";
@@ -57,6 +59,8 @@ export function validateCreate(
   refuseUnsupported(request, requestHost);
   const asked = containerConfig(request, "");
   const given = hostConfig(requestHost, "HostConfig");
+  // As docker before it had network modes.
+  if (asked.NetworkDisabled) given.NetworkMode = "none";
 
   checkModes(asked, given, facts.cgroup);
   const config = mergeImage(asked, image);
@@ -70,6 +74,7 @@ export function validateCreate(
   warnings.push(
     ...publishedPorts(requestHost, network),
     ...refuseRuntime(given),
+    ...kernelMemoryWarning(requestHost),
     ...healthWarning(config),
     ...shmWarning(host),
   );
@@ -99,6 +104,8 @@ function checkHost(config: ContainerConfig, host: HostConfig, facts: HostFacts):
   checkCgroupParent(host.CgroupParent ?? "");
   checkAnnotations(host.Annotations ?? {});
   checkPaths(host);
+  checkIsolation(host.Isolation ?? "");
+  checkStorageOptions(host.StorageOpt ?? {});
   for (const group of host.GroupAdd ?? []) checkUser(group);
   resolveCapabilities({
     add: host.CapAdd ?? [],
@@ -141,6 +148,12 @@ function healthWarning({ Healthcheck }: ContainerConfig): string[] {
   const test = (Healthcheck as Health | undefined)?.Test;
   if (!test?.length || test[0] === "NONE") return [];
   return ["health checks are not run yet, the container's health stays unknown"];
+}
+
+/** Linux has had none since 5.4; docker takes the number and leaves it. */
+function kernelMemoryWarning({ KernelMemory, KernelMemoryTCP }: Record<string, unknown>): string[] {
+  if (!KernelMemory && !KernelMemoryTCP) return [];
+  return ["your kernel does not support kernel memory limits, KernelMemory discarded"];
 }
 
 function shmWarning(host: HostConfig): string[] {

@@ -2,7 +2,7 @@ import { conflict, invalid } from "../../base/errors.ts";
 import type { HostConfig } from "../../spec/docker-api.ts";
 import { record } from "./fields.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
-import { checkLimits } from "./limits.ts";
+import { checkLimits, THROTTLES } from "./limits.ts";
 import { hostConfig } from "./request-fields.ts";
 import { checkRestartPolicy } from "./restart-policy.ts";
 import { refuseUnsupported } from "./unsupported.ts";
@@ -12,6 +12,8 @@ const CHANGEABLE = [
   "BlkioWeight",
   "CpuPeriod",
   "CpuQuota",
+  "CpuRealtimePeriod",
+  "CpuRealtimeRuntime",
   "CpuShares",
   "CpusetCpus",
   "CpusetMems",
@@ -19,16 +21,19 @@ const CHANGEABLE = [
   "MemoryReservation",
   "MemorySwap",
   "NanoCpus",
-  "PidsLimit",
 ] as const;
+
+/** null keeps the list, [] clears it. */
+const BLOCK_DEVICES = ["BlkioWeightDevice", ...THROTTLES] as const;
 
 /**
  * Checks the untrusted body of POST /containers/{id}/update against the container's present HostConfig and returns the
- * new one; zero values change nothing. Throws invalid, and conflict for a restart policy beside AutoRemove.
+ * new one; zero values change nothing, but for PidsLimit, where they lift the limit. Throws invalid, and conflict for a restart policy beside AutoRemove.
  */
 export function validateUpdate(
   body: unknown,
   present: HostConfig,
+  options: { blockDevices: boolean },
   facts: HostFacts = hostFacts(),
 ): { host: HostConfig; warnings: string[] } {
   const request = record(body, "the request body");
@@ -38,6 +43,10 @@ export function validateUpdate(
   const changes = Object.fromEntries(
     CHANGEABLE.flatMap((name) => (asked[name] ? [[name, asked[name]] as const] : [])),
   ) as Partial<HostConfig>;
+  if (asked.PidsLimit !== undefined) changes.PidsLimit = Math.max(0, asked.PidsLimit ?? 0);
+  if (options.blockDevices) {
+    for (const name of BLOCK_DEVICES) if (asked[name]) changes[name] = asked[name] as never;
+  }
   if (changes.Memory && !changes.MemorySwap && present.MemorySwap && present.MemorySwap > 0) {
     if (changes.Memory > present.MemorySwap) {
       throw invalid(
