@@ -131,7 +131,16 @@ export function bareFloor(directories: OverlayDirectories): Subject & { close():
 /** The very program that inro runs, with its masks, capabilities and seccomp filter, made once and spawned each time. */
 export function rowsFloor(spec: Spec, directories: OverlayDirectories, cgroup: Cgroup): Subject & { close(): void } {
   const { rootfs, target: runDir } = directories;
-  const program = launchProgram({ id: "floor", spec, rootfs, cgroup, runDir, stdin: false, init: false });
+  const program = launchProgram({
+    id: "floor",
+    spec,
+    rootfs,
+    cgroup,
+    runDir,
+    stdin: false,
+    terminal: false,
+    init: false,
+  });
   const file = sealedExecutable("inro-keeper", encode(program, machine));
   const nothing = nullDevice();
   return {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { codeOf, messageOf } from "../base/errors.ts";
 import { removeTree } from "../layers/remove-tree.ts";
@@ -6,7 +6,7 @@ import * as k from "../linux/constants.ts";
 import { close, openat, readdir } from "../linux/file.ts";
 import { pidfdOpen, pidfdSendSignal } from "../linux/process.ts";
 import { adopt, findKeepers, KEEPER_ARGV0, type Running, readStatus } from "../runtime/running.ts";
-import { nowText, ZERO_TIME } from "./clock.ts";
+import { formatNanoseconds, ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { type Context, openCgroup, openCgroupAt } from "./context.ts";
 import { register } from "./create.ts";
@@ -124,6 +124,7 @@ async function settle(
     container.state = { ...state, status: before, pid: 0, exitCode: 128, error: "the engine ended during the start" };
     ctx.store.updateState(id, container.state);
   } else {
+    if (state.status === "starting") container.state = { ...state, startedAt: startOf(runDir) };
     const error = status ? "" : sameBoot ? "the container's keeper was lost" : "the machine was restarted";
     recordExit(ctx, container, status ?? { code: LOST_EXIT_CODE, at: new Date() }, { error });
   }
@@ -140,10 +141,17 @@ function takeOver(
   keepers: Map<string, number>,
 ): void {
   const { state, id } = container;
+  const runDir = ctx.paths.runDir(id);
   container.running = running;
   // A start that came to its end without being recorded: the container runs, whoever asked for it.
   if (state.status === "starting") {
-    container.state = { ...state, status: "running", pid: running.pid, startedAt: nowText(), finishedAt: ZERO_TIME };
+    container.state = {
+      ...state,
+      status: "running",
+      pid: running.pid,
+      startedAt: startOf(runDir),
+      finishedAt: ZERO_TIME,
+    };
     ctx.store.updateState(id, container.state);
   }
   if (container.record.mounts.length > 0) volumes.adopt(container, running);
@@ -152,6 +160,11 @@ function takeOver(
   for (const runDir of keepers.keys()) {
     if (runDir.startsWith(`${ctx.paths.runDir(id)}/exec-`)) takeOverExec(ctx, runDir, keepers);
   }
+}
+
+/** When a container was started whose row does not say so yet: its status file came then. */
+function startOf(runDir: string): string {
+  return formatNanoseconds(statSync(runDir, { bigint: true }).mtimeNs);
 }
 
 /** Nobody knows an old engine's execs by id any more, but their output must not block them. */

@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import { markOwner } from "../cgroups/owner.ts";
@@ -14,6 +15,7 @@ import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { watchExit } from "./exit.ts";
 import { openNamespaceOf } from "./join.ts";
+import { knownKind, launchKind, rememberKind } from "./launch-kind.ts";
 import { managedFiles, writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
 import { cgroupPath } from "./paths.ts";
@@ -75,7 +77,7 @@ export async function startContainer(
     } finally {
       prepared.close();
     }
-    container.spec = prepared.request.spec;
+    container.spec = prepared.spec();
     container.cgroup = prepared.cgroup;
   } catch (error) {
     const status = before.startedAt === ZERO_TIME ? "created" : "exited";
@@ -95,8 +97,8 @@ export async function startContainer(
     startedAt: nowText(),
     finishedAt: ZERO_TIME,
   };
-  // After a power failure it does not run, whatever the row says.
-  ctx.store.updateState(container.id, container.state);
+  // That it was to start is in the row, and its keeper says that it has.
+  ctx.store.updateStateSoon(container.id, container.state);
   if (container.record.mounts.length > 0) volumes.mounted(container);
   emit(ctx, container, "start");
   watchExit(ctx, volumes, container, running);
@@ -108,6 +110,8 @@ export async function startContainer(
 /** All that a launch needs, made on disk and in the cgroup tree. */
 export interface PreparedLaunch {
   request: LaunchRequest;
+  /** The OCI config, if it was made: an exec's affair. */
+  spec(): Spec | undefined;
   cgroup: Cgroup;
   /** Removes what was made for this launch. */
   undo(): Promise<void>;
@@ -142,33 +146,47 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     const rootfs = prepareRootfs(ctx, container);
     if (rootfs.kind !== "overlay") throw unavailable("an image has a layer");
     const files = writeManagedFiles(ctx, container);
-    const spec = toSpec({
-      id,
-      config,
-      host,
-      rootfs: { lookup: lookupIn(rootfs.upper, rootfs.lower) },
-      files,
-      volumes: sources.mounts,
-      ...(userns ? { userns } : {}),
-      namespaceOf(ref, type) {
-        const fd = openNamespace(ctx, ref, type);
-        joined.push(fd);
-        return `/proc/${process.pid}/fd/${fd}`;
-      },
-    });
+    const makeSpec = () =>
+      toSpec({
+        id,
+        config,
+        host,
+        rootfs: { lookup: lookupIn(rootfs.upper, rootfs.lower) },
+        files,
+        volumes: sources.mounts,
+        ...(userns ? { userns } : {}),
+        namespaceOf(ref, type) {
+          const fd = openNamespace(ctx, ref, type);
+          joined.push(fd);
+          return `/proc/${process.pid}/fd/${fd}`;
+        },
+      });
+    let spec: Spec | undefined;
+    const kind = launchKind(ctx, container, () => readdirSync(rootfs.upper).length === 0);
+    let limits = kind === undefined ? undefined : knownKind(kind);
+    if (!limits) {
+      spec = makeSpec();
+      limits = { resources: spec.linux?.resources ?? {}, mayMountCgroups: mayMountCgroups(spec) };
+      if (kind !== undefined) rememberKind(kind, limits);
+    }
     const runDir = ctx.paths.runDir(id);
     makeRunDirectory(runDir);
     steps.push(() => removeRunDirectory(runDir));
-    const cgroup = Cgroup.create(ctx.hierarchy, cgroupPath(id, host.CgroupParent), spec.linux?.resources ?? {}, {
+    const cgroup = Cgroup.create(ctx.hierarchy, cgroupPath(id, host.CgroupParent), limits.resources, {
       warn: (message) => ctx.log(`container ${id.slice(0, 12)}: ${message}`),
-      everywhere: mayMountCgroups(spec),
+      everywhere: limits.mayMountCgroups,
     });
     steps.push(() => cgroup.remove());
     markOwner(cgroup.paths()[0]!, ctx.paths.dataRoot);
     const stdin = config.OpenStdin === true;
-    const request = {
+    const request: LaunchRequest = {
       id,
-      spec,
+      kind,
+      get spec() {
+        spec ??= makeSpec();
+        return spec;
+      },
+      terminal: config.Tty === true,
       kept: sources.kept,
       rootfs,
       cgroup,
@@ -179,7 +197,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       // An init reaps what pid 1 of a namespace has to; in another's it is not pid 1.
       init: host.Init === true && namespaceModes(host, ctx.hierarchy.mode).pid.kind === "private",
     };
-    return { request, cgroup, undo, close: closeAll };
+    return { request, spec: () => spec, cgroup, undo, close: closeAll };
   } catch (error) {
     await undo();
     closeAll();

@@ -73,6 +73,8 @@ const SCHEMA = `
 const VERSION = 1;
 /** 16 MB. */
 const CHECKPOINT_PAGES = 4000;
+/** Many a container does not live for longer. */
+const SOON_MS = 20;
 /** Bytes that the database keeps free in its file, so that a full disk does not keep it from recording what happens. */
 const RESERVE = 512 * 1024;
 const RESERVE_PAGES = RESERVE / 4096;
@@ -88,6 +90,8 @@ export class Store {
   readonly engineId: string;
   /** SQLite's write-ahead log: what an fsync of ours is for. */
   readonly #log: number;
+  readonly #later = new Map<string, StateRecord>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #sync: Promise<void> | undefined;
   #nextSync: Promise<void> | undefined;
 
@@ -157,12 +161,33 @@ export class Store {
   }
 
   updateState(id: string, state: StateRecord): void {
+    this.#later.delete(id);
     this.#evenIfFull(() => {
       this.db.query("UPDATE containers SET state = ? WHERE id = ?").run(JSON.stringify(state), id);
     });
   }
 
+  /**
+   * As {@link updateState}, a moment later, unless another state has come by then. For what the next engine can see
+   * without it.
+   */
+  updateStateSoon(id: string, state: StateRecord): void {
+    this.#later.set(id, state);
+    this.#timer ??= setTimeout(() => this.#writeLater(), SOON_MS);
+  }
+
+  #writeLater(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const due = [...this.#later];
+    if (due.length === 0) return;
+    this.db.transaction(() => {
+      for (const [id, state] of due) this.updateState(id, state);
+    })();
+  }
+
   deleteContainer(id: string): void {
+    this.#later.delete(id);
     this.#evenIfFull(() => {
       this.db.query("DELETE FROM containers WHERE id = ?").run(id);
     });
@@ -210,6 +235,7 @@ export class Store {
   }
 
   async close(): Promise<void> {
+    this.#writeLater();
     await this.sync().catch(() => undefined);
     this.db.close();
     closeSync(this.#log);

@@ -73,6 +73,8 @@ export function durably<T>(db: Database, work: () => T): T {
 export class Records {
   /** The id is the config's digest, so an image never changes; only whether it is there does. */
   readonly #rows = new Map<string, { image: ImageRow; removed: boolean }>();
+  /** As {@link ids} has them; as a rule none, and asked for at the end of every container. */
+  #removed: string[] | undefined;
 
   constructor(private readonly db: Database) {
     db.run(SCHEMA);
@@ -91,6 +93,7 @@ export class Records {
         .run(id, configText, manifest.digest, manifest.mediaType, manifest.size, size, created);
       this.db.query("UPDATE image SET removed = 0 WHERE id = ?").run(id);
       this.#rows.delete(id);
+      this.#removed = undefined;
       if (fresh.changes === 0) return;
       for (const [position, { diffId, chainId, blob }] of image.layers.entries()) {
         this.db
@@ -125,11 +128,15 @@ export class Records {
   }
 
   /** Ids, newest image first. `removed`: those removed while in use, instead. */
-  ids(removed = false): string[] {
-    return this.db
-      .query<Row, [number]>("SELECT id FROM image WHERE removed = ? ORDER BY created DESC, id")
-      .all(removed ? 1 : 0)
-      .map((row) => row.id!);
+  ids(removed = false): readonly string[] {
+    const list = () =>
+      this.db
+        .query<Row, [number]>("SELECT id FROM image WHERE removed = ? ORDER BY created DESC, id")
+        .all(removed ? 1 : 0)
+        .map((row) => row.id!);
+    if (!removed) return list();
+    this.#removed ??= list();
+    return this.#removed;
   }
 
   /** Ids that begin with `sha256:` and these hex digits; at most two. */
@@ -198,6 +205,7 @@ export class Records {
   /** Forgets an image with its names. With `hide` its layers stay referenced, for containers that use them. */
   remove(image: string, hide: boolean): void {
     this.#rows.delete(image);
+    this.#removed = undefined;
     this.transaction(() => {
       this.db.query("DELETE FROM image_tag WHERE image = ?").run(image);
       this.db.query("DELETE FROM image_digest WHERE image = ?").run(image);

@@ -28,7 +28,7 @@ export async function holdFiles({ spec, rootfs, runDir }: HoldRequest): Promise<
   const tree = treeOf(rootfs, spec);
   const program = holdProgram(spec, rootfs, runDir);
   const encoded = { elf: encode(program, MACHINE), program: () => program };
-  return await start(encoded, { spec, runDir, tty: false, stdin: false, init: undefined, files: { tree, cwd: "/" } });
+  return await start(encoded, { spec, runDir, tty: false, stdin: false, files: () => ({ tree, cwd: "/" }) });
 }
 
 function holdProgram(spec: Spec, rootfs: Rootfs, runDir: string): Builder {

@@ -20,7 +20,7 @@ import type { Running } from "./running.ts";
 import { setUp } from "./setup.ts";
 import { hasOwnUserns, readAll, start } from "./start.ts";
 import { superviseProgram } from "./supervise.ts";
-import { encodeLaunch } from "./template.ts";
+import { encodeKnown, encodeLaunch } from "./template.ts";
 import { treeOf } from "./tree.ts";
 import { mayTrace } from "./unseen.ts";
 
@@ -30,7 +30,11 @@ export { adopt, type ExitStatus, Running } from "./running.ts";
 
 export interface LaunchRequest {
   id: string;
-  spec: Spec;
+  /** Requests of one kind differ in nothing but the id. Of a kind that was launched before, `spec` is not read. */
+  kind?: string | undefined;
+  readonly spec: Spec;
+  /** As in `spec.process`. */
+  terminal: boolean;
   rootfs: Rootfs;
   cgroup: Pick<Cgroup, "unifiedDir" | "joinFiles" | "paths">;
   /** An existing directory of this container's, mode 0700: the status file, and the mount point of its root. */
@@ -41,7 +45,7 @@ export interface LaunchRequest {
   keepStdin?: boolean;
   init: boolean;
   /** Descriptors that the keeper is to hold, for whoever adopts the container: {@link Running.kept}. They stay the caller's. */
-  kept?: readonly number[];
+  kept?: readonly number[] | undefined;
 }
 
 /** What {@link launch} will run, without running it. */
@@ -62,7 +66,7 @@ function planOf(request: LaunchRequest): Plan {
     },
     filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
     lastCapability: lastCapability(),
-    ownStdio: ownStdio(spec.process?.terminal === true, request.stdin),
+    ownStdio: ownStdio(request.terminal, request.stdin),
     init: request.init ? FD.free : undefined,
     ...(hasOwnUserns(spec) ? { userns: FD.userns } : {}),
     ...(request.kept?.length ? { kept: request.kept.length } : {}),
@@ -98,12 +102,14 @@ export async function launchTraced(
     const mark = join(request.rootfs.work, "work", "incompat");
     if (existsSync(mark)) rmSync(mark, { recursive: true });
   }
-  const tty = request.spec.process?.terminal === true;
+  const { id, kind, runDir, stdin, keepStdin, kept, terminal: tty } = request;
+  const files = () => ({ tree: treeOf(request.rootfs, request.spec), cwd: request.spec.process?.cwd ?? "/" });
+  const known = kind === undefined || trace ? undefined : encodeKnown(kind, id, () => launchProgram(request));
+  if (known) return { running: await start(known, { runDir, tty, stdin, keepStdin, files }), trace: undefined };
   const init = request.init ? superviseProgram(request.spec.process!) : undefined;
-  const files = { tree: treeOf(request.rootfs, request.spec), cwd: request.spec.process?.cwd ?? "/" };
+  const options = { spec: request.spec, runDir, tty, stdin, keepStdin, kept, init, files };
   if (!trace) {
-    const encoded = encodeLaunch(planOf(request), request.id, MACHINE);
-    return { running: await start(encoded, { ...request, tty, init, files }), trace: undefined };
+    return { running: await start(encodeLaunch(planOf(request), id, MACHINE, kind), options), trace: undefined };
   }
   const program = launchProgram(request);
   const timed = traced(program, FD.trace);
@@ -111,7 +117,7 @@ export async function launchTraced(
   const bytes = readAll(records).finally(() => close(records));
   const encoded = { elf: encode(timed, MACHINE), program: () => program };
   const rowOf = (row: number) => timed.originOf(row);
-  const running = await start(encoded, { ...request, tty, init, files, trace: { fd: far, rowOf } });
+  const running = await start(encoded, { ...options, trace: { fd: far, rowOf } });
   return { running, trace: { program, steps: bytes.then(readTrace) } };
 }
 
@@ -140,7 +146,7 @@ export async function exec(request: ExecRequest): Promise<Running> {
     ownStdio: ownStdio(tty, request.stdin),
   });
   const { runDir, stdin } = request;
-  const files = { tree: { layers: [`/proc/${request.running.pid}/root`], binds: [] }, cwd: process.cwd };
+  const files = () => ({ tree: { layers: [`/proc/${request.running.pid}/root`], binds: [] }, cwd: process.cwd });
   const encoded = { elf: encode(program, MACHINE), program: () => program };
-  return await start(encoded, { runDir, stdin, tty, init: undefined, files, target: request.running.pidfd });
+  return await start(encoded, { runDir, stdin, tty, files, target: request.running.pidfd });
 }

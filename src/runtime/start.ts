@@ -49,14 +49,14 @@ export interface StartOptions {
   runDir: string;
   tty: boolean;
   stdin: boolean;
-  keepStdin?: boolean;
-  init: Program | undefined;
+  keepStdin?: boolean | undefined;
+  init?: Program | undefined;
   /** As {@link LaunchRequest} has them. */
-  kept?: readonly number[];
+  kept?: readonly number[] | undefined;
   /** Of an exec: the container's pidfd, which stays the caller's. */
   target?: number;
   /** To say why the command could not be executed. */
-  files: { tree: Tree; cwd: string };
+  files(): { tree: Tree; cwd: string };
   /** With a traced program: its pipe, which is closed here, and the row of the program that it times. */
   trace?: { fd: number; rowOf(row: number): number };
 }
@@ -147,10 +147,10 @@ export async function start({ elf, program }: Encoded, options: StartOptions): P
     ours.splice(ours.indexOf(report), 1);
     if (failure || pid === undefined) {
       killAndReap(keeper, keeperFd);
-      if (failure?.inInit && options.init) throw launchError(options.init, failure, options.files);
-      const { trace, files } = options;
+      if (failure?.inInit && options.init) throw launchError(options.init, failure, options.files());
+      const { trace } = options;
       const row = failure && (trace ? trace.rowOf(failure.row) : failure.row);
-      throw launchError(program(), failure && { ...failure, row: row! }, files);
+      throw launchError(program(), failure && { ...failure, row: row! }, options.files());
     }
     const pty = tty ? keep(pidfdGetfd(keeperFd, KEPT_PTY)) : undefined;
     ours.length = 0;

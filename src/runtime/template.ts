@@ -22,41 +22,51 @@ interface Template {
 const CAPACITY = 64;
 const SHORT = 12;
 const templates = new Map<string, Template>();
+/** The same by the kind of launch, in the caller's words. */
+const kinds = new Map<string, Template>();
 const filterNumbers = new WeakMap<Filter, number>();
 let filterCount = 0;
 
 /**
  * The executable of a launch. Two launches that differ in nothing but the container's id, of 64 hex digits, come to the
  * same rows, with the id (whole in paths, its first 12 digits as a host name) in the same places: the program is built
- * for the first, and for the others the id is written over.
+ * for the first, and for the others the id is written over. With `kind` {@link encodeKnown} then knows it too.
  */
-export function encodeLaunch(plan: Plan, id: string, machine: Machine): Encoded {
+export function encodeLaunch(plan: Plan, id: string, machine: Machine, kind?: string): Encoded {
   const prepared = prepare(plan);
   const program = () => compose(prepared);
   if (!/^[0-9a-f]{64}$/.test(id)) return { elf: encode(program(), machine), program };
   const { seccomp: _, ...linux } = plan.spec.linux ?? {};
   const { spec: __, filter, ...rest } = plan;
-  const kinds = [...(linux.maskedPaths ?? []), ...(linux.readonlyPaths ?? [])].map(kernelPath);
+  const paths = [...(linux.maskedPaths ?? []), ...(linux.readonlyPaths ?? [])].map(kernelPath);
   const key = JSON.stringify([
     { ...plan.spec, mounts: undefined, linux },
     { ...rest, filter: filter && numberOf(filter) },
     prepared.mounts,
     prepared.devices,
     prepared.cwd,
-    kinds,
+    paths,
   ])
     .replaceAll(id, LONG_MARK)
     .replaceAll(id.slice(0, SHORT), SHORT_MARK);
-  let template = templates.get(key);
-  if (template) {
-    // Least recently used goes first.
-    templates.delete(key);
-  } else {
-    template = makeTemplate(encode(program(), machine), id);
-    if (templates.size === CAPACITY) templates.delete(templates.keys().next().value!);
-  }
-  templates.set(key, template);
+  const template = templates.get(key) ?? makeTemplate(encode(program(), machine), id);
+  keep(templates, key, template);
+  if (kind !== undefined) keep(kinds, kind, template);
   return { elf: fill(template, id), program };
+}
+
+/** The executable of a launch of a kind that was launched before; undefined where that is too long ago. */
+export function encodeKnown(kind: string, id: string, program: () => Program): Encoded | undefined {
+  const template = kinds.get(kind);
+  if (!template) return undefined;
+  keep(kinds, kind, template);
+  return { elf: fill(template, id), program };
+}
+
+/** As the most recently used; the least recently used goes. */
+function keep(map: Map<string, Template>, key: string, template: Template): void {
+  if (!map.delete(key) && map.size === CAPACITY) map.delete(map.keys().next().value!);
+  map.set(key, template);
 }
 
 /** What no JSON text holds. */
