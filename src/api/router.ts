@@ -3,6 +3,7 @@ import { API_VERSION } from "../spec/docker-api.ts";
 import { archiveRoutes } from "./archive.ts";
 import type { Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
+import { diskUsageRoutes } from "./disk-usage.ts";
 import { eventRoutes } from "./events.ts";
 import { execRoutes } from "./exec.ts";
 import { imageRoutes } from "./images.ts";
@@ -73,6 +74,7 @@ const table = new RouteTable({
   ...execRoutes,
   ...imageRoutes,
   ...volumeRoutes,
+  ...diskUsageRoutes,
   ...runRoutes,
   ...statsRoutes,
 });

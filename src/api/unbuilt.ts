@@ -81,7 +81,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
   ...sentence("attaching by websocket is not supported yet", "GET /containers/*/attach/ws"),
   ...sentence("committing containers is not supported yet", "POST /commit"),
   ...sentence("checking credentials at a registry is not supported yet", "POST /auth"),
-  ...sentence("disk usage is not supported yet", "GET /system/df"),
   ...sentence(
     "managing networks is not supported yet",
     `

@@ -83,6 +83,7 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
           entry("inspect", "Show the data of containers", () => import("./commands/container-inspect.ts")),
         ] as const,
         ...named("kill", "logs", ["ls", "ps"], ["list", "ps"], ["ps", "ps"], "pause", "port", "rename", "restart"),
+        ["prune", entry("prune", "Remove stopped containers", () => import("./commands/container-prune.ts"))] as const,
         ...named("rm", ["remove", "rm"], "run", "start", "stats", "stop", "top", "unpause", "update", "wait"),
       ]),
     },
@@ -94,6 +95,7 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
       entries: new Map([
         ...named("history", "import"),
         ["inspect", entry("inspect", "Show the data of images", () => import("./commands/image-inspect.ts"))] as const,
+        ["prune", entry("prune", "Remove unused images", () => import("./commands/image-prune.ts"))] as const,
         ...named(
           "load",
           ["ls", "images"],
@@ -135,6 +137,8 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
           "check",
           entry("check", "Find and mend what containers left behind", () => import("./commands/system-check.ts")),
         ] as const,
+        ["df", entry("df", "Show what takes space", () => import("./commands/system-df.ts"))] as const,
+        ["prune", entry("prune", "Remove what nobody uses", () => import("./commands/system-prune.ts"))] as const,
         ...named("events", "info"),
       ]),
     },

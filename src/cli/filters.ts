@@ -13,6 +13,15 @@ export const filterFlag: Flag = {
   help: "Show only what matches (key=value)",
 };
 
+/** Of a prune: `-f` is its `--force`. */
+export const pruneFilterFlag: Flag = {
+  name: "filter",
+  type: "list",
+  value: "filter",
+  parse: filterFlag.parse!,
+  help: "",
+};
+
 /** `key=value` filters as the API's map; values of one key are collected. */
 export function toFilters(values: readonly string[]): Filters {
   const filters: Filters = {};

@@ -332,6 +332,19 @@ export class Engine {
   removeVolume(name: string, query: { force?: boolean } = {}): Promise<number> {
     return this.send("DELETE", `/volumes/${part(name)}`, { query });
   }
+  /** The form of API 1.52: each part with its `Items`; of an older engine the older one. */
+  diskUsage<T>(): Promise<T> {
+    return this.json("GET", "/system/df", { query: { verbose: true } });
+  }
+  pruneContainers(filters?: Filters): Promise<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }> {
+    return this.json("POST", "/containers/prune", { query: { filters: filterText(filters) } });
+  }
+  pruneImages(filters?: Filters): Promise<{
+    ImagesDeleted: { Untagged?: string; Deleted?: string }[] | null;
+    SpaceReclaimed: number;
+  }> {
+    return this.json("POST", "/images/prune", { query: { filters: filterText(filters) } });
+  }
   pruneVolumes(filters?: Filters): Promise<VolumePruneResponse> {
     return this.json("POST", "/volumes/prune", { query: { filters: filterText(filters) } });
   }

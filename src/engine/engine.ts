@@ -8,6 +8,7 @@ import { check } from "./check.ts";
 import { CGROUP_ROOT } from "./config/to-spec.ts";
 import { Containers } from "./containers.ts";
 import { type Context, readBootId } from "./context.ts";
+import { DiskUsages } from "./disk-usage.ts";
 import { EventLog } from "./events.ts";
 import { Execs } from "./execs.ts";
 import { type ExplainedStep, explain } from "./explain.ts";
@@ -47,6 +48,7 @@ export class Engine {
   readonly containers: Containers;
   readonly execs: Execs;
   readonly volumes: Volumes;
+  readonly diskUsages: DiskUsages;
   readonly stats: Stats;
   readonly archives: Archives;
   readonly #ctx: Context;
@@ -56,6 +58,7 @@ export class Engine {
     this.#ctx = ctx;
     this.#locks = locks;
     this.volumes = new Volumes(ctx);
+    this.diskUsages = new DiskUsages(this, ctx);
     this.containers = new Containers(ctx, this.volumes);
     this.execs = new Execs(ctx);
     this.stats = new Stats(ctx);

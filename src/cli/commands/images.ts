@@ -67,7 +67,7 @@ export const command: Command = {
  * A row per tag, and one per repository that is known by digests alone; where digests are wanted a row per digest. An
  * image without any has one row.
  */
-function imageRows(image: ImageSummary, full: boolean, want: { column: boolean; field: boolean }): Row[] {
+export function imageRows(image: ImageSummary, full: boolean, want: { column: boolean; field: boolean }): Row[] {
   const names = (image.RepoTags ?? []).filter((tag) => tag !== "<none>:<none>").map(splitTag);
   const sums = (image.RepoDigests ?? [])
     .filter((one) => one !== "<none>@<none>")

@@ -84,7 +84,7 @@ function wantsSize(format: string): boolean {
   return format === "json" || /\.Size\b|\bjson\s+\.\s*[}|]/.test(format);
 }
 
-function row(container: ContainerSummary, full: boolean, size: boolean): Row {
+export function row(container: ContainerSummary, full: boolean, size: boolean): Row {
   const labels = container.Labels ?? {};
   const text = (value: string, length: number) => (full ? value : truncate(value, length));
   const mounts = (container.Mounts ?? []).map((mount) => text(mount.Name || mount.Source, 15));

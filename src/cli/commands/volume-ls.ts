@@ -62,7 +62,7 @@ export function volumeRow(volume: Volume): Row {
       .join(","),
     Label: (key) => labels[String(key)] ?? "",
     Links: usage ? String(usage.RefCount) : "N/A",
-    Size: usage && usage.Size >= 0 ? humanSize(usage.Size) : "N/A",
+    Size: usage && usage.Size >= 0 ? humanSize(usage.Size, 4) : "N/A",
     Availability: "N/A",
     Group: "N/A",
     Status: "N/A",

@@ -1,15 +1,15 @@
 import type { Command } from "../command.ts";
 import { confirm, forceFlag } from "../confirm.ts";
-import { filterFlag, toFilters } from "../filters.ts";
-import { humanSize } from "../human.ts";
+import { pruneFilterFlag, toFilters } from "../filters.ts";
 import { stdout } from "../output.ts";
+import { pruned } from "../pruned.ts";
 
 export const command: Command = {
   usage: "[OPTIONS]",
   args: [0, 0],
   flags: [
     { name: "all", short: "a", type: "bool", help: "Named volumes too, not only anonymous ones" },
-    { ...filterFlag, short: "", help: "Remove only what matches: label, label! (key=value)" },
+    { ...pruneFilterFlag, help: "Remove only what matches: label, label! (key=value)" },
     forceFlag,
   ],
   description: "Removes the volumes that no container mounts.",
@@ -33,9 +33,3 @@ export const command: Command = {
     return 0;
   },
 };
-
-/** What a prune prints: a block of what went, if anything did, and the space. */
-export function pruned(title: string, lines: readonly string[], space: number): string {
-  const block = lines.length > 0 ? `${title}\n${lines.map((line) => `${line}\n`).join("")}\n` : "";
-  return `${block}Total reclaimed space: ${humanSize(space)}\n`;
-}

@@ -1,0 +1,91 @@
+import { sizesInChild } from "../layers/apply-command.ts";
+import type { ContainerSummary, ImageSummary, Volume } from "../spec/docker-api.ts";
+import type { Context } from "./context.ts";
+import type { Engine } from "./engine.ts";
+import { listImages } from "./image-list.ts";
+import { localVolume } from "./volumes/local-options.ts";
+
+/** What takes space, as GET /system/df has it; sizes in bytes. Undefined was not asked for. */
+export interface DiskUsage {
+  /** Of all layers, each counted once. */
+  layersSize?: number;
+  images?: ImageSummary[];
+  containers?: ContainerSummary[];
+  volumes?: Volume[];
+}
+
+export type UsageKind = "image" | "container" | "volume";
+
+/**
+ * Counts what takes space. Trees are walked in another process, and those who ask meanwhile get the same answer: a walk
+ * may take minutes.
+ */
+export class DiskUsages {
+  #containers: Promise<ContainerSummary[]> | undefined;
+  #volumes: Promise<Volume[]> | undefined;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly ctx: Context,
+  ) {}
+
+  async usage(kinds: ReadonlySet<UsageKind>): Promise<DiskUsage> {
+    const [containers, volumes] = await Promise.all([
+      kinds.has("container") ? this.#countContainers() : undefined,
+      kinds.has("volume") ? this.#countVolumes() : undefined,
+    ]);
+    return {
+      ...(kinds.has("image") ? this.#images() : {}),
+      ...(containers ? { containers } : {}),
+      ...(volumes ? { volumes } : {}),
+    };
+  }
+
+  #images(): Pick<DiskUsage, "images" | "layersSize"> {
+    const images = listImages(this.engine, new Map(), { sharedSize: true });
+    const layers = new Map(images.flatMap(({ Id }) => [...this.engine.images.layerSizes(Id)]));
+    return { images, layersSize: [...layers.values()].reduce((sum, size) => sum + size, 0) };
+  }
+
+  #countContainers(): Promise<ContainerSummary[]> {
+    const count = async () => {
+      const containers = await this.engine.containers.list({ all: true });
+      const sizes = await sizesInChild(containers.map(({ Id }) => this.ctx.paths.inContainer(Id, "upper")));
+      return containers.map((container, i) => {
+        const SizeRw = sizes[i]!;
+        return { ...container, SizeRw, SizeRootFs: SizeRw + this.#imageSize(container.ImageID) };
+      });
+    };
+    this.#containers ??= count().finally(() => {
+      this.#containers = undefined;
+    });
+    return this.#containers;
+  }
+
+  #imageSize(id: string): number {
+    try {
+      return this.ctx.images.find(id).size;
+    } catch {
+      // It was removed by force.
+      return 0;
+    }
+  }
+
+  #countVolumes(): Promise<Volume[]> {
+    const count = async () => {
+      const volumes = this.engine.volumes.list();
+      // What is elsewhere is not the engine's to count.
+      const ours = volumes.filter(({ Options }) => localVolume(Options ?? undefined).kind === "directory");
+      const sizes = await sizesInChild(ours.map(({ Mountpoint }) => Mountpoint));
+      const sizeOf = new Map(ours.map(({ Name }, i) => [Name, sizes[i]!]));
+      return volumes.map((volume) => {
+        const RefCount = this.engine.volumes.usersOf(volume.Name).length;
+        return { ...volume, UsageData: { Size: sizeOf.get(volume.Name) ?? 0, RefCount } };
+      });
+    };
+    this.#volumes ??= count().finally(() => {
+      this.#volumes = undefined;
+    });
+    return this.#volumes;
+  }
+}
