@@ -109,7 +109,7 @@ export const containerRoutes: Record<string, Handler> = {
       tail: query.get("tail") || "all",
     });
     call.signal.addEventListener("abort", () => log.close(), { once: true });
-    return { status: 200, type: streamType(log.tty, call.version), stream: frames(log.output, log.tty) };
+    return { status: 200, type: streamType(log.tty, call.version), stream: log.wire };
   },
   "GET /containers/*/changes": async (call) => json(200, await call.engine.containers.changes(ref(call))),
   "GET /containers/*/top": async (call) =>

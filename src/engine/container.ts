@@ -3,7 +3,7 @@ import type { Running } from "../runtime/running.ts";
 import type { Spec } from "../spec/oci-runtime.ts";
 import { ZERO_TIME } from "./clock.ts";
 import type { Copies } from "./copies.ts";
-import { LogFile, logLimits } from "./log/json-file.ts";
+import { type ContainerLog, type LogPlace, openLog } from "./log/container-log.ts";
 import { Mutex } from "./mutex.ts";
 import { Stdio } from "./stdio.ts";
 import type { ContainerRecord, StateRecord } from "./store.ts";
@@ -15,7 +15,8 @@ import type { ContainerRecord, StateRecord } from "./store.ts";
 export class Container {
   /** Serialises what changes the container. */
   readonly mutex = new Mutex();
-  readonly log: LogFile | undefined;
+  /** Undefined with the driver `none`. */
+  readonly log: ContainerLog | undefined;
   readonly stdio: Stdio;
   /** The process while there is one. */
   running: Running | undefined;
@@ -40,21 +41,17 @@ export class Container {
   constructor(
     public record: ContainerRecord,
     public state: StateRecord,
-    logPath: string,
+    logs: LogPlace,
     onDetach: () => void,
-    onLogError: (error: unknown) => void = () => undefined,
   ) {
-    const { config, host } = record;
-    // Without a log there is nothing for `logs` to read, as with docker's driver "none".
-    if (host.LogConfig?.Type !== "none") {
-      this.log = new LogFile(logPath, logLimits(host.LogConfig?.Config), logAttributes(record));
-    }
+    const { config } = record;
+    this.log = openLog(() => this.record, logs);
     this.stdio = new Stdio({
       tty: config.Tty ?? false,
       stdinOnce: config.StdinOnce ?? false,
       log: this.log,
       onDetach,
-      onLogError,
+      onLogError: logs.onError,
     });
   }
 
@@ -96,22 +93,4 @@ export function newState(): StateRecord {
     finishedAt: ZERO_TIME,
     bootId: "",
   };
-}
-
-const LONGEST_ATTRIBUTES = 16 * 1024;
-
-/** What LogConfig's `labels` and `env` options ask to be in every record. */
-function logAttributes({ config, host }: ContainerRecord): Record<string, string> {
-  const options = host.LogConfig?.Config ?? {};
-  const attributes: Record<string, string> = {};
-  const wanted = (list: string | undefined) => (list ? list.split(",") : []);
-  for (const label of wanted(options.labels)) {
-    const value = config.Labels?.[label];
-    if (value !== undefined) attributes[label] = value;
-  }
-  for (const name of wanted(options.env)) {
-    const entry = config.Env?.find((variable) => variable.startsWith(`${name}=`));
-    if (entry !== undefined) attributes[name] = entry.slice(name.length + 1);
-  }
-  return JSON.stringify(attributes).length > LONGEST_ATTRIBUTES ? {} : attributes;
 }

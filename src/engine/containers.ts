@@ -1,4 +1,4 @@
-import { conflict, InroError, invalid, messageOf, notFound } from "../base/errors.ts";
+import { conflict, InroError, invalid, messageOf, notFound, notImplemented } from "../base/errors.ts";
 import { dirSize } from "../layers/tree-size.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
@@ -9,8 +9,8 @@ import { type Context, emit, openCgroup } from "./context.ts";
 import { createContainer } from "./create.ts";
 import { inspectContainer, summarize } from "./inspect.ts";
 import { containerFilter, labelsMatch } from "./list-filters.ts";
-import { checkLogOptions, logLines } from "./log/lines.ts";
-import { LogReader } from "./log/read.ts";
+import { checkLogOptions, readLogs, unframed } from "./log/logs.ts";
+import { LogReader } from "./log/reader.ts";
 import { writeNames } from "./managed-files.ts";
 import { removeContainer } from "./remove.ts";
 import type {
@@ -114,11 +114,16 @@ export class Containers {
   async logs(ref: string, options: LogOptions): Promise<LogStream> {
     const container = this.#get(ref);
     checkLogOptions(options);
-    if (!container.log) throw notFound("configured logging driver does not support reading");
-    const reader = new LogReader(container.log.path, container.log);
+    if (container.state.status === "removing") {
+      throw conflict("can not get logs from container which is dead or marked for removal");
+    }
+    if (!container.log?.file) throw notImplemented("configured logging driver does not support reading");
+    const reader = new LogReader(container.log.file);
+    const tty = container.record.config.Tty ?? false;
     return {
-      tty: container.record.config.Tty ?? false,
-      output: logLines(reader, options),
+      tty,
+      output: unframed(readLogs(reader, options, true)),
+      wire: readLogs(reader, options, !tty),
       close: () => reader.close(),
     };
   }

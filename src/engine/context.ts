@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { InroError } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import type { Hierarchy } from "../cgroups/hierarchy.ts";
+import type { LogConfig } from "./config/log-config.ts";
 import type { Container } from "./container.ts";
 import type { EventLog } from "./events.ts";
 import type { EngineImages } from "./host-image.ts";
@@ -22,6 +23,10 @@ export interface Context {
   readonly trash: Trash;
   readonly restarts: Restarts;
   readonly bootId: string;
+  /** The log of containers that ask for none. */
+  readonly defaultLog: LogConfig;
+  /** journald's socket. */
+  readonly journal: string;
   log(line: string): void;
 }
 

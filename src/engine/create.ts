@@ -11,6 +11,7 @@ import { inheritedMounts, parseVolumesFrom } from "./config/volumes-from.ts";
 import { Container, newState } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { isHostImage } from "./host-image.ts";
+import { checkLog } from "./log/container-log.ts";
 import type { ContainerRecord, StateRecord } from "./store.ts";
 import type { Volumes } from "./volumes.ts";
 
@@ -28,7 +29,7 @@ export function createContainer(
   const image = requestedImage(request.body);
   const found = ctx.images.find(image);
   if (request.platform && !isHostImage(image)) checkPlatform(image, found.config, request.platform);
-  const { config, host, warnings } = validateCreate(request.body, found.config.config);
+  const { config, host, warnings } = validateCreate(request.body, found.config.config, undefined, ctx.defaultLog);
   const other = ctx.table.byName(name);
   if (other) {
     throw conflict(
@@ -62,6 +63,7 @@ export function createContainer(
     ],
     ...(range ? { userns: freeIds(ctx, range.size) } : {}),
   };
+  checkLog(record);
   const state = newState();
   ctx.store.insertContainer(record, state, planned.volumes);
   const container = register(ctx, record, state);
@@ -75,9 +77,12 @@ export function register(ctx: Context, record: ContainerRecord, state: StateReco
   const container: Container = new Container(
     record,
     state,
-    ctx.paths.log(record.id),
+    {
+      directory: ctx.paths.container(record.id),
+      journal: ctx.journal,
+      onError: (error) => ctx.log(`container ${record.id.slice(0, 12)}: its log: ${messageOf(error)}`),
+    },
     () => emit(ctx, container, "detach"),
-    (error) => ctx.log(`container ${record.id.slice(0, 12)}: its log cannot be written: ${messageOf(error)}`),
   );
   ctx.table.add(container);
   return container;

@@ -29,7 +29,12 @@ const record = (name: string, more: Partial<ContainerRecord> = {}): ContainerRec
   ...more,
 });
 const container = (name: string, state: Partial<StateRecord> = {}, more: Partial<ContainerRecord> = {}) =>
-  new Container(record(name, more), { ...newState(), ...state }, "/nowhere", () => {});
+  new Container(
+    record(name, more),
+    { ...newState(), ...state },
+    { directory: "/nowhere", journal: "/nowhere", onError() {} },
+    () => {},
+  );
 
 test("a mutex runs steps in order, also after one that threw", async () => {
   const mutex = new Mutex();

@@ -5,6 +5,7 @@ import type { ImageUser } from "../images/images.ts";
 import { Layers } from "../layers/layers.ts";
 import { Archives } from "./archives.ts";
 import { check } from "./check.ts";
+import { completeLogConfig, DEFAULT_LOG, type LogConfig } from "./config/log-config.ts";
 import { CGROUP_ROOT } from "./config/to-spec.ts";
 import { Containers } from "./containers.ts";
 import { type Context, readBootId } from "./context.ts";
@@ -15,6 +16,7 @@ import { type ExplainedStep, explain } from "./explain.ts";
 import { EngineImages } from "./host-image.ts";
 import { info, version } from "./info.ts";
 import { DirectoryLock } from "./lock.ts";
+import { JOURNAL_SOCKET } from "./log/remote/journald.ts";
 import { Paths } from "./paths.ts";
 import { reconcile } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
@@ -35,6 +37,10 @@ export interface EngineOptions {
   execRoot: string;
   /** Base URL asked instead of docker.io. */
   registryMirror?: string;
+  /** The log of containers that ask for none; json-file by default. */
+  defaultLog?: LogConfig;
+  /** journald's socket, where it is not in the usual place. */
+  journal?: string;
   /** One line for the operator's log, no line end. */
   log(line: string): void;
 }
@@ -98,6 +104,8 @@ export class Engine {
         trash: new Trash(paths.temporary, options.log),
         restarts: new Restarts((container) => startContainer(ctx, engine.volumes, container, { again: true })),
         bootId: readBootId(),
+        defaultLog: completeLogConfig({}, options.defaultLog ?? DEFAULT_LOG),
+        journal: options.journal ?? JOURNAL_SOCKET,
         log: options.log,
       };
       const engine = new Engine(ctx, locks);

@@ -3,6 +3,7 @@ import { arch, cpus, hostname, release, totalmem } from "node:os";
 import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
 import { hostFacts } from "./config/host-facts.ts";
+import { LOG_DRIVERS } from "./config/log-config.ts";
 import type { Context } from "./context.ts";
 
 export const VERSION = "0.1.0";
@@ -52,7 +53,7 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     Images: ctx.images.list().length,
     Driver: "overlay2",
     DriverStatus: [["Backing Filesystem", "overlay"]],
-    Plugins: { Volume: ["local"], Network: ["none", "host"], Authorization: null, Log: ["json-file", "none"] },
+    Plugins: { Volume: ["local"], Network: ["none", "host"], Authorization: null, Log: LOG_DRIVERS.toSorted() },
     MemoryLimit: has("memory"),
     SwapLimit: facts.swapLimit,
     CpuCfsPeriod: has("cpu"),
@@ -66,7 +67,7 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     NFd: 0,
     NGoroutines: 0,
     SystemTime: nowText(),
-    LoggingDriver: "json-file",
+    LoggingDriver: ctx.defaultLog.Type,
     CgroupDriver: "cgroupfs",
     CgroupVersion: ctx.hierarchy.mode === "v2" ? "2" : "1",
     NEventsListener: ctx.events.listeners,

@@ -33,7 +33,7 @@ export async function inspectContainer(ctx: Context, container: Container, size:
     ResolvConfPath: paths.inContainer(id, "resolv.conf"),
     HostnamePath: paths.inContainer(id, "hostname"),
     HostsPath: paths.inContainer(id, "hosts"),
-    LogPath: container.log?.path ?? "",
+    LogPath: container.record.host.LogConfig?.Type === "json-file" ? (container.log?.file?.path ?? "") : "",
     Name: `/${record.name}`,
     RestartCount: container.state.restarts?.count ?? 0,
     Driver: "overlay2",

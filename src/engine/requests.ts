@@ -66,11 +66,13 @@ export interface LogOptions {
   tail?: string;
 }
 
-/** Log lines, one chunk each (with timestamp and details where asked). */
+/** Log lines, with time and details where asked. */
 export interface LogStream {
   readonly tty: boolean;
-  /** One reader only; ends at the end of the log, or with `follow` when the container ended. */
+  /** One chunk each. One reader only; ends at the end of the log, or with `follow` when the container ended. */
   readonly output: AsyncIterable<OutputChunk>;
+  /** The same as the Engine API sends it, many lines at once: framed, but for a terminal. Read this or `output`. */
+  readonly wire: AsyncIterable<Uint8Array>;
   /** Stops following. Idempotent. */
   close(): void;
 }

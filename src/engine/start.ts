@@ -68,6 +68,8 @@ export async function startContainer(
   ctx.store.updateState(container.id, container.state);
   let running: Running;
   try {
+    const receiver = container.log?.connect();
+    if (receiver) await receiver;
     const prepared = await prepareLaunch(ctx, volumes, container);
     try {
       running = await run(prepared.request);

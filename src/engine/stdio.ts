@@ -1,7 +1,7 @@
 import { DetachKeys, parseDetachKeys } from "./detach-keys.ts";
-import type { LogFile } from "./log/json-file.ts";
-import { logLines } from "./log/lines.ts";
-import { LogReader } from "./log/read.ts";
+import type { ContainerLog } from "./log/container-log.ts";
+import { readLogs, unframed } from "./log/logs.ts";
+import { LogReader } from "./log/reader.ts";
 import { OutputReader } from "./output-reader.ts";
 import type { Attachment, AttachOptions, OutputChunk, StreamId } from "./requests.ts";
 import { StdinWriter } from "./stdin.ts";
@@ -20,7 +20,7 @@ export interface StdioOptions {
   tty: boolean;
   /** The first client that ends its input closes the process's stdin. */
   stdinOnce: boolean;
-  log?: LogFile | undefined;
+  log?: ContainerLog | undefined;
   /** The log could not be written (a full disk); told once a run. The process and its clients go on without it. */
   onLogError?: (error: unknown) => void;
   /** A client detached by its keys. */
@@ -49,7 +49,7 @@ export class Stdio {
 
   /** A process runs: reads its output from now on, and lets waiting input through. The ends stay the caller's. */
   connect(ends: StdioEnds): void {
-    this.options.log?.begin();
+    this.#logged((log) => log.begin());
     this.#ending = false;
     this.#logFailed = false;
     const read = (fd: number | undefined, stream: StreamId) => {
@@ -76,7 +76,7 @@ export class Stdio {
     await Promise.all(this.#readers.map((reader) => reader.drain()));
     this.#readers = [];
     this.#stdin = undefined;
-    this.#logged((log) => log.end());
+    await this.#logged((log) => log.end());
     this.endClients();
   }
 
@@ -97,13 +97,13 @@ export class Stdio {
     this.#readers = [];
     this.#stdin?.destroy();
     // With a line that is not finished: nobody else has it.
-    this.#logged((log) => log.end());
+    await this.#logged((log) => log.end());
     this.endClients();
   }
 
   #deliver(chunk: OutputChunk): Promise<void> | undefined {
-    this.#logged((log) => log.write(chunk.stream, chunk.data));
-    let wait: Promise<unknown> | undefined;
+    let wait: Promise<unknown> | undefined = this.#logged((log) => log.write(chunk.stream, chunk.data));
+    if (this.#ending) wait = undefined;
     for (const { subscriber, streams } of this.#subscribers) {
       if (!streams.has(chunk.stream)) continue;
       const room = subscriber.push(chunk);
@@ -112,14 +112,19 @@ export class Stdio {
     return wait as Promise<void> | undefined;
   }
 
-  #logged(step: (log: LogFile) => void): void {
-    if (!this.options.log) return;
+  #logged(step: (log: ContainerLog) => Promise<void> | undefined): Promise<void> | undefined {
+    if (!this.options.log) return undefined;
     try {
-      step(this.options.log);
+      return step(this.options.log)?.catch((error) => this.#logError(error));
     } catch (error) {
-      if (!this.#logFailed) this.options.onLogError?.(error);
-      this.#logFailed = true;
+      this.#logError(error);
+      return undefined;
     }
+  }
+
+  #logError(error: unknown): void {
+    if (!this.#logFailed) this.options.onLogError?.(error);
+    this.#logFailed = true;
   }
 
   attach(options: AttachOptions): Attachment {
@@ -175,10 +180,10 @@ export class Stdio {
 
   #replay(options: AttachOptions): AsyncIterable<OutputChunk> | undefined {
     const { log } = this.options;
-    if (!log) return undefined;
+    if (!log?.file) return undefined;
     const unfinished: OutputChunk[] = log.pending();
-    const reader = new LogReader(log.path);
-    const lines = logLines(reader, { stdout: options.stdout === true, stderr: options.stderr === true });
+    const streams = { stdout: options.stdout === true, stderr: options.stderr === true };
+    const lines = unframed(readLogs(new LogReader(log.file), streams, true));
     const rest = unfinished.filter(({ stream }) => (stream === 1 ? options.stdout : options.stderr));
     return concatenate(lines, rest);
   }

@@ -1,5 +1,5 @@
 import { SysError } from "../base/errors.ts";
-import { sys } from "./call.ts";
+import { sys, trySys } from "./call.ts";
 import * as k from "./constants.ts";
 import { addressOf, room, scratch } from "./ffi.ts";
 import { close, writeAll } from "./file.ts";
@@ -57,3 +57,34 @@ export function sendWithDescriptor(socket: number, data: Uint8Array, fd: number)
 }
 
 const MSG_NOSIGNAL = 0x4000;
+
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const EAGAIN = 11;
+
+/** A datagram socket connected to that at `path`. The caller closes the descriptor, which is CLOEXEC and does not block. */
+export function connectDatagram(path: string): number {
+  const name = Buffer.from(path);
+  if (name.length > MAX_PATH) throw new SysError("connect", path, 36, `a socket's path has at most ${MAX_PATH} bytes`);
+  const fd = sys("socket", path, k.AF_UNIX, SOCK_DGRAM | k.SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  try {
+    scratch(() => {
+      const address = room(MAX_PATH + 3);
+      address.view.writeUInt16LE(k.AF_UNIX, 0);
+      address.view.set(name, 2);
+      sys("connect", path, fd, address.address, 3 + name.length);
+    });
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** Sends one datagram; false when the receiver's queue is full. */
+export function sendDatagram(fd: number, data: Uint8Array): boolean {
+  const n = trySys("sendto", fd, addressOf(data), data.length, MSG_NOSIGNAL, 0, 0);
+  if (n === -EAGAIN) return false;
+  if (n < 0) throw new SysError("send", `fd ${fd}`, -n);
+  return true;
+}

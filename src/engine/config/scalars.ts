@@ -28,23 +28,6 @@ export function checkHealth({ Test = [], Retries = 0, ...durations }: Health): v
   if (Retries < 0) throw invalid("Retries in Healthcheck cannot be negative");
 }
 
-/** json-file's limits: `max-size` such as 10m, `max-file` from 1 on. */
-export function checkLogOptions(options: Record<string, string>): void {
-  const { "max-size": size, "max-file": files, mode } = options;
-  if (size !== undefined && size !== "-1" && !/^[0-9]{1,15}(\.[0-9]{1,6})? ?([kmgtp]i?b?|b)?$/i.test(size)) {
-    throw invalid(`invalid max-size of the log: '${size.slice(0, 64)}'`);
-  }
-  if (files !== undefined && !/^[1-9][0-9]{0,5}$/.test(files)) {
-    throw invalid("max-file cannot be less than 1");
-  }
-  if (files !== undefined && files !== "1" && size === undefined) {
-    throw invalid("compress and max-file need max-size: a log without a limit is never rotated");
-  }
-  if (mode !== undefined && mode !== "blocking" && mode !== "non-blocking") {
-    throw invalid(`invalid logging mode: ${mode.slice(0, 64)}`);
-  }
-}
-
 /** A path below the cgroup mount. */
 export function checkCgroupParent(parent: string): void {
   if (parent === "") return;

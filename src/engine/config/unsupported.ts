@@ -80,36 +80,6 @@ export function publishedPorts(host: Fields, mode: string): string[] {
   throw notImplemented("published ports are not supported yet");
 }
 
-const LOG_OPTIONS = [
-  "compress",
-  "env",
-  "env-regex",
-  "labels",
-  "labels-regex",
-  "max-buffer-size",
-  "max-file",
-  "max-size",
-  "mode",
-  "tag",
-];
-
-/** The log driver that really writes, and the first option that it does not know. */
-export function refuseLogging(log: NonNullable<HostConfig["LogConfig"]>): {
-  log: { Type: string; Config: Record<string, string> };
-  unknown?: string;
-} {
-  const type = log.Type || "json-file";
-  if (!["json-file", "local", "none"].includes(type)) {
-    throw notImplemented(`log driver ${type} is not supported, use json-file, local or none`);
-  }
-  const options = log.Config ?? {};
-  const unknown = Object.keys(options).find((name) => !LOG_OPTIONS.includes(name));
-  return {
-    log: { Type: type === "local" ? "json-file" : type, Config: options },
-    ...(unknown === undefined ? {} : { unknown }),
-  };
-}
-
 /** Runtime: there is one; docker's default name stands for it too. */
 export function refuseRuntime({ Runtime: name = "" }: HostConfig): string[] {
   if (name === "" || name === "inro") return [];

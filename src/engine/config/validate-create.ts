@@ -10,6 +10,7 @@ import { type HostFacts, hostFacts } from "./host-facts.ts";
 import { checkHostNames } from "./hosts.ts";
 import { checkUser, checkWorkingDir, mergeImage } from "./image-defaults.ts";
 import { checkLimits } from "./limits.ts";
+import { completeLogConfig, DEFAULT_LOG, type LogConfig } from "./log-config.ts";
 import { checkModes, namespaceModes, networkMode, usernsRequest } from "./modes.ts";
 import { planMounts } from "./mount-plan.ts";
 import { containerConfig, type Health, hostConfig } from "./request-fields.ts";
@@ -19,7 +20,6 @@ import {
   checkCgroupParent,
   checkHealth,
   checkIsolation,
-  checkLogOptions,
   checkPaths,
   checkPorts,
   checkStorageOptions,
@@ -28,7 +28,7 @@ import { parseSecurityOptions } from "./security-options.ts";
 import { parseSignal } from "./signals.ts";
 import { checkSysctls } from "./sysctls.ts";
 import { rlimits } from "./ulimits.ts";
-import { publishedPorts, refuseLogging, refuseRuntime, refuseUnsupported } from "./unsupported.ts";
+import { publishedPorts, refuseRuntime, refuseUnsupported } from "./unsupported.ts";
 
 /** What a container is made of: checked, completed, and what docker would warn of. */
 export interface Validated {
@@ -53,6 +53,7 @@ export function validateCreate(
   body: unknown,
   image?: ImageConfig["config"],
   facts: HostFacts = hostFacts(),
+  log: LogConfig = DEFAULT_LOG,
 ): Validated {
   const request = record(body, "the request body");
   const requestHost = record(request.HostConfig ?? {}, "HostConfig");
@@ -69,7 +70,7 @@ export function validateCreate(
 
   checkRestartPolicy(given);
   const { host: limited, warnings } = checkLimits(given, facts);
-  const host = normalize(limited, facts);
+  const host = normalize(limited, facts, log);
   const network = host.NetworkMode ?? "none";
   warnings.push(
     ...publishedPorts(requestHost, network),
@@ -120,11 +121,8 @@ function checkHost(config: ContainerConfig, host: HostConfig, facts: HostFacts):
 }
 
 /** The stored form: defaults that docker resolves at create, so that inspect shows what will be. */
-function normalize(given: HostConfig, facts: HostFacts): HostConfig {
+function normalize(given: HostConfig, facts: HostFacts, log: LogConfig): HostConfig {
   const modes = namespaceModes(given, facts.cgroup);
-  const { log, unknown } = refuseLogging(given.LogConfig ?? {});
-  if (unknown !== undefined) throw invalid(`unknown log opt '${unknown.slice(0, 64)}' for ${log.Type} log driver`);
-  checkLogOptions(log.Config);
   const unconfined = parseSecurityOptions(given.SecurityOpt ?? [], facts).unconfinedPaths;
   const open = given.Privileged || unconfined;
   return {
@@ -133,7 +131,7 @@ function normalize(given: HostConfig, facts: HostFacts): HostConfig {
     IpcMode: given.IpcMode || "private",
     CgroupnsMode: modes.cgroup.kind,
     ShmSize: given.ShmSize || 64 * 1024 * 1024,
-    LogConfig: log,
+    LogConfig: completeLogConfig(given.LogConfig ?? {}, log),
     RestartPolicy: {
       Name: given.RestartPolicy?.Name || "no",
       MaximumRetryCount: given.RestartPolicy?.MaximumRetryCount ?? 0,
