@@ -1,4 +1,4 @@
-import { conflict, InroError, invalid, messageOf, notFound, notImplemented } from "../base/errors.ts";
+import { conflict, InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { dirSize } from "../layers/tree-size.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
