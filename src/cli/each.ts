@@ -3,12 +3,15 @@ import { BrokenPipe, stderr, stdout } from "./output.ts";
 
 /**
  * Does `action` for each name in order and prints what it gives, the name when nothing. Failures are printed and the
- * rest goes on; the status is then 1.
+ * rest goes on; the status is then 1, but for those that `forgive` takes.
  */
 export async function forEachName(
   names: readonly string[],
   action: (name: string) => Promise<unknown>,
-  options: { describe?: (error: unknown, name: string) => string | undefined } = {},
+  options: {
+    describe?: (error: unknown, name: string) => string | undefined;
+    forgive?: (error: unknown) => boolean;
+  } = {},
 ): Promise<number> {
   let status = 0;
   for (const name of names) {
@@ -17,7 +20,7 @@ export async function forEachName(
       await stdout.line(typeof result === "string" ? result : name);
     } catch (error) {
       if (error instanceof BrokenPipe) throw error;
-      status = 1;
+      if (!options.forgive?.(error)) status = 1;
       await stderr.line(options.describe?.(error, name) ?? errorText(error));
     }
   }

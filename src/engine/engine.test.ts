@@ -247,8 +247,11 @@ describe.skipIf(!root)("the engine on the host image (needs root)", () => {
     expect(engine.execs.inspect(Id)).toMatchObject({ Running: false, ExitCode: 5, ContainerID: id });
     await expect(engine.execs.start(Id, {})).rejects.toMatchObject({ kind: "conflict" });
     const missing = await engine.execs.create(id, { AttachStdout: true, Cmd: ["/no/such"] });
-    await expect(engine.execs.start(missing.Id, {})).rejects.toMatchObject({ kind: "invalid" });
+    const refused = await collect((await engine.execs.start(missing.Id, {}))!.output);
+    expect(refused).toMatchObject({ out: expect.stringMatching(/no such file or directory\r\n$/), err: "" });
     expect(engine.execs.inspect(missing.Id).ExitCode).toBe(127);
+    const unseen = await engine.execs.create(id, { Cmd: ["/no/such"] });
+    await expect(engine.execs.start(unseen.Id, { Detach: true })).rejects.toMatchObject({ kind: "invalid" });
     expect((await engine.containers.top(id)).Processes.length).toBeGreaterThan(0);
     await engine.containers.kill(id);
     await engine.containers.wait(id).result;

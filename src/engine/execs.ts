@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import { newId } from "../base/digest.ts";
-import { conflict, messageOf, notFound } from "../base/errors.ts";
+import { conflict, InroError, messageOf, notFound } from "../base/errors.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Running } from "../runtime/running.ts";
 import type { ExecCreateRequest, ExecInspect } from "../spec/docker-api.ts";
@@ -57,8 +57,8 @@ export class Execs {
   }
 
   /**
-   * Starts it once (again is a conflict). With Detach resolves undefined when it runs. A command that cannot run
-   * rejects, and inspect says 126 or 127.
+   * Starts it once (again is a conflict). With Detach resolves undefined when it runs. Of a command that cannot run
+   * inspect says 126 or 127; the reason is all that an attached client reads, without one start rejects with it.
    */
   start(id: string, options: ExecStartOptions & { Detach: true }): Promise<undefined>;
   start(id: string, options: ExecStartOptions): Promise<Attachment | undefined>;
@@ -93,8 +93,13 @@ export class Execs {
         return launchExec(this.ctx, container, id, request);
       });
     } catch (error) {
-      attachment?.close();
       this.#ended(exec, execExitCode(error));
+      // As in docker: who is attached reads the reason on the stream, and the status with inspect.
+      if (attachment && request.AttachStdout && !isConflict(error)) {
+        stdio.refuse(messageOf(error));
+        return attachment;
+      }
+      attachment?.close();
       throw error;
     }
     exec.pid = exec.running.pid;
@@ -177,6 +182,7 @@ export class Execs {
   }
 }
 
+const isConflict = (error: unknown) => error instanceof InroError && error.kind === "conflict";
 const commandText = ({ Cmd }: ExecCreateRequest) => (Cmd ?? []).join(" ").slice(0, 1024);
 
 function checkRunning(container: Container): void {

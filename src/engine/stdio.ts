@@ -80,6 +80,13 @@ export class Stdio {
     this.endClients();
   }
 
+  /** Tells the clients, on stdout, why there will be no output, and ends their streams. */
+  refuse(reason: string): void {
+    const chunk: OutputChunk = { stream: 1, data: Buffer.from(`${reason}\r\n`) };
+    for (const { subscriber, streams } of this.#subscribers) if (streams.has(1)) subscriber.push(chunk);
+    this.endClients();
+  }
+
   /** Ends the clients' streams; also when a start failed. */
   endClients(error?: unknown): void {
     for (const { subscriber } of this.#subscribers) subscriber.end(error);

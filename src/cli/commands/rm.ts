@@ -18,13 +18,10 @@ export const command: Command = {
   async run({ options, args, engine }) {
     const api = engine();
     const force = options.bool("force");
-    return forEachName(args, async (name) => {
+    const remove = async (name: string) => {
       const id = name.replace(/^\/+/, "");
-      await api
-        .removeContainer(id, { force, v: options.bool("volumes"), link: options.bool("link") })
-        .catch((error: unknown) => {
-          if (!force || !isStatus(error, 404)) throw error;
-        });
-    });
+      await api.removeContainer(id, { force, v: options.bool("volumes"), link: options.bool("link") });
+    };
+    return forEachName(args, remove, { forgive: (error) => force && isStatus(error, 404) });
   },
 };
