@@ -10,7 +10,8 @@ import { engineKeepers, type Keepers, podmanKeepers } from "./keepers.ts";
 import { machine } from "./machine.ts";
 import { HELP, IDLE_CONTAINERS, type Plan, planOf } from "./options.ts";
 import { ociRuntimes } from "./peers.ts";
-import { crowdTable, keeperTable, type Table, timeTable } from "./report.ts";
+import { crowdTable, keeperTable, residentsTable, type Table, timeTable } from "./report.ts";
+import { type Residents, residents } from "./residents.ts";
 import { runtimeTables } from "./runtimes.ts";
 import { type Absent, attempt, isAbsent, measure, type Subject } from "./subject.ts";
 import { dockerEngine, dockerRun, dockerVersion } from "./subjects/docker.ts";
@@ -124,6 +125,14 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
     if (done) crowds.push(done);
   }
   tables.push(crowdTable(crowds));
+
+  const beside: Residents[] = [];
+  for (const engine of engines) {
+    say(`beside ${containers} containers of ${engine.name}`);
+    const done = await open(`${engine.name}, beside ${containers}`, () => residents(engine, containers));
+    if (done) beside.push(done);
+  }
+  tables.push(residentsTable(beside));
 
   const table = plan.markdown ? markdownTable : plainTable;
   for (const { title, head, rows } of tables.filter(({ rows }) => rows.length > 0))

@@ -1,5 +1,6 @@
 import type { Crowd } from "./crowd.ts";
 import type { Keepers } from "./keepers.ts";
+import type { Residents } from "./residents.ts";
 import { median, quantile } from "./statistics.ts";
 import type { Measured } from "./subject.ts";
 import { bytes, milliseconds, ratio } from "./table.ts";
@@ -73,5 +74,29 @@ export function crowdTable(crowds: readonly Crowd[]): Table {
       bytes(memory.after),
       `${count} sleeping containers, 32 requests at a time`,
     ]),
+  };
+}
+
+export function residentsTable(all: readonly Residents[]): Table {
+  const inro = all.find(({ name }) => name === "inro");
+  const row = (what: string, value: (of: Residents) => number, show: (value: number) => string, note: string) => [
+    what,
+    ...all.flatMap((one) => [show(value(one)), ratio(value(one), inro ? value(inro) : Number.NaN)]),
+    note,
+  ];
+  const rows = [
+    row("cycle beside none", ({ cycle }) => cycle.alone, milliseconds, "ms: create, start, wait, remove"),
+    row("cycle beside all", ({ cycle }) => cycle.crowded, milliseconds, "ms"),
+    row("list", ({ list }) => list, milliseconds, "ms: GET /containers/json"),
+    row("exec true", ({ exec }) => exec, milliseconds, "ms: exec, start to the end of its output, inspect"),
+    row("nsenter true", ({ nsenter }) => nsenter, milliseconds, "ms: nsenter --all, the floor of the exec"),
+    row("idle", ({ idle }) => idle, milliseconds, "ms of processor time in a second, nobody asking"),
+    row("memory", ({ memory }) => memory, bytes, "PSS of the engine's processes"),
+    row("rm -f of all", ({ removal }) => removal, milliseconds, "ms, 32 requests at a time"),
+  ];
+  return {
+    title: `An engine beside ${all[0]?.count ?? 0} running containers`,
+    head: ["", ...all.flatMap(({ name }) => [name, "of inro"]), "what"],
+    rows: all.length > 0 ? rows : [],
   };
 }

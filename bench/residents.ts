@@ -1,0 +1,99 @@
+import { openSync, readFileSync } from "node:fs";
+import { close } from "../src/linux/file.ts";
+import { raise, reap, spawn } from "../src/linux/process.ts";
+import { installed } from "./command.ts";
+import { create, type Engine, lifeCycle, remove, start } from "./engine.ts";
+import { pss } from "./processes.ts";
+import { median, sum } from "./statistics.ts";
+
+/** An engine beside the many containers that it has to look after. Milliseconds, medians. */
+export interface Residents {
+  name: string;
+  count: number;
+  /** create, start, wait, remove of one: beside none, and beside all. */
+  cycle: { alone: number; crowded: number };
+  /** GET /containers/json. */
+  list: number;
+  /** `true` in one of them: exec, start to the end of its output, inspect. */
+  exec: number;
+  /** The same process by nsenter(1), which is the floor. */
+  nsenter: number;
+  /** Processor time of the engine's processes in a second in which nobody asks anything. */
+  idle: number;
+  /** PSS of the engine's processes, bytes. */
+  memory: number;
+  /** Until all of them are removed by force, 32 requests at a time. */
+  removal: number;
+}
+
+const ROUNDS = 30;
+const IDLE_SECONDS = 20;
+
+async function times(rounds: number, run: () => Promise<unknown>): Promise<number> {
+  const all: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    const begin = performance.now();
+    await run();
+    all.push(performance.now() - begin);
+  }
+  return median(all);
+}
+
+/** Starts `count` sleeping containers, measures beside them, and removes them. */
+export async function residents(engine: Engine, count: number): Promise<Residents> {
+  const { client, crowd, name } = engine;
+  const cycle = lifeCycle(engine);
+  const alone = await times(ROUNDS, async () => cycle.run());
+  const each = Array.from({ length: count });
+  const ids = await Promise.all(
+    each.map(async () => {
+      const id = await create(crowd, ["sleep", "1000"]);
+      await start(crowd, id);
+      return id;
+    }),
+  );
+  const crowded = await times(ROUNDS, async () => cycle.run());
+  const list = await times(ROUNDS, () => client.call("GET", "/containers/json"));
+  const [first = ""] = ids;
+  const exec = await times(ROUNDS, () => execTrue(engine, first));
+  const { State } = await client.json<{ State: { Pid: number } }>("GET", `/containers/${first}/json`);
+  const nsenter = await times(ROUNDS, async () => enter(State.Pid));
+  const memory = sum(engine.pids().map(pss));
+  const before = processorTime(engine);
+  await Bun.sleep(IDLE_SECONDS * 1000);
+  const idle = (processorTime(engine) - before) / IDLE_SECONDS;
+  const begin = performance.now();
+  await Promise.all(ids.map((id) => remove(crowd, id)));
+  const removal = performance.now() - begin;
+  return { name, count, cycle: { alone, crowded }, list, exec, nsenter, idle, memory, removal };
+}
+
+async function execTrue({ client }: Engine, container: string): Promise<void> {
+  const body = { Cmd: ["true"], AttachStdout: true, AttachStderr: true };
+  const { Id } = await client.json<{ Id: string }>("POST", `/containers/${container}/exec`, body);
+  await client.call("POST", `/exec/${Id}/start`, { Detach: false });
+  const { ExitCode } = await client.json<{ ExitCode: number }>("GET", `/exec/${Id}/json`);
+  if (ExitCode !== 0) throw new Error(`exec true ended with ${ExitCode}`);
+}
+
+/** nsenter(1) is spawned as inro spawns its programs. */
+function enter(pid: number): void {
+  const nothing = raise(openSync("/dev/null", "r+"));
+  const argv = ["nsenter", "--target", String(pid), "--all", "true"];
+  const fds = [0, 1, 2].map((fd) => [nothing, fd] as const);
+  const status = reap(spawn({ path: installed("nsenter"), argv, fds }), 0);
+  close(nothing);
+  if (status !== 0) throw new Error(`nsenter: wait status ${status}`);
+}
+
+/** Milliseconds, those of threads that have ended too (proc(5), stat: clock ticks). */
+function processorTime(engine: Engine): number {
+  const ticks = engine.pids().map((pid) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)!.split(" ");
+    return Number(fields[11]) + Number(fields[12]);
+  });
+  return sum(ticks) * TICK_MS;
+}
+
+/** USER_HZ is 100 everywhere. */
+const TICK_MS = 10;
