@@ -1,7 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { invalid } from "../base/errors.ts";
-import type { Engine } from "../engine/engine.ts";
+import type { Bounds, Engine } from "../engine/engine.ts";
+import type { EventMessage } from "../spec/docker-api.ts";
 
 /** One request, as a route gets it. */
 export interface Call {
@@ -16,6 +17,21 @@ export interface Call {
   signal: AbortSignal;
   /** With `Connection: Upgrade`: the raw connection, and what had been read of it. */
   upgrade: { socket: Duplex; head: Buffer } | undefined;
+  /** The JSON body, where it was read before the handler (scope/). */
+  body?: unknown;
+  /** Limits of what a container may be made of. */
+  bounds?: Bounds;
+  /** Which events the client may hear of; absent: all. */
+  sees?(event: EventMessage): boolean;
+}
+
+/** Where a request goes. */
+export interface Found {
+  /** Its key in the table of routes. */
+  pattern: string;
+  handler: Handler;
+  params: string[];
+  version: number;
 }
 
 /** What a route answers. A `stream` is sent as it comes; `hijack` takes the connection over. */
@@ -64,6 +80,7 @@ const MAX_JSON = 4 << 20;
 
 /** The request's JSON body; `undefined` when there is none and it may be missing. */
 export async function jsonBody(call: Call, options: { optional?: boolean } = {}): Promise<unknown> {
+  if (call.body !== undefined) return call.body;
   const text = (await readBody(call, MAX_JSON)).toString();
   if (text.trim() === "") {
     if (options.optional) return undefined;

@@ -25,7 +25,8 @@ export const containerRoutes: Record<string, Handler> = {
   },
   "POST /containers/create": async (call) => {
     const body = await jsonBody(call);
-    return json(201, await call.engine.containers.create(body, text(call, "name"), text(call, "platform")));
+    const { bounds } = call;
+    return json(201, await call.engine.containers.create(body, text(call, "name"), text(call, "platform"), bounds));
   },
   "POST /containers/prune": async (call) => {
     const filters = call.query.get("filters");

@@ -43,7 +43,8 @@ export const eventRoutes: Record<string, Handler> = {
       status: 200,
       type,
       stream: (async function* () {
-        for await (const event of events) yield `${before}${JSON.stringify(shown(event, call.version))}\n`;
+        for await (const event of events)
+          if (call.sees?.(event) ?? true) yield `${before}${JSON.stringify(shown(event, call.version))}\n`;
       })(),
     };
   },

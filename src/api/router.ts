@@ -1,7 +1,7 @@
 import { InroError, invalid } from "../base/errors.ts";
-import { API_VERSION } from "../spec/docker-api.ts";
+import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
 import { archiveRoutes } from "./archive.ts";
-import type { Handler } from "./call.ts";
+import type { Found, Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
 import { diskUsageRoutes } from "./disk-usage.ts";
 import { eventRoutes } from "./events.ts";
@@ -14,6 +14,8 @@ import { unbuiltRoutes } from "./unbuilt.ts";
 import { volumeRoutes } from "./volumes.ts";
 
 interface Route {
+  /** Its key in the table. */
+  key: string;
   handler: Handler;
   /** Absent: the path is the pattern. */
   pattern?: RegExp;
@@ -28,30 +30,34 @@ class RouteTable {
   readonly #exact = new Map<string, Route>();
   readonly #buckets = new Map<string, Route[]>();
 
-  constructor(routes: Record<string, Handler>) {
+  constructor(private readonly routes: Record<string, Handler>) {
     // More text in a pattern is less left to its names.
     const byExactness = Object.keys(routes).sort((a, b) => textOf(b).length - textOf(a).length);
     for (const key of byExactness) {
       const [method, path] = key.split(" ") as [string, string];
       const handler = routes[key]!;
       if (!path.includes("*")) {
-        this.#exact.set(key, { handler });
+        this.#exact.set(key, { key, handler });
         continue;
       }
       const pattern = new RegExp(`^${path.replaceAll(".", "\\.").replace(/\*+/g, "(.+)")}$`);
       const bucket = bucketOf(method, path, path.endsWith("*") ? "*" : lastPart(path));
-      this.#buckets.set(bucket, [...(this.#buckets.get(bucket) ?? []), { handler, pattern }]);
+      this.#buckets.set(bucket, [...(this.#buckets.get(bucket) ?? []), { key, handler, pattern }]);
     }
   }
 
+  get patterns(): string[] {
+    return Object.keys(this.routes);
+  }
+
   /** `path` without version and query. */
-  find(method: string, path: string): { handler: Handler; params: string[] } | undefined {
+  find(method: string, path: string): Omit<Found, "version"> | undefined {
     const exact = this.#exact.get(`${method} ${path}`);
-    if (exact) return { handler: exact.handler, params: [] };
+    if (exact) return { pattern: exact.key, handler: exact.handler, params: [] };
     for (const last of [lastPart(path), "*"]) {
-      for (const { handler, pattern } of this.#buckets.get(bucketOf(method, path, last)) ?? []) {
+      for (const { key, handler, pattern } of this.#buckets.get(bucketOf(method, path, last)) ?? []) {
         const match = pattern!.exec(path);
-        if (match) return { handler, params: match.slice(1) };
+        if (match) return { pattern: key, handler, params: match.slice(1) };
       }
     }
     return undefined;
@@ -81,12 +87,6 @@ const table = new RouteTable({
 
 const options: Handler = async () => ({ status: 200 });
 
-export interface Found {
-  handler: Handler;
-  params: string[];
-  version: number;
-}
-
 /** A version below 1.23, whose clients read errors as plain text. */
 export class AncientVersion extends InroError {}
 
@@ -97,10 +97,16 @@ export class AncientVersion extends InroError {}
 export function route(method: string, path: string, minVersion: string): Found | undefined {
   const prefix = path.startsWith("/v") ? /^\/v([0-9.]{1,10})(\/.*)$/.exec(path) : null;
   const version = prefix ? checkVersion(prefix[1]!, minVersion) : NEWEST;
-  if (method === "OPTIONS") return { handler: options, params: [], version };
+  if (method === "OPTIONS") return { pattern: "OPTIONS *", handler: options, params: [], version };
   const found = table.find(method, prefix ? prefix[2]! : path);
-  return found && { handler: found.handler, params: found.params.map(decode), version };
+  return found && { ...found, params: found.params.map(decode), version };
 }
+
+/** Keys of all routes. */
+export const routePatterns = () => table.patterns;
+
+/** The route of a GET of the engine's own. */
+export const findGet = (path: string) => route("GET", path, MIN_API_VERSION);
 
 function decode(part: string): string {
   if (!part.includes("%")) return part;

@@ -21,6 +21,7 @@ export const runRoutes: Record<string, Handler> = {
       body,
       call.query.get("name") || undefined,
       call.query.get("platform") || undefined,
+      call.bounds,
     );
     const { AttachStdin, AttachStdout, AttachStderr, HostConfig } = body as CreateRequest;
     const attachment = await containers.attach(created.Id, {

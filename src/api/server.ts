@@ -9,6 +9,8 @@ import type { Call, Hijack, Reply } from "./call.ts";
 import { errorBody, statusOf } from "./errors.ts";
 import type { Peers } from "./peer.ts";
 import { AncientVersion, route } from "./router.ts";
+import { enforce } from "./scope/enforce.ts";
+import type { Guard } from "./scope/guard.ts";
 
 /** What every answer carries. */
 const HEADERS = {
@@ -27,6 +29,8 @@ export interface ApiOptions {
   onActive?(change: 1 | -1): void;
   /** Gets a line for each request that came in by `socket`, with who sent it as far as `peers` knows. */
   access?: { log: AccessLog; socket: string; peers: Peers };
+  /** The rights of who comes in here; absent: all. */
+  guard?: Guard;
 }
 
 /** The Engine API on a server that is not listening yet; the caller listens and closes. */
@@ -119,6 +123,7 @@ async function dispatch(
     const found = route(request.method ?? "GET", path, options.minVersion ?? MIN_API_VERSION);
     if (!found) return { status: 404, body: '{"message":"page not found"}\n', type: "application/json" };
     const { handler, params, version } = found;
+    const { guard } = options;
     const call: Call = {
       engine: options.engine,
       request,
@@ -130,7 +135,7 @@ async function dispatch(
       },
       upgrade: raw,
     };
-    const reply = await handler(call);
+    const reply = await (guard ? enforce(guard, found, call) : handler(call));
     if (raw) raw.head = call.upgrade!.head;
     return reply;
   } catch (error) {

@@ -7,7 +7,7 @@ import { readTlsFiles, type TlsFiles } from "./tls.ts";
 /** Where the engine listens. */
 export type Address =
   /** `gid`: who may connect beside the owner. */
-  | { kind: "unix"; path: string; gid?: number }
+  | { kind: "unix"; path: string; gid?: number | undefined }
   | { kind: "tcp"; host: string; port: number; tls: ReturnType<typeof readTlsFiles> }
   /** A listening unix socket that systemd has opened for us. */
   | { kind: "fd"; fd: number };
@@ -30,7 +30,7 @@ export function parseAddresses(
     if (/^fd:\/\/\*?$/.test(host)) return activated(env);
     if (host.startsWith("unix://") || host.startsWith("/")) {
       const path = socketPath(host.replace(/^unix:\/\//, ""));
-      return [{ kind: "unix", path, ...(options.gid === undefined ? {} : { gid: options.gid }) }];
+      return [{ kind: "unix", path, gid: options.gid }];
     }
     const tcp = /^tcp:\/\/(\[[0-9a-fA-F:.]+\]|[^:/[\]]*)(?::(\d{1,5}))?\/?$/.exec(host);
     const port = Number(tcp?.[2] ?? DEFAULT_PORT);

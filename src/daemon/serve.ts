@@ -1,11 +1,14 @@
 import { AccessLog } from "../api/access-log.ts";
 import type { Peers } from "../api/peer.ts";
+import { findGet } from "../api/router.ts";
+import { Guard } from "../api/scope/guard.ts";
+import { compileScope, type Scope } from "../api/scope/policy.ts";
 import { createApi } from "../api/server.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ServeOptions } from "../cli/command.ts";
 import { defaultUrl, runDirectory } from "../client/endpoint.ts";
 import { Engine } from "../engine/engine.ts";
-import { parseAddresses, socketGroup } from "./address.ts";
+import { type Address, parseAddresses, socketGroup, socketPath } from "./address.ts";
 import { type Listener, listen } from "./listen.ts";
 import { readSettings, tlsFiles } from "./settings.ts";
 
@@ -20,6 +23,18 @@ export async function serve(options: ServeOptions): Promise<void> {
     gid: socketGroup(settings.group),
     tls: tlsFiles(settings),
   });
+  const dataRoot = settings["data-root"] ?? defaultDataRoot();
+  const execRoot = settings["exec-root"] ?? runDirectory();
+  const sockets = settings.sockets ?? [];
+  const paths = [
+    ...addresses.flatMap((one) => (one.kind === "unix" ? [one.path] : [])),
+    ...sockets.map(({ path }) => path),
+  ];
+  const scopes = sockets.map((socket) => {
+    const address: Address = { kind: "unix", path: socketPath(socket.path), gid: socketGroup(socket.group) };
+    const own = [dataRoot, execRoot, ...paths.filter((path) => path !== socket.path)];
+    return { address, scope: compileScope(socket, own) };
+  });
   const accessLog =
     settings["access-log"] === undefined
       ? undefined
@@ -27,8 +42,9 @@ export async function serve(options: ServeOptions): Promise<void> {
   // Its lock is what tells two engines apart, so it comes before the socket of a living one could be unlinked.
   const mirror = settings["registry-mirrors"]?.[0];
   const engine = await Engine.open({
-    dataRoot: settings["data-root"] ?? defaultDataRoot(),
-    execRoot: settings["exec-root"] ?? runDirectory(),
+    dataRoot,
+    execRoot,
+    reservedLabels: scopes.flatMap(({ scope: { label } }) => (label ? [label.key] : [])),
     ...(mirror === undefined ? {} : { registryMirror: mirror }),
     log,
   });
@@ -50,9 +66,16 @@ export async function serve(options: ServeOptions): Promise<void> {
   const peers: Peers | undefined = accessLog && new WeakMap();
   const listeners: Listener[] = [];
   try {
-    for (const address of addresses) {
+    const doors: { address: Address; scope?: Scope }[] = [...addresses.map((address) => ({ address })), ...scopes];
+    for (const { address, scope } of doors) {
       const access = accessLog && peers && { log: accessLog, socket: "", peers };
-      const api = createApi({ engine, log, onActive, ...(access ? { access } : {}) });
+      const api = createApi({
+        engine,
+        log,
+        onActive,
+        ...(access ? { access } : {}),
+        ...(scope ? { guard: new Guard(scope, engine, findGet) } : {}),
+      });
       const listener = await listen(api, address, peers);
       if (access) access.socket = listener.url;
       listeners.push({

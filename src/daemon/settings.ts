@@ -1,3 +1,4 @@
+import { parseSocketFlag, type SocketSettings, socketSettings } from "../api/scope/policy.ts";
 import { invalid } from "../base/errors.ts";
 import { boolean, type Check, list, type Shape, text } from "../engine/config/fields.ts";
 
@@ -14,6 +15,8 @@ export interface Settings {
   "access-log"?: string;
   "access-log-format"?: "text" | "json";
   "registry-mirrors"?: string[];
+  /** Further sockets, with limited rights; on the command line as `path=…,allow=…`. */
+  sockets?: SocketSettings[];
 }
 
 export const oneOf =
@@ -37,6 +40,7 @@ export const SETTINGS: Shape<Settings> = {
   "access-log": text,
   "access-log-format": oneOf("text", "json"),
   "registry-mirrors": list(text),
+  sockets: list((value, at) => (typeof value === "string" ? parseSocketFlag(value) : socketSettings(value, at))),
 };
 
 /** Checks values by their keys. Throws invalid. */

@@ -16,6 +16,7 @@ import { removeContainer } from "./remove.ts";
 import type {
   Attachment,
   AttachOptions,
+  Bounds,
   Filters,
   ListOptions,
   LogOptions,
@@ -29,6 +30,7 @@ import { refuseRestarting } from "./restart/restarts.ts";
 import { makeLayer } from "./rootfs.ts";
 import { startContainer } from "./start.ts";
 import { forceEnd, killContainer, stopContainer } from "./stop.ts";
+import type { ContainerRecord } from "./store.ts";
 import { processTable } from "./top/table.ts";
 import { parseUntil } from "./until.ts";
 import { updateContainer } from "./update.ts";
@@ -47,8 +49,8 @@ export class Containers {
   ) {}
 
   /** `body` is the untrusted CreateRequest. A name in use is a conflict, an absent image notFound, all else invalid. */
-  async create(body: unknown, name?: string, platform?: string): Promise<CreateResponse> {
-    const created = createContainer(this.ctx, this.volumes, { body, name, platform });
+  async create(body: unknown, name?: string, platform?: string, bounds?: Bounds): Promise<CreateResponse> {
+    const created = createContainer(this.ctx, this.volumes, { body, name, platform, bounds });
     const container = this.ctx.table.get(created.Id);
     if (container.record.mounts.length > 0) await this.#fill(container);
     if (!container.durable) return created;
@@ -298,6 +300,11 @@ export class Containers {
     }
     this.ctx.events.emit("container", "prune", "", { reclaimed: String(space) });
     return { ContainersDeleted: deleted, SpaceReclaimed: space };
+  }
+
+  /** What is recorded of a container. */
+  record(ref: string): ContainerRecord {
+    return this.#get(ref).record;
   }
 
   /** The full id behind a reference. */

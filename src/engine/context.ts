@@ -27,6 +27,8 @@ export interface Context {
   readonly defaultLog: LogConfig;
   /** journald's socket. */
   readonly journal: string;
+  /** Keys of labels that containers do not get from their image. */
+  readonly reservedLabels: readonly string[];
   log(line: string): void;
 }
 

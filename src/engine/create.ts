@@ -2,6 +2,8 @@ import { newId } from "../base/digest.ts";
 import { conflict, invalid, messageOf, notFound, unavailable } from "../base/errors.ts";
 import { formatPlatform, parsePlatform, satisfies } from "../images/platform.ts";
 import type { CreateResponse } from "../spec/docker-api.ts";
+import type { ImageConfig } from "../spec/oci-image.ts";
+import { boundMounts } from "./bounds.ts";
 import { nowText } from "./clock.ts";
 import { usernsRequest } from "./config/modes.ts";
 import { type PlannedMount, planMounts } from "./config/mount-plan.ts";
@@ -12,6 +14,7 @@ import { Container, newState } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { isHostImage } from "./host-image.ts";
 import { checkLog } from "./log/container-log.ts";
+import type { Bounds } from "./requests.ts";
 import type { ContainerRecord, StateRecord } from "./store.ts";
 import type { Volumes } from "./volumes.ts";
 
@@ -22,14 +25,15 @@ import type { Volumes } from "./volumes.ts";
 export function createContainer(
   ctx: Context,
   volumes: Volumes,
-  request: { body: unknown; name?: string | undefined; platform?: string | undefined },
+  request: { body: unknown; name?: string | undefined; platform?: string | undefined; bounds?: Bounds | undefined },
 ): CreateResponse {
   const taken = (name: string) => ctx.table.byName(name) !== undefined;
   const name = request.name ? containerName(request.name) : randomName(taken);
   const image = requestedImage(request.body);
   const found = ctx.images.find(image);
   if (request.platform && !isHostImage(image)) checkPlatform(image, found.config, request.platform);
-  const { config, host, warnings } = validateCreate(request.body, found.config.config, undefined, ctx.defaultLog);
+  const defaults = withoutReserved(ctx, found.config.config);
+  const { config, host, warnings } = validateCreate(request.body, defaults, undefined, ctx.defaultLog);
   const other = ctx.table.byName(name);
   if (other) {
     throw conflict(
@@ -45,7 +49,9 @@ export function createContainer(
     host,
     inherited.flatMap(({ mounts }) => mounts),
   );
-  const planned = volumes.plan(mounts.map((mount) => withImage(ctx, mount)));
+  const { bounds } = request;
+  const allowed = bounds ? boundMounts(mounts, bounds, (name) => ctx.store.volume(name)) : mounts;
+  const planned = volumes.plan(allowed.map((mount) => withImage(ctx, mount)));
   const range = usernsRequest(host.UsernsMode);
   const record: ContainerRecord = {
     id: newId(),
@@ -106,6 +112,13 @@ function withImage(ctx: Context, mount: PlannedMount): PlannedMount {
     // Not notFound: a client would pull the container's own image then.
     throw invalid(`invalid mount config for type "image": ${messageOf(error)}`, error);
   }
+}
+
+/** An image's defaults without the labels by which rights are given: who builds an image does not give them. */
+function withoutReserved(ctx: Context, defaults: ImageConfig["config"]): ImageConfig["config"] {
+  if (ctx.reservedLabels.length === 0 || !defaults?.Labels) return defaults;
+  const left = Object.entries(defaults.Labels).filter(([key]) => !ctx.reservedLabels.includes(key));
+  return { ...defaults, Labels: Object.fromEntries(left) };
 }
 
 function checkPlatform(image: string, config: { os: string; architecture: string; variant?: string }, wanted: string) {

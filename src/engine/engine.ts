@@ -41,6 +41,8 @@ export interface EngineOptions {
   defaultLog?: LogConfig;
   /** journald's socket, where it is not in the usual place. */
   journal?: string;
+  /** Keys of labels that containers do not get from their image. */
+  reservedLabels?: readonly string[];
   /** One line for the operator's log, no line end. */
   log(line: string): void;
 }
@@ -106,6 +108,7 @@ export class Engine {
         bootId: readBootId(),
         defaultLog: completeLogConfig({}, options.defaultLog ?? DEFAULT_LOG),
         journal: options.journal ?? JOURNAL_SOCKET,
+        reservedLabels: options.reservedLabels ?? [],
         log: options.log,
       };
       const engine = new Engine(ctx, locks);

@@ -5,6 +5,7 @@ import * as k from "../linux/constants.ts";
 import { close, openat, openat2 } from "../linux/file.ts";
 import { detachedFilesystem } from "../linux/mount.ts";
 import { kernelAtLeast } from "../runtime/rootfs.ts";
+import { openBeneath } from "./bounds.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
 import type { Container } from "./container.ts";
 import { localVolume } from "./volumes/local-options.ts";
@@ -50,8 +51,14 @@ class Sources {
 
   of(mount: PlannedMount): PlannedMount {
     if (mount.type === "tmpfs") return mount;
-    if (mount.type === "bind") return bindSource(mount);
+    if (mount.type === "bind") return mount.beneath === undefined ? bindSource(mount) : this.#beneath(mount);
     return mount.type === "image" ? this.#image(mount) : this.#volume(mount);
+  }
+
+  #beneath(mount: PlannedMount): PlannedMount {
+    const fd = openBeneath(mount.beneath!, mount.source);
+    this.#open.push(fd);
+    return { ...mount, source: pathOf(fd) };
   }
 
   #volume(mount: PlannedMount): PlannedMount {

@@ -87,6 +87,14 @@ export interface ListOptions {
 /** Docker's `filters` parameter, normalised by `parseFilters`: values of a key are alternatives, keys must all match. */
 export type Filters = Map<string, string[]>;
 
+/** Limits of what a container may be made of, for clients that have no right to everything (api/scope). */
+export interface Bounds {
+  /** Put on each volume that is made for it; a volume that is there must carry them. */
+  labels: Record<string, string>;
+  /** Clean absolute paths of the host: a bind's source is below one of them, at every start. */
+  directories: readonly string[];
+}
+
 export interface RemoveOptions {
   force?: boolean;
   /** Also the anonymous volumes. */

@@ -130,6 +130,10 @@ export class Volumes {
     }
   }
 
+  has(name: string): boolean {
+    return this.ctx.store.volume(name) !== undefined;
+  }
+
   /** Throws notFound. */
   record(name: string): VolumeRecord {
     const volume = this.ctx.store.volume(name);

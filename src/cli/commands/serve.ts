@@ -29,6 +29,12 @@ const SETTING_FLAGS: Record<string, Flag> = {
     choices: ["text", "json"],
     help: "Form of its lines: text or json",
   },
+  sockets: {
+    name: "socket",
+    type: "list",
+    value: "path=…,allow=…",
+    help: "A further socket with limited rights, see below; may repeat",
+  },
   "registry-mirrors": { name: "registry-mirror", type: "list", help: "Registry to ask before docker.io" },
 };
 

@@ -33,6 +33,8 @@ export interface PlannedMount {
   subpath?: string;
   /** Bind: a missing source is made (a directory), not an error. */
   createSource: boolean;
+  /** Bind: the source must be below this directory of the host, whatever symlinks are on the way at the start. */
+  beneath?: string;
   /** Volume: labels for a new one. */
   labels?: Record<string, string>;
   /** Volume: the local driver's options for a new one. */
