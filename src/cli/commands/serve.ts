@@ -49,13 +49,32 @@ export const command: Command = {
 
 The socket has mode 0660 and belongs to the group inro where there is one: its members are as good as root. TCP is
 served with TLS to clients with a certificate of --tlscacert, and not at all without. SIGHUP reopens the access log,
-so that it can be rotated by renaming.`,
+so that it can be rotated by renaming.
+
+A --socket is a further socket whose clients may do what it says, and nothing else: give it to a container, a CI job or
+a monitor in place of the engine's own. Its keys, of which those with "…" may be repeated:
+  path=FILE           where it is
+  group=GROUP         who may connect
+  allow=WHAT…         read-only, containers, exec, files, images, volumes, networks, prune, all, or a route of the API
+                      such as "POST /containers/{id}/restart"; builds and the engine's upkeep are never there
+  label=KEY[=VALUE]   only what carries the label is there; it is put on everything that is made
+  image=PATTERN…      only these images: alpine, registry.example/team/*:stable; "host" must be named
+  mount=DIR…          directories below which containers may mount
+  capability=NAME…    capabilities beyond the default ones
+  device=PATH…  namespace=NAME…  privileged  unconfined  ports
+                      devices and namespaces of the host, --privileged, any --security-opt, published ports
+  memory=BYTES  cpus=N  pids=N
+                      the most that one container gets`,
   examples: [
     ["inro serve", "On the usual socket"],
     ["inro serve -H unix:///tmp/i/inro.sock --data-root /tmp/i/data --exec-root /tmp/i/run", "Apart from any other"],
     [
       "inro serve -H tcp://0.0.0.0:2376 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem",
       "For other machines, with certificates on both sides",
+    ],
+    [
+      "inro serve --socket path=/run/ci.sock,allow=containers,allow=exec,allow=images,label=ci,image=node,memory=2g",
+      "For a CI runner, which sees its own containers only",
     ],
   ],
   async run({ options, doors }) {
