@@ -264,6 +264,9 @@ describe.skipIf(why !== "")(`sockets with limited rights${why && ` (${why})`}`, 
     symlinkSync(join(dir, "secret"), join(share, "inside"));
     const again = await call("team", "POST", `/containers/${good.id}/start`);
     expect([again.status, again.text]).toEqual([400, expect.stringContaining("leads out of")]);
+    // Files of a container that does not run come by the same mounts.
+    const copied = await call("team", "GET", `/containers/${good.id}/archive?path=/x/file`);
+    expect([copied.status, copied.text]).toEqual([400, expect.stringContaining("leads out of")]);
     symlinkSync("../secret", join(share, "up"));
     const up = await run(join(share, "up"));
     expect(up.output).toContain("leads out of");
