@@ -112,7 +112,7 @@ export const containerRoutes: Record<string, Handler> = {
     call.signal.addEventListener("abort", () => log.close(), { once: true });
     return { status: 200, type: streamType(log.tty, call.version), stream: log.wire };
   },
-  "GET /containers/*/changes": async (call) => json(200, await call.engine.containers.changes(ref(call))),
+  "GET /containers/*/changes": async (call) => json(200, await call.engine.containers.changes(ref(call), call.signal)),
   "GET /containers/*/top": async (call) =>
     json(200, await call.engine.containers.top(ref(call), text(call, "ps_args"))),
   "DELETE /containers/*": async (call) => {

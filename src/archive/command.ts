@@ -2,20 +2,26 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { InroError, messageOf, unavailable } from "../base/errors.ts";
+import type { ChangedTree } from "../layers/changes.ts";
 import { doorCommand } from "../layers/door.ts";
-import type { PathStat } from "../spec/docker-api.ts";
+import type { Change, PathStat } from "../spec/docker-api.ts";
 import { ARCHIVE_DOOR } from "./door.ts";
-import type { ArchiveMessage, ArchiveWork } from "./process.ts";
+import type { ArchiveMessage, ArchiveWork, FilesWork, TreeWork } from "./process.ts";
 
 /**
- * Files of a container by way of its mount namespace, which `namespace` is a descriptor of (it stays the caller's, and
- * may be closed when the call has returned). Each has a process of its own, killed when `signal` fires; then the promise
+ * Files of a container: by way of its mount namespace, which `namespace` is a descriptor of (it stays the caller's, and
+ * may be closed when the call has returned), or by its layers. Each has a process of its own, killed when `signal` fires; then the promise
  * rejects with its reason. Errors: an InroError of kind notFound where the path leads nowhere, invalid, or forbidden.
  */
 
 /** What `path` names. */
-export async function statInChild(namespace: number, work: Omit<Work, "kind">, signal: AbortSignal): Promise<PathStat> {
+export async function statInChild(
+  namespace: number,
+  work: Omit<FilesWork, "kind">,
+  signal: AbortSignal,
+): Promise<PathStat> {
   const child = start(namespace, { ...work, kind: "stat" }, signal);
+  child.stdout.resume();
   await child.ended;
   return child.stat;
 }
@@ -23,27 +29,38 @@ export async function statInChild(namespace: number, work: Omit<Work, "kind">, s
 /** A tar of it: resolves when it is known what it is. Whoever stops reading `tar` ends the process. */
 export async function packInChild(
   namespace: number,
-  work: Omit<Work, "kind">,
+  work: Omit<FilesWork, "kind">,
   signal: AbortSignal,
 ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array>; ended: Promise<void> }> {
   const child = start(namespace, { ...work, kind: "pack" }, signal);
-  const stat = await child.stat;
-  const { stdout } = child;
-  const tar = (async function* () {
-    try {
-      for await (const chunk of stdout) yield chunk as Uint8Array;
-      await child.ended;
-    } finally {
-      child.kill();
-    }
-  })();
-  return { stat, tar, ended: child.ended };
+  return { stat: await child.stat, tar: output(child), ended: child.ended };
+}
+
+/** What a container did to its image. */
+export async function changesInChild(tree: ChangedTree, signal: AbortSignal): Promise<Change[]> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of output(start(undefined, { kind: "changes", tree }, signal))) chunks.push(chunk);
+  return JSON.parse(Buffer.concat(chunks).toString()) as Change[];
+}
+
+/** A tar of a container's layers: what it did to its image, or all that it shows. As of {@link packInChild}. */
+export function treeInChild(work: TreeWork, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  return output(start(undefined, work, signal));
+}
+
+async function* output({ stdout, ended, kill }: Child): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of stdout) yield chunk as Uint8Array;
+    await ended;
+  } finally {
+    kill();
+  }
 }
 
 /** Extracts a tar, of any compression, into the directory. What comes behind an error is not read. */
 export async function extractInChild(
   namespace: number,
-  work: Omit<Work & { kind: "extract" }, "kind">,
+  work: Omit<FilesWork & { kind: "extract" }, "kind">,
   source: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
@@ -63,8 +80,6 @@ export async function extractInChild(
   }
   await feeding;
 }
-
-type Work = ArchiveWork;
 
 async function feed(source: AsyncIterable<Uint8Array>, stdin: Writable): Promise<void> {
   let gone = false;
@@ -92,13 +107,14 @@ interface Child {
   kill(): void;
 }
 
-function start(namespace: number, work: Work, signal: AbortSignal): Child {
+function start(namespace: number | undefined, work: ArchiveWork, signal: AbortSignal): Child {
   signal.throwIfAborted();
   const source = join(import.meta.dir, "process.ts");
   const [command, ...args] = doorCommand(ARCHIVE_DOOR, source, JSON.stringify(work));
   // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
+  const [stdin, stdout] = work.kind === "extract" ? (["pipe", "ignore"] as const) : (["ignore", "pipe"] as const);
   const child: ChildProcess = spawn(command, args, {
-    stdio: [work.kind === "extract" ? "pipe" : "ignore", work.kind === "pack" ? "pipe" : "ignore", "pipe", namespace],
+    stdio: [stdin, stdout, "pipe", namespace ?? "ignore"],
     cwd: "/",
   });
   const kill = () => void child.kill("SIGKILL");

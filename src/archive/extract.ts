@@ -1,6 +1,7 @@
 import { codeOf, forbidden, InroError, invalid, messageOf, notFound, SysError } from "../base/errors.ts";
 import { isPortableXattr, PLAIN_DIRECTORY, setAttributes } from "../layers/attributes.ts";
 import { type Component, entryPath, linkPath, toName, toText } from "../layers/entry-path.ts";
+import { type IdRange, toHost } from "../layers/owners.ts";
 import { removeTree } from "../layers/remove-tree.ts";
 import { type TarEntry, TarParser } from "../layers/tar-read.ts";
 import { sys } from "../linux/call.ts";
@@ -22,7 +23,6 @@ import {
   writeAll,
 } from "../linux/file.ts";
 import { fileSystemOf } from "./kernel-files.ts";
-import { type IdRange, toHost } from "./owners.ts";
 import { IN_ROOT } from "./stat.ts";
 
 export interface ExtractOptions {
@@ -216,18 +216,13 @@ export class Extractor {
   #data(piece: Uint8Array): void {
     if (this.#file < 0) return;
     for (let at = 0; at < piece.length; ) {
+      const hole = isZero(piece, at);
       let end = at;
-      while (end + HOLE <= piece.length && isZero(piece, end)) end += HOLE;
-      if (end > at) {
-        sys("lseek", `fd ${this.#file}`, this.#file, end - at, SEEK_CUR);
-        this.#hole = true;
-        at = end;
-        continue;
-      }
       do end = Math.min(end + HOLE, piece.length);
-      while (end < piece.length && !(end + HOLE <= piece.length && isZero(piece, end)));
-      writeAll(this.#file, piece.subarray(at, end));
-      this.#hole = false;
+      while (end < piece.length && isZero(piece, end) === hole);
+      if (hole) sys("lseek", `fd ${this.#file}`, this.#file, end - at, SEEK_CUR);
+      else writeAll(this.#file, piece.subarray(at, end));
+      this.#hole = hole;
       at = end;
     }
   }
@@ -396,7 +391,9 @@ function tryStat(directory: number, name: Component): number | undefined {
   }
 }
 
+/** The next block, as far as there are bytes. */
 function isZero(bytes: Uint8Array, at: number): boolean {
-  for (let i = at; i < at + HOLE; i++) if (bytes[i] !== 0) return false;
+  const end = Math.min(at + HOLE, bytes.length);
+  for (let i = at; i < end; i++) if (bytes[i] !== 0) return false;
   return true;
 }

@@ -2,12 +2,12 @@ import { posix } from "node:path";
 import { codeOf, SysError } from "../base/errors.ts";
 import { readXattrs } from "../layers/attributes.ts";
 import { type Component, toName } from "../layers/entry-path.ts";
+import { fromHost, type IdRange, xattrsFromHost } from "../layers/owners.ts";
 import { BLOCK, padding, type TarHeader, type TarType } from "../layers/tar-header.ts";
 import { encodeTarHeader } from "../layers/tar-write.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, openat2, read, readdir, readlinkat, type Stat, statat } from "../linux/file.ts";
 import { fileSystemOf } from "./kernel-files.ts";
-import { fromHost, type IdRange } from "./owners.ts";
 import { IN_ROOT } from "./stat.ts";
 
 export interface PackOptions {
@@ -112,7 +112,7 @@ export function* pack(options: PackOptions): Generator<Uint8Array, void, undefin
       mtime: wholeSeconds(stat.mtime),
     };
     if (type === "symlink") header.linkname = readlinkat(fd, "");
-    else header.xattrs = readXattrs(fd);
+    else header.xattrs = xattrsFromHost(readXattrs(fd), ids);
     if (type === "char" || type === "block") {
       header.devMajor = stat.rdevMajor;
       header.devMinor = stat.rdevMinor;

@@ -1,12 +1,14 @@
 import { writeSync } from "node:fs";
 import { codeOf, InroError, messageOf, notFound } from "../base/errors.ts";
 import { decompressAny } from "../images/decompress.ts";
+import { type ChangedTree, changes } from "../layers/changes.ts";
+import type { IdRange } from "../layers/owners.ts";
+import { layerTar, rootfsTar } from "../layers/tree-tar.ts";
 import { sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { read, writeAll } from "../linux/file.ts";
 import type { PathStat } from "../spec/docker-api.ts";
 import { Extractor } from "./extract.ts";
-import type { IdRange } from "./owners.ts";
 import { pack } from "./pack.ts";
 import { rootOf } from "./root.ts";
 import { pathStat } from "./stat.ts";
@@ -18,10 +20,13 @@ import { pathStat } from "./stat.ts";
  *
  *     engine  --argv: work as JSON; descriptor 3: the mount namespace-->   this process
  *     engine  --stdin: a tar, to extract-->                                this process
- *     engine  <--stdout: a tar, packed--                                   this process
+ *     engine  <--stdout: a tar, packed; or changes, as JSON--              this process
  *     engine  <--stderr: lines of JSON-- {stat}, then {done} or {error}    this process
  */
-export type ArchiveWork = {
+export type ArchiveWork = FilesWork | TreeWork;
+
+/** By the mount namespace. */
+export type FilesWork = {
   /** As {@link file://./path.ts} has it. */
   path: string;
   /** Of the container's user namespace. */
@@ -30,6 +35,11 @@ export type ArchiveWork = {
   | { kind: "stat" | "pack" }
   | { kind: "extract"; owner: "archive" | { uid: number; gid: number }; noOverwriteDirNonDir: boolean }
 );
+
+/** By the layers, without what is mounted in them. */
+export type TreeWork =
+  | { kind: "changes" | "layer"; tree: ChangedTree }
+  | { kind: "rootfs"; tree: Parameters<typeof rootfsTar>[0] };
 
 export type ArchiveMessage =
   | { stat: PathStat }
@@ -48,6 +58,11 @@ export async function archiveMain(json: string): Promise<number> {
   process.umask(0);
   try {
     const work = JSON.parse(json) as ArchiveWork;
+    if ("tree" in work) {
+      await readTree(work);
+      send({ done: true });
+      return 0;
+    }
     const root = rootOf(NAMESPACE_FD);
     if (work.kind === "extract") await extract(root, work);
     else {
@@ -62,7 +77,16 @@ export async function archiveMain(json: string): Promise<number> {
   }
 }
 
-async function extract(root: number, work: ArchiveWork & { kind: "extract" }): Promise<void> {
+async function readTree(work: TreeWork): Promise<void> {
+  if (work.kind === "changes") {
+    writeAll(1, Buffer.from(JSON.stringify(changes(work.tree))));
+    return;
+  }
+  const tar = work.kind === "layer" ? layerTar(work.tree) : rootfsTar(work.tree);
+  for await (const chunk of tar) writeAll(1, chunk);
+}
+
+async function extract(root: number, work: FilesWork & { kind: "extract" }): Promise<void> {
   if (work.ids) makeFilesAs(work.ids.hostID);
   const { path: into, ...options } = work;
   const extractor = new Extractor({ ...options, root, into, follow: true });

@@ -1,7 +1,7 @@
 import { extractInChild, packInChild, statInChild } from "../archive/command.ts";
-import type { IdRange } from "../archive/owners.ts";
 import { containerPath } from "../archive/path.ts";
 import { InroError, invalid, notFound } from "../base/errors.ts";
+import type { IdRange } from "../layers/owners.ts";
 import type { PathStat } from "../spec/docker-api.ts";
 import { findUser } from "./config/process.ts";
 import type { Container } from "./container.ts";

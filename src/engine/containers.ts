@@ -258,8 +258,8 @@ export class Containers {
     });
   }
 
-  async changes(ref: string): Promise<Change[]> {
-    return containerChanges(this.ctx, this.#get(ref));
+  async changes(ref: string, signal = new AbortController().signal): Promise<Change[]> {
+    return containerChanges(this.ctx, this.#get(ref), signal);
   }
 
   /** `psArgs` default `-ef`; Titles and Processes as ps(1) prints them. */

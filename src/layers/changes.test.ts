@@ -48,7 +48,10 @@ const LOWER1 = `mkdir -p etc/conf.d bin var/log; echo a > etc/passwd; echo b > e
 const LOWER2 = `mkdir -p etc opt/tool; echo B > etc/group; echo t > opt/tool/x; mknod etc/conf.d c 0 0
   find . -exec touch -h -d @2000 {} +`;
 
-const diff = () => changes(at("upper"), [at("lower2"), at("lower1")]).map(({ Path, Kind }) => `${"CAD"[Kind]} ${Path}`);
+const diff = () =>
+  changes({ upper: at("upper"), lowers: [at("lower2"), at("lower1")] }).map(
+    ({ Path, Kind }) => `${"CAD"[Kind]} ${Path}`,
+  );
 
 async function entries(source: AsyncIterable<Uint8Array>): Promise<TarEntry[]> {
   const found: TarEntry[] = [];
@@ -121,7 +124,7 @@ describe.skipIf(!asRoot)("changes (needs root: overlay mounts)", () => {
   });
 
   test("without lower layers all is new", () => {
-    expect(changes(at("lower2"), []).map(({ Path, Kind }) => `${Kind} ${Path}`)).toEqual([
+    expect(changes({ upper: at("lower2"), lowers: [] }).map(({ Path, Kind }) => `${Kind} ${Path}`)).toEqual([
       "1 /etc",
       "1 /etc/group",
       "1 /opt",
@@ -151,7 +154,7 @@ describe.skipIf(!asRoot)("tar of trees (needs root: overlay mounts)", () => {
 
   test("a layer made of the changes shows the same tree on the same lowers", async () => {
     const wanted = inOverlay(`${CHANGE}; ${LISTING}`);
-    await unpack(layerTar(at("upper"), lowers()), at("copy"), lowers());
+    await unpack(layerTar({ upper: at("upper"), lowers: lowers() }), at("copy"), lowers());
     rmSync(at("work"), { recursive: true });
     for (const name of ["work", "upper2"]) mkdirSync(at(name));
     expect(plain(inOverlay(LISTING, "../copy:../lower2:../lower1", "../upper2"))).toEqual(plain(wanted));
@@ -159,7 +162,7 @@ describe.skipIf(!asRoot)("tar of trees (needs root: overlay mounts)", () => {
 
   test("the layer's entries: whiteouts first in each directory, times in whole seconds", async () => {
     inOverlay(CHANGE);
-    const found = await entries(layerTar(at("upper"), lowers()));
+    const found = await entries(layerTar({ upper: at("upper"), lowers: lowers() }));
     const [whiteouts, others] = [
       found.filter(({ name }) => name.includes(".wh.")),
       found.filter(({ name }) => !name.includes(".wh.")),
@@ -185,13 +188,13 @@ describe.skipIf(!asRoot)("tar of trees (needs root: overlay mounts)", () => {
     ]);
     expect(new Set(whiteouts.map(({ mtime }) => mtime))).toEqual(new Set([0n]));
     expect(new Set(others.map(({ mtime }) => mtime))).toEqual(new Set([3_000_000_000_000n]));
-    const again = await entries(layerTar(at("upper"), lowers()));
+    const again = await entries(layerTar({ upper: at("upper"), lowers: lowers() }));
     expect(again).toEqual(found);
   });
 
   test("the whole tree", async () => {
     const wanted = inOverlay(`${CHANGE}; ${LISTING}`);
-    await unpack(rootfsTar(lowers(), at("upper")), at("copy"), []);
+    await unpack(rootfsTar({ upper: at("upper"), lowers: lowers() }), at("copy"), []);
     expect(plain(sh(LISTING, "copy"))).toEqual(plain(wanted));
   });
 
@@ -199,7 +202,7 @@ describe.skipIf(!asRoot)("tar of trees (needs root: overlay mounts)", () => {
     sh("cp lower1/bin/sh upper/tool; mkdir upper/etc", ".");
     setXattr("upper/tool", "security.capability", Buffer.from("0100000200200000000000000000000000000000", "hex"));
     setXattr("upper/etc", "trusted.overlay.opaque", Buffer.from("y"));
-    const found = await entries(layerTar(at("upper"), lowers()));
+    const found = await entries(layerTar({ upper: at("upper"), lowers: lowers() }));
     expect(found.map(({ name, xattrs }) => [name, ...xattrs.keys()])).toEqual([
       ["etc/"],
       ["etc/.wh.group"],
@@ -210,7 +213,7 @@ describe.skipIf(!asRoot)("tar of trees (needs root: overlay mounts)", () => {
 
   test("a symlink put in the way is not followed", async () => {
     sh("ln -s / upper/etc; ln -s /etc/shadow upper/shadow", ".");
-    const found = await entries(rootfsTar(lowers(), at("upper")));
+    const found = await entries(rootfsTar({ upper: at("upper"), lowers: lowers() }));
     expect(found.filter(({ name }) => /^(etc|shadow)/.test(name)).map(({ name, type }) => `${name} ${type}`)).toEqual([
       "etc symlink",
       "shadow symlink",
@@ -219,7 +222,7 @@ describe.skipIf(!asRoot)("tar of trees (needs root: overlay mounts)", () => {
 
   test("large files come whole", async () => {
     sh("head -c 5000000 /dev/urandom > upper/big", ".");
-    await unpack(layerTar(at("upper"), []), at("copy"), []);
+    await unpack(layerTar({ upper: at("upper"), lowers: [] }), at("copy"), []);
     expect(sh("sha256sum < big", "copy")).toBe(sh("sha256sum < big", "upper"));
   });
 });

@@ -1,9 +1,9 @@
 import * as k from "../linux/constants.ts";
 import { close, read, readlinkat, type Stat } from "../linux/file.ts";
 import type { Change } from "../spec/docker-api.ts";
-import { readXattrs } from "./attributes.ts";
 import { type Component, toText } from "./entry-path.ts";
 import { isDirectory, isWhiteout, type MergedDirectory, type MergedFile, MergedTree } from "./merged.ts";
+import type { IdRange } from "./owners.ts";
 
 export const MODIFIED = 0;
 export const ADDED = 1;
@@ -19,23 +19,71 @@ export interface TreeChange {
   stat?: Stat;
 }
 
+/** What the engine made in an upper directory, which is no change of the container's. */
+export interface EngineMade {
+  /** Mount points, by absolute path: files and directories that the image lacks. */
+  added: readonly string[];
+  /** What it hides of the image. */
+  deleted: readonly string[];
+}
+
+/** A container's layers, for what it did to its image. */
+export interface ChangedTree {
+  upper: string;
+  /** Top first. */
+  lowers: readonly string[];
+  /** The owners in `upper` are those of this user namespace. */
+  ids?: IdRange | undefined;
+  made?: EngineMade | undefined;
+}
+
 /**
- * What `docker diff` says: how the overlay of `upper` on `lowers` (top first) differs from `lowers` alone, sorted by
- * path. The directories above a change are modified; of a deleted directory only itself is named; a directory that was
- * deleted and made again lists what it has no more. A file that was only copied up is no change. `upper` may be in use.
+ * What `docker diff` says: how the overlay of `upper` on `lowers` differs from `lowers` alone, sorted by path. The
+ * directories above a change are modified; of a deleted directory only itself is named; a directory that was deleted and
+ * made again lists what it has no more. A file that was only copied up is no change. `upper` may be in use.
  */
-export function changes(upper: string, lowers: readonly string[]): Change[] {
-  const top = new MergedTree([upper]);
+export function changes({ upper, lowers, ids, made }: ChangedTree): Change[] {
+  const top = new MergedTree([upper], ids);
   try {
     const below = new MergedTree(lowers);
     try {
-      return treeChanges(top, below).map(({ path, kind }) => ({ Path: `/${toText(path.join("/"))}`, Kind: kind }));
+      return ownChanges(treeChanges(top, below), made).map(({ path, kind }) => ({ Path: textOf(path), Kind: kind }));
     } finally {
       below.close();
     }
   } finally {
     top.close();
   }
+}
+
+const textOf = (path: readonly Component[]) => `/${toText(path.join("/"))}`;
+
+/** Without what the engine made, and without directories that changed only in getting it. */
+export function ownChanges(all: TreeChange[], made: EngineMade | undefined): TreeChange[] {
+  if (!made) return all;
+  const [added, deleted] = [new Set(made.added), new Set(made.deleted)];
+  const above = new Set<string>();
+  const kept = all.map((change, i) => {
+    const path = textOf(change.path);
+    const next = all[i + 1];
+    const empty = !next || !textOf(next.path).startsWith(`${path}/`);
+    const ours = (change.kind === ADDED && empty && added.has(path)) || (change.kind === DELETED && deleted.has(path));
+    if (ours)
+      for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1))
+        above.add(path.slice(0, end));
+    return { change, path, ours };
+  });
+  if (above.size === 0) return kept.filter(({ ours }) => !ours).map(({ change }) => change);
+  // From the end, so that what is below a directory comes before it.
+  const own: TreeChange[] = [];
+  let last = "";
+  for (const { change, path, ours } of kept.reverse()) {
+    if (ours) continue;
+    if (change.kind === MODIFIED && above.has(path) && !last.startsWith(`${path}/`)) continue;
+    own.push(change);
+    last = path;
+  }
+  return own.reverse();
 }
 
 /** Like {@link changes}, on open trees. A directory comes before what is in it. */
@@ -100,7 +148,7 @@ function xattrText(tree: MergedTree, layer: number, path: Component[]): string {
   const fd = tree.tryOpen(layer, path, k.O_PATH);
   if (fd === undefined) return "";
   try {
-    return JSON.stringify([...readXattrs(fd)].map(([name, value]) => [name, value.toString("latin1")]));
+    return JSON.stringify([...tree.xattrs(layer, fd)].map(([name, value]) => [name, value.toString("latin1")]));
   } finally {
     close(fd);
   }

@@ -3,7 +3,9 @@ import { trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { scratch, str } from "../linux/ffi.ts";
 import { close, getxattr, openat, openat2, readdir, type Stat, statat } from "../linux/file.ts";
+import { readXattrs } from "./attributes.ts";
 import { type Component, toName } from "./entry-path.ts";
+import { fromHost, type IdRange, xattrsFromHost } from "./owners.ts";
 
 /** A file as an overlay shows it, and the layer it is in (0 is the top). */
 export interface MergedFile {
@@ -33,8 +35,14 @@ const RESOLVE = k.RESOLVE_BENEATH | k.RESOLVE_NO_SYMLINKS | k.RESOLVE_NO_MAGICLI
 export class MergedTree {
   readonly #roots: number[] = [];
 
-  /** `paths`: top first, trusted. A path that does not open is a SysError. */
-  constructor(paths: readonly string[]) {
+  /**
+   * `paths`: top first, trusted. `ids`: the owners in the first one are those of this user namespace, and are shown as it
+   * sees them. A path that does not open is a SysError.
+   */
+  constructor(
+    paths: readonly string[],
+    private readonly ids?: IdRange | undefined,
+  ) {
     try {
       for (const path of paths) this.#roots.push(openRoot(path));
     } catch (error) {
@@ -67,6 +75,18 @@ export class MergedTree {
     }
   }
 
+  /** Of an open file of a layer, or of a name in an open directory of it. */
+  stat(layer: number, fd: number, name: string | Buffer = ""): Stat {
+    const stat = statat(fd, name);
+    if (layer > 0 || !this.ids) return stat;
+    return { ...stat, uid: fromHost(stat.uid, this.ids), gid: fromHost(stat.gid, this.ids) };
+  }
+
+  /** Of an open file of a layer; it may be O_PATH, but not a symlink. */
+  xattrs(layer: number, fd: number): Map<string, Buffer> {
+    return xattrsFromHost(readXattrs(fd), layer > 0 ? undefined : this.ids);
+  }
+
   /** What the directory shows under this name. */
   lookup(directory: MergedDirectory, name: Component): MergedFile | undefined {
     const path = [...directory.path, name];
@@ -76,7 +96,7 @@ export class MergedTree {
       const fd = this.tryOpen(layer, path, k.O_PATH);
       if (fd === undefined) continue;
       try {
-        const stat = statat(fd, "");
+        const stat = this.stat(layer, fd);
         if (isWhiteout(stat)) break;
         if (!isDirectory(stat)) {
           found ??= { stat, layer };
@@ -105,7 +125,7 @@ export class MergedTree {
           const name = entry.name.toString("latin1");
           const known = files.get(name);
           if (hidden.has(name) || (known && !known.open)) continue;
-          const stat = tryStat(fd, entry.name);
+          const stat = this.#tryStat(layer, fd, entry.name);
           if (!stat) continue;
           const below = isDirectory(stat);
           if (known) {
@@ -142,12 +162,21 @@ export class MergedTree {
     try {
       const files: { name: Component; stat: Stat }[] = [];
       for (const { name } of readdir(fd)) {
-        const stat = tryStat(fd, name);
+        const stat = this.#tryStat(layer, fd, name);
         if (stat) files.push({ name: name.toString("latin1"), stat });
       }
       return files;
     } finally {
       close(fd);
+    }
+  }
+
+  #tryStat(layer: number, fd: number, name: Buffer): Stat | undefined {
+    try {
+      return this.stat(layer, fd, name);
+    } catch (error) {
+      if (error instanceof SysError && error.errno === ENOENT) return undefined;
+      throw error;
     }
   }
 
@@ -171,15 +200,6 @@ export const isWhiteout = (stat: Stat) =>
 /** `fd` may be O_PATH. */
 export function isOpaque(fd: number): boolean {
   return getxattr(fd, "trusted.overlay.opaque")?.toString() === "y";
-}
-
-function tryStat(fd: number, name: Buffer): Stat | undefined {
-  try {
-    return statat(fd, name);
-  } catch (error) {
-    if (error instanceof SysError && error.errno === ENOENT) return undefined;
-    throw error;
-  }
 }
 
 /** A private copy of the mount without its submounts; where mounting is not allowed, the directory itself. */

@@ -1,9 +1,8 @@
 import { read as readFile } from "node:fs";
 import { promisify } from "node:util";
 import * as k from "../linux/constants.ts";
-import { close, read, readlinkat, type Stat, statat } from "../linux/file.ts";
-import { readXattrs } from "./attributes.ts";
-import { DELETED, treeChanges } from "./changes.ts";
+import { close, openat, read, readlinkat } from "../linux/file.ts";
+import { type ChangedTree, DELETED, type EngineMade, ownChanges, treeChanges } from "./changes.ts";
 import { type Component, toName } from "./entry-path.ts";
 import { isDirectory, type MergedDirectory, MergedTree } from "./merged.ts";
 import type { TarHeader, TarType } from "./tar-header.ts";
@@ -14,27 +13,33 @@ const SMALL = 64 * 1024;
 const readAsync = promisify(readFile);
 
 /**
- * A container's changes as a layer tar (image-spec layer.md): `upper` against `lowers`, top first; deletions as
- * `.wh.` entries before their siblings, no opaque markers. Owner, mode, xattrs, hard links and times in whole seconds
- * are kept, as Docker does. Equal trees give equal bytes. A file that changes while it is read keeps its first size.
+ * A container's changes as a layer tar (image-spec layer.md): deletions as `.wh.` entries before their siblings, no
+ * opaque markers. Owner, mode, xattrs, hard links and times in whole seconds are kept, as Docker does. Equal trees give
+ * equal bytes. A file that changes while it is read keeps its first size.
  */
-export async function* layerTar(upper: string, lowers: readonly string[]): AsyncGenerator<Uint8Array, void, undefined> {
-  const top = new MergedTree([upper]);
+export async function* layerTar({
+  upper,
+  lowers,
+  ids,
+  made,
+}: ChangedTree): AsyncGenerator<Uint8Array, void, undefined> {
+  const top = new MergedTree([upper], ids);
   const below = new MergedTree(lowers);
   try {
-    yield* writeTar(changedMembers(top, below));
+    yield* writeTar(changedMembers(top, below, made));
   } finally {
     below.close();
     top.close();
   }
 }
 
-/** The whole tree that `lowers` (top first) and `upper` show together as a tar, as `docker export` gives it. */
-export async function* rootfsTar(
-  lowers: readonly string[],
-  upper?: string,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const tree = new MergedTree(upper === undefined ? lowers : [upper, ...lowers]);
+/** The whole tree that the layers show together as a tar, as `docker export` gives it. */
+export async function* rootfsTar({
+  upper,
+  lowers,
+  ids,
+}: Omit<ChangedTree, "upper" | "made"> & { upper?: string }): AsyncGenerator<Uint8Array, void, undefined> {
+  const tree = upper === undefined ? new MergedTree(lowers) : new MergedTree([upper, ...lowers], ids);
   try {
     yield* writeTar(allMembers(tree, tree.root, new Map()));
   } finally {
@@ -42,9 +47,13 @@ export async function* rootfsTar(
   }
 }
 
-async function* changedMembers(top: MergedTree, below: MergedTree): AsyncGenerator<TarMember> {
+async function* changedMembers(
+  top: MergedTree,
+  below: MergedTree,
+  made: EngineMade | undefined,
+): AsyncGenerator<TarMember> {
   const links = new Map<string, string>();
-  const all = treeChanges(top, below);
+  const all = ownChanges(treeChanges(top, below), made);
   const deleted = Map.groupBy(
     all.filter(({ kind }) => kind === DELETED),
     ({ path }) => path.slice(0, -1).join("/"),
@@ -84,7 +93,7 @@ async function* member(
   if (handle === undefined) return;
   let fd: number | undefined;
   try {
-    const stat = statat(handle, "");
+    const stat = tree.stat(layer, handle);
     const type = TYPES.get(stat.mode & k.S_IFMT);
     if (type === undefined) return;
     const name = path.join("/");
@@ -98,7 +107,7 @@ async function* member(
       mtime: wholeSeconds(stat.mtime),
     };
     if (type === "symlink") header.linkname = readlinkat(handle, "");
-    else header.xattrs = readXattrs(handle);
+    else header.xattrs = tree.xattrs(layer, handle);
     if (type === "char" || type === "block") {
       header.devMajor = stat.rdevMajor;
       header.devMinor = stat.rdevMinor;
@@ -116,8 +125,8 @@ async function* member(
       yield { header };
       return;
     }
-    fd = tree.tryOpen(layer, path, k.O_RDONLY | k.O_NONBLOCK);
-    if (fd === undefined || !sameFile(statat(fd, ""), stat)) return;
+    // By the descriptor of what was looked at: under its name there could be a device by now.
+    fd = openat(k.AT_FDCWD, `/proc/self/fd/${handle}`, k.O_RDONLY | k.O_NONBLOCK);
     yield { header: { ...header, size: stat.size }, body: contents(fd, stat.size) };
   } finally {
     close(handle);
@@ -142,7 +151,6 @@ function whiteout(path: Component[]): TarHeader {
 }
 
 const wholeSeconds = (time: bigint) => time - (((time % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n);
-const sameFile = (a: Stat, b: Stat) => a.ino === b.ino && a.devMajor === b.devMajor && a.devMinor === b.devMinor;
 
 const TYPES = new Map<number, TarType>([
   [k.S_IFREG, "file"],
