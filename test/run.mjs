@@ -40,6 +40,7 @@ const optional = {
   "docker.io": "/usr/sbin/dockerd",
   criu: "/usr/sbin/criu",
   uidmap: "/usr/bin/newuidmap",
+  xfsprogs: "/usr/sbin/mkfs.xfs",
 };
 if (process.getuid?.() === 0 && existsSync("/usr/bin/apt-get")) {
   const paths = { ...debian, ...optional };

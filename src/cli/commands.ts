@@ -116,13 +116,17 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
       summary: "Manage volumes",
       entries: new Map(
         [
+          entry("clone", "Copy a volume", () => import("./commands/volume-clone.ts")),
           entry("create", "Create a volume", () => import("./commands/volume-create.ts")),
           entry("inspect", "Show the data of volumes", () => import("./commands/volume-inspect.ts")),
           entry("ls", "List volumes", () => import("./commands/volume-ls.ts")),
           entry("list", "List volumes", () => import("./commands/volume-ls.ts"), { hidden: true }),
           entry("prune", "Remove unused volumes", () => import("./commands/volume-prune.ts")),
+          entry("rename", "Give a volume another name", () => import("./commands/volume-rename.ts")),
+          entry("restore", "Give a volume back what a snapshot has", () => import("./commands/volume-restore.ts")),
           entry("rm", "Remove volumes", () => import("./commands/volume-rm.ts")),
           entry("remove", "Remove volumes", () => import("./commands/volume-rm.ts"), { hidden: true }),
+          entry("snapshot", "Keep what is in a volume now", () => import("./commands/volume-snapshot.ts")),
           entry("update", "Change a cluster volume", () => import("./commands/volume-update.ts"), { hidden: true }),
         ].map((one) => [one.name, one]),
       ),

@@ -345,6 +345,10 @@ export class Engine {
   }> {
     return this.json("POST", "/images/prune", { query: { filters: filterText(filters) } });
   }
+  /** Inro's own: `snapshot`, `clone`, `rename` and `restore`. */
+  changeVolume(name: string, action: string, body: object, query: { live?: boolean } = {}): Promise<Volume> {
+    return this.json("POST", `/inro/volumes/${part(name)}/${action}`, { json: body, query });
+  }
   pruneVolumes(filters?: Filters): Promise<VolumePruneResponse> {
     return this.json("POST", "/volumes/prune", { query: { filters: filterText(filters) } });
   }

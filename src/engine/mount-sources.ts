@@ -64,9 +64,11 @@ class Sources {
   #volume(mount: PlannedMount): PlannedMount {
     const name = mount.source;
     const record = this.volumes.ctx.store.volume(name);
-    if (!mount.readOnly && this.volumes.copying.has(name)) {
+    const copy = this.volumes.copying.get(name);
+    if (copy === "made" || (copy === "read" && !mount.readOnly)) {
       throw conflict(`cannot mount volume ${name}: it is being copied, try again when that is done`);
     }
+    if (record?.snapshotOf !== undefined && !mount.readOnly) return this.#volume({ ...mount, readOnly: true });
     const local = localVolume(record?.options);
     if (local.kind === "directory") return this.#within(mount, this.volumes.makeDirectory(name));
     if (local.kind === "bind") {

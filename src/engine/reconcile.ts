@@ -28,7 +28,7 @@ const AT_REST: ReadonlySet<StateRecord["status"]> = new Set(["created", "exited"
  */
 export async function reconcile(ctx: Context, volumes: Volumes): Promise<void> {
   clearTemporary(ctx);
-  settlePlaces(ctx);
+  await settlePlaces(ctx);
   const rows = ctx.store.containers();
   for (const { record, state } of rows) register(ctx, record, state);
   const open = ctx.table.all().filter(({ state }) => !AT_REST.has(state.status));

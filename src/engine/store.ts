@@ -214,6 +214,19 @@ export class Store {
     });
   }
 
+  /** The volume under its new name, and the containers that mount it, in one step. */
+  renameVolume(from: string, volume: VolumeRecord, containers: readonly ContainerRecord[]): void {
+    this.#evenIfFull(() => {
+      this.db.transaction(() => {
+        this.db.query("DELETE FROM volumes WHERE name = ?").run(from);
+        insertVolume(this.db, volume);
+        for (const record of containers) {
+          this.db.query("UPDATE containers SET record = ? WHERE id = ?").run(JSON.stringify(record), record.id);
+        }
+      })();
+    });
+  }
+
   deleteVolume(name: string): void {
     this.#evenIfFull(() => {
       this.db.query("DELETE FROM volumes WHERE name = ?").run(name);

@@ -12,6 +12,7 @@ import type { Context } from "./context.ts";
 import { labelsMatch } from "./list-filters.ts";
 import type { Filters } from "./requests.ts";
 import type { VolumeRecord } from "./store.ts";
+import { VolumeCopies } from "./volumes/copies.ts";
 import { HeldMounts } from "./volumes/held.ts";
 import { readBoolean, volumeFilter } from "./volumes/list.ts";
 import { localVolume } from "./volumes/local-options.ts";
@@ -42,8 +43,9 @@ export class Volumes {
   /** Copies of image content into volumes, by name. */
   readonly filling = new Map<string, Promise<void>>();
   #pruning = false;
-  /** Volumes whose data is being copied. */
-  readonly copying = new Set<string>();
+  /** Volumes whose data is being copied: only read, or made and so nobody's yet. */
+  readonly copying = new Map<string, "read" | "made">();
+  readonly copies = new VolumeCopies(this);
 
   constructor(readonly ctx: Context) {}
 
@@ -65,6 +67,7 @@ export class Volumes {
       checkSameOptions(known, options);
       return this.#shown(known);
     }
+    this.#checkFree(name);
     const volume = this.draft(name, { labels, options });
     this.ctx.store.insertVolume(volume);
     this.makeDirectory(volume.name);
@@ -134,6 +137,10 @@ export class Volumes {
     return this.ctx.store.volume(name) !== undefined;
   }
 
+  #checkFree(name: string): void {
+    if (this.copying.has(name)) throw conflict(`the volume name ${name} is taken: a copy of that name is being made`);
+  }
+
   /** Throws notFound. */
   record(name: string): VolumeRecord {
     const volume = this.ctx.store.volume(name);
@@ -166,6 +173,7 @@ export class Volumes {
         checkSameOptions(known, mount.driverOptions);
         return known.snapshotOf === undefined ? mount : { ...mount, readOnly: true };
       }
+      this.#checkFree(mount.source);
       const volume = this.draft(mount.source, { labels: mount.labels, options: mount.driverOptions });
       volumes.push(volume);
       return { ...mount, source: volume.name };

@@ -54,6 +54,7 @@ describe.skipIf(missing !== "")(`volumes: API and command line${missing}`, () =>
       [{ Name: "ok", DriverOpts: { type: "tmpfs", device: "tmpfs", o: "shape=round" } }, "400 invalid tmpfs option"],
       [{ Name: "ok", DriverOpts: { type: "none", device: "relative", o: "bind" } }, "400 invalid mount path"],
       [{ Name: "ok", DriverOpts: { size: "many" } }, "400 invalid size: 'many'"],
+      [{ Name: "ok", DriverOpts: { size: "1g" } }, "501 quota size requested but no quota support"],
       [{ Name: "ok", Labels: { a: 1 } }, "400 invalid JSON: Labels.a"],
       [{ Name: 5 }, "400 invalid JSON: Name"],
       [{ Name: "ok", ClusterVolumeSpec: {} }, "501 cluster volumes"],

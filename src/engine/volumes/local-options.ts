@@ -1,10 +1,10 @@
-import { invalid } from "../../base/errors.ts";
+import { invalid, notImplemented } from "../../base/errors.ts";
 import { tmpfsWords } from "../config/tmpfs-options.ts";
 import { hostPath, PROPAGATIONS, type Propagation } from "../config/volume-spec.ts";
 
 /** What a local volume is, by its options (`docker volume create --opt`); none at all is a directory of ours. */
 export type LocalVolume =
-  | { kind: "directory" /** Bytes. */; size?: number }
+  | { kind: "directory" }
   | { kind: "bind"; device: string; recursive: boolean; readOnly: boolean; propagation?: Propagation }
   /** `data` for fsconfig(2), `flags` for the mount. */
   | { kind: "tmpfs"; data: [key: string, value: string][]; flags: string[] }
@@ -25,8 +25,7 @@ export function localVolume(options: Readonly<Record<string, string>> = {}): Loc
     }
   }
   const { type = "", device = "", o = "", size } = options;
-  if (!Object.hasOwn(options, "type"))
-    return size === undefined ? { kind: "directory" } : { kind: "directory", size: bytes(size) };
+  if (!Object.hasOwn(options, "type")) return directory(size);
   if (size !== undefined) throw invalid("option size is for volumes without a device; a tmpfs takes o=size=…");
   const words = o.split(",").filter(Boolean);
   if (words.includes("bind") || words.includes("rbind")) return bind(device, words);
@@ -68,12 +67,11 @@ function tmpfs(words: readonly string[]): LocalVolume {
   return { kind: "tmpfs", data, flags: checked.filter((word) => !word.includes("=") && word !== "defaults") };
 }
 
-const UNITS = ["", "k", "m", "g", "t", "p"];
+/** Docker's sizes: `10g`, `512MiB`. */
+const SIZE = /^\d+(\.\d+)? ?[kmgtp]?(i?b)?$/i;
 
-/** Docker's sizes: `10g`, `512MiB`; factors of 1024. */
-function bytes(text: string): number {
-  const match = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i.exec(text);
-  const size = match ? Math.floor(Number(match[1]) * 1024 ** UNITS.indexOf(match[2]!.toLowerCase())) : 0;
-  if (!Number.isSafeInteger(size) || size <= 0) throw invalid(`invalid size: '${text.slice(0, 64)}'`);
-  return size;
+function directory(size: string | undefined): LocalVolume {
+  if (size === undefined) return { kind: "directory" };
+  if (!SIZE.test(size)) throw invalid(`invalid size: '${size.slice(0, 64)}'`);
+  throw notImplemented("quota size requested but no quota support: limits of volumes are not supported yet");
 }

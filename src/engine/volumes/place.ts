@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Paths } from "../paths.ts";
 import type { Store, VolumeRecord } from "../store.ts";
@@ -29,23 +30,37 @@ export function newPlace({ paths }: Places): string {
   return name;
 }
 
-/** Puts the data of `record` where it belongs. What is there goes. */
-export function place({ store, paths, trash }: Places, record: VolumeRecord): void {
+/**
+ * Puts the data of `record` where it belongs; what is there goes. The record is in the store, and on the disk. Gives the
+ * record without the intent, whose end is on the disk after the next {@link Store.sync}.
+ */
+export async function place({ store, paths, trash }: Places, record: VolumeRecord): Promise<VolumeRecord> {
   const { dataAt, ...settled } = record;
-  if (dataAt === undefined) return;
+  if (dataAt === undefined) return record;
   const from = join(paths.volumes, dataAt);
   // Not there: it was moved already.
   if (existsSync(from)) {
     const to = join(paths.volumes, record.name);
     if (existsSync(to)) trash.discard(to);
     renameSync(from, to);
+    await syncDirectory(paths.volumes);
   }
   store.updateVolume(settled);
+  return settled;
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
 }
 
 /** After a crash: finishes what was recorded, and removes what was not. */
-export function settlePlaces(places: Places): void {
-  for (const record of places.store.volumes()) place(places, record);
+export async function settlePlaces(places: Places): Promise<void> {
+  for (const record of places.store.volumes()) await place(places, record);
   for (const name of readdirSync(places.paths.volumes)) {
     if (name.startsWith(NEW)) places.trash.discard(join(places.paths.volumes, name));
   }
