@@ -19,11 +19,13 @@ export interface AttachedOptions extends SessionOptions {
   autoRemove: boolean;
   /** Start it; otherwise it runs already. */
   start: boolean;
+  /** The command's status after the detach keys. */
+  detached: number;
 }
 
 /**
  * Attaches to a container, starts it, carries its streams and gives its exit status. The attachment and the wait stand
- * before the start, so that no output and no exit is missed. Gives 0 when the user detaches.
+ * before the start, so that no output and no exit is missed.
  */
 export async function runAttached(engine: Engine, options: AttachedOptions): Promise<number> {
   const { id, tty } = options;
@@ -50,7 +52,7 @@ export async function runAttached(engine: Engine, options: AttachedOptions): Pro
     if (options.start) await start(engine, id, options.detachKeys);
     if (tty) unfollow = followSize((size) => engine.resizeContainer(id, size));
     const outcome = await (session ?? waiting.result);
-    if (outcome === "detached") return await sayDetached();
+    if (outcome === "detached") return await sayDetached(options.detached);
     return statusOf(await waiting.result);
   }).finally(() => {
     unfollow?.();
@@ -80,7 +82,7 @@ export async function runStarted(
   });
   return await withSignals(options.sigProxy && !tty ? kill : undefined, async () => {
     if ((await carryStreams(connection, { ...options, demultiplexer: stream })) === "detached")
-      return await sayDetached();
+      return await sayDetached(0);
     const { failed, exited } = stream;
     if (failed) throw new StartError(errorText(new ApiError(500, failed.message)), failed.exitCode);
     if (!exited) throw new Error("the connection to the engine broke off before the container's end");
@@ -91,9 +93,9 @@ export async function runStarted(
   });
 }
 
-async function sayDetached(): Promise<number> {
+async function sayDetached(status: number): Promise<number> {
   await stderr.write("read escape sequence\r\n");
-  return 0;
+  return status;
 }
 
 function statusOf(result: WaitResponse): number {

@@ -104,7 +104,7 @@ describe.skipIf(why !== "")(`inro on a terminal${why && ` (${why})`}`, async () 
     again.type("echo ag$((1))ain\r");
     await again.shows("ag1ain");
     again.type("\x01d");
-    expect(await again.end()).toContain(`status 0\r\n${restored}`);
+    expect(await again.end()).toContain(`status 1\r\n${restored}`);
     const exec = onTerminal("exec", "-it", "detach", "sh");
     await exec.shows("/ # ");
     exec.type("stty size; exit 3\r");

@@ -1,74 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { command, engineForTests, hasBusybox, isRoot, type TestEngine } from "../harness.ts";
-import { docker, dockerVersion } from "./docker.ts";
-import { STEPS, type Step, type Word } from "./steps.ts";
+import { command, engineForTests } from "../harness.ts";
+import { Client, cannotCompare, docker, type Said } from "./docker.ts";
+import { STEPS, type Step } from "./steps.ts";
 
-const why = !isRoot
-  ? "needs root"
-  : !hasBusybox
-    ? "no busybox-static"
-    : !docker
-      ? "no docker command"
-      : dockerVersion < 28
-        ? "docker is older than 28"
-        : "";
+const why = cannotCompare;
 
-interface Said {
-  code: number;
-  out: string;
-  err: string;
-}
-
-/** A command line and the engine that it drives, with a directory of its own for the files that the steps name. */
-class Client {
-  readonly directory = mkdtempSync(join(tmpdir(), "inro-steps-"));
-  constructor(
-    private readonly argv: readonly string[],
-    private readonly engine: TestEngine,
-  ) {
-    writeFileSync(join(this.directory, "env"), "# comment\nFROM_FILE=yes\n");
-    writeFileSync(join(this.directory, "data"), "data\n");
+/** All steps in order; a step that waits for something is repeated until it is there. */
+async function play(client: Client, steps: readonly Step[]): Promise<Said[]> {
+  const said: Said[] = [];
+  for (const { words, stdin, until } of steps) {
+    let one = await client.run(words, stdin);
+    while (until && !until.test(one.out)) one = await client.run(words, stdin);
+    said.push(one);
   }
-
-  async run(words: readonly Word[], stdin?: string): Promise<Said> {
-    const child = Bun.spawn([...this.argv, ...words.map((word) => word.replaceAll("$D", this.directory))], {
-      env: {
-        ...process.env,
-        DOCKER_HOST: this.engine.host,
-        INRO_HOST: this.engine.host,
-        DOCKER_CONFIG: this.directory,
-        DOCKER_CONTEXT: "",
-        GIVEN: "given",
-      },
-      stdin: stdin === undefined ? "ignore" : Buffer.from(stdin),
-      stdout: "pipe",
-      stderr: "pipe",
-    });
-    const [out, err, code] = await Promise.all([
-      new Response(child.stdout).text(),
-      new Response(child.stderr).text(),
-      child.exited,
-    ]);
-    return { code, out, err };
-  }
-
-  /** All steps in order; a step that waits for something is repeated until it is there. */
-  async play(steps: readonly Step[]): Promise<Said[]> {
-    const said: Said[] = [];
-    for (const { words, stdin, until } of steps) {
-      let one = await this.run(words, stdin);
-      while (until && !until.test(one.out)) one = await this.run(words, stdin);
-      said.push(one);
-    }
-    return said;
-  }
-
-  close(): void {
-    rmSync(this.directory, { recursive: true, force: true });
-  }
+  return said;
 }
 
 /** Ids, times and the directory are each client's own. */
@@ -87,7 +32,7 @@ describe.skipIf(why !== "")(`docker's command line and ours, each with an engine
   let said: [Said[], Said[]];
   beforeAll(async () => {
     clients = [new Client([docker!], engines[0]!), new Client(command, engines[1]!)];
-    said = (await Promise.all(clients.map((client) => client.play(STEPS)))) as [Said[], Said[]];
+    said = (await Promise.all(clients.map((client) => play(client, STEPS)))) as [Said[], Said[]];
   });
   afterAll(() => {
     for (const client of clients) client.close();

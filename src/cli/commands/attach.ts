@@ -33,6 +33,8 @@ export const command: Command = {
       sigProxy: !options.has("sig-proxy") || options.bool("sig-proxy"),
       autoRemove: HostConfig.AutoRemove === true,
       start: false,
+      // Docker's; run and start end with 0 there.
+      detached: 1,
     });
   },
 };

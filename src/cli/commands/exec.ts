@@ -70,7 +70,7 @@ export const command: Command = {
       if (typeof outcome === "number") return outcome;
       if (outcome === "detached") {
         await stderr.write("read escape sequence\r\n");
-        return 0;
+        return 1;
       }
       return (await api.inspectExec(exec)).ExitCode ?? 0;
     } catch (error) {

@@ -82,5 +82,6 @@ async function runContainer(context: Context): Promise<number> {
     stderr: body.AttachStderr === true,
     autoRemove: options.bool("rm"),
     start: true,
+    detached: 0,
   });
 }

@@ -50,6 +50,7 @@ export const command: Command = {
         sigProxy: !options.has("sig-proxy") || options.bool("sig-proxy"),
         autoRemove: container.HostConfig.AutoRemove === true,
         start: true,
+        detached: 0,
       });
     } catch (error) {
       if (error instanceof StartError) throw new ExitError(1, error.message);
