@@ -1,12 +1,13 @@
 import { createDeflateRaw, createGzip } from "node:zlib";
+import { invalid } from "../base/errors.ts";
 import type { PathStat } from "../spec/docker-api.ts";
-import { type Call, empty, flag, type Handler } from "./call.ts";
+import { type Call, empty, flag, type Handler, json, jsonBody } from "./call.ts";
 import { compressed } from "./compressed.ts";
 
 const ref = (call: Call) => call.params[0]!;
 const path = (call: Call) => call.query.get("path") ?? "";
 
-/** docker cp. */
+/** docker cp, export and commit. */
 export const archiveRoutes: Record<string, Handler> = {
   "HEAD /containers/*/archive": async (call) => {
     const stat = await call.engine.archives.stat(ref(call), path(call), call.signal);
@@ -16,6 +17,35 @@ export const archiveRoutes: Record<string, Handler> = {
     const { stat, tar } = await call.engine.archives.pack(ref(call), path(call), call.signal);
     const { stream, headers } = negotiated(call, tar);
     return { status: 200, type: "application/x-tar", stream, headers: { ...headers, ...statHeader(stat) } };
+  },
+  "GET /containers/*/export": async (call) => ({
+    status: 200,
+    type: "application/x-tar",
+    stream: call.engine.archives.export(ref(call), call.signal),
+  }),
+  "POST /commit": async (call) => {
+    const { query } = call;
+    const container = query.get("container");
+    if (!container) throw invalid("bad parameter: container is required");
+    const body = await jsonBody(call, { optional: true });
+    const optional = (name: string) => query.get(name) || undefined;
+    const Id = await call.engine.archives.commit(
+      container,
+      body,
+      {
+        repo: optional("repo"),
+        tag: optional("tag"),
+        comment: optional("comment"),
+        author: optional("author"),
+        pause: query.get("pause") ? flag(query, "pause") : true,
+        changes: query
+          .getAll("changes")
+          .flatMap((text) => text.split("\n"))
+          .filter((line) => line.trim() !== ""),
+      },
+      call.signal,
+    );
+    return json(201, { Id });
   },
   "PUT /containers/*/archive": async (call) => {
     await call.engine.archives.extract(

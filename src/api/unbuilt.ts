@@ -77,9 +77,7 @@ export const unbuiltRoutes: Record<string, Handler> = {
   ...sentence("searching a registry is not supported yet", "GET /images/search"),
   ...sentence("pushing images is not supported yet", "POST /images/*/push"),
   ...sentence("attestations of images are not supported yet", "GET /images/*/attestations"),
-  ...sentence("exporting containers is not supported yet", "GET /containers/*/export"),
   ...sentence("attaching by websocket is not supported yet", "GET /containers/*/attach/ws"),
-  ...sentence("committing containers is not supported yet", "POST /commit"),
   ...sentence("checking credentials at a registry is not supported yet", "POST /auth"),
   ...sentence(
     "managing networks is not supported yet",

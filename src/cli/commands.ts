@@ -30,12 +30,14 @@ const all: Entry[] = [
   entry("version", "Show the version of client and engine", () => import("./commands/version.ts"), common),
   entry("info", "Display system-wide information", () => import("./commands/info.ts"), common),
   entry("attach", "Attach to a running container's streams", () => import("./commands/attach.ts")),
+  entry("commit", "Make an image of a container's changes", () => import("./commands/commit.ts")),
   entry("completion", "Print a shell's completion script", () => import("./commands/completion.ts")),
   entry("cp", "Copy files between a container and here", () => import("./commands/cp.ts")),
   entry("create", "Create a new container", () => import("./commands/create.ts")),
   entry("diff", "Show what changed in a container's filesystem", () => import("./commands/diff.ts")),
   entry("events", "Show what happens in the engine", () => import("./commands/events.ts")),
   entry("history", "Show what an image was made of", () => import("./commands/history.ts")),
+  entry("export", "Write a container's filesystem to a tar archive or stdout", () => import("./commands/export.ts")),
   entry("import", "Make an image from a filesystem tar", () => import("./commands/import.ts")),
   entry("inspect", "Show the data of containers and images", () => import("./commands/inspect.ts")),
   entry("kill", "Send a signal to running containers", () => import("./commands/kill.ts")),
@@ -77,7 +79,7 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     {
       summary: "Manage containers",
       entries: new Map([
-        ...named("attach", "cp", "create", "diff", "exec"),
+        ...named("attach", "commit", "cp", "create", "diff", "exec", "export"),
         [
           "inspect",
           entry("inspect", "Show the data of containers", () => import("./commands/container-inspect.ts")),

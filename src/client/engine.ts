@@ -244,6 +244,23 @@ export class Engine {
     });
   }
 
+  /** All files of a container, without its volumes, as a tar. */
+  exportContainer(id: string): Promise<Response> {
+    return this.transport.request({ method: "GET", path: container(id, "/export") });
+  }
+  /** Makes an image of a container; answers its id. */
+  async commitContainer(query: {
+    container: string;
+    repo?: string;
+    tag?: string;
+    comment?: string;
+    author?: string;
+    pause?: boolean;
+    changes?: string[];
+  }): Promise<string> {
+    return (await this.json<{ Id: string }>("POST", "/commit", { query, json: null })).Id;
+  }
+
   async createExec(id: string, body: ExecCreateRequest): Promise<string> {
     return (await this.json<{ Id: string }>("POST", container(id, "/exec"), { json: body })).Id;
   }

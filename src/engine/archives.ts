@@ -1,13 +1,15 @@
-import { extractInChild, packInChild, statInChild } from "../archive/command.ts";
+import { existsSync } from "node:fs";
+import { extractInChild, packInChild, statInChild, treeInChild } from "../archive/command.ts";
 import { containerPath } from "../archive/path.ts";
-import { InroError, invalid, notFound } from "../base/errors.ts";
+import { conflict, InroError, invalid, notFound } from "../base/errors.ts";
 import type { IdRange } from "../layers/owners.ts";
 import type { PathStat } from "../spec/docker-api.ts";
+import { type CommitRequest, commitContainer } from "./commit.ts";
 import { findUser } from "./config/process.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { openFiles } from "./files.ts";
-import { layersOf, lookupIn } from "./rootfs.ts";
+import { hiddenIn, layersOf, lookupIn, prepareRootfs } from "./rootfs.ts";
 import type { Volumes } from "./volumes.ts";
 
 export interface ExtractRequest {
@@ -79,6 +81,27 @@ export class Archives {
     } finally {
       files.close();
     }
+  }
+
+  /** GET /containers/{id}/export: all that its layers show, without volumes and binds. As of {@link pack}. */
+  export(ref: string, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const container = this.ctx.table.get(ref);
+    if (container.removed || container.state.status === "removing") {
+      throw conflict(`cannot export container ${container.id}: it is marked for removal`);
+    }
+    // Where it was never started, nothing of the machine is hidden yet.
+    if (hiddenIn(this.ctx, container).length > 0) prepareRootfs(this.ctx, container);
+    const { upper, lower } = layersOf(this.ctx, container);
+    const { userns } = container.record;
+    const tree = { lowers: lower, ...(existsSync(upper) ? { upper, ids: userns } : {}) };
+    const tar = treeInChild({ kind: "rootfs", tree }, signal);
+    emit(this.ctx, container, "export");
+    return tar;
+  }
+
+  /** POST /commit: see {@link commitContainer}. */
+  commit(ref: string, body: unknown, request: CommitRequest, signal: AbortSignal): Promise<string> {
+    return commitContainer(this.ctx, this.ctx.table.get(ref), body, request, signal);
   }
 
   #ownerOf(container: Container): { uid: number; gid: number } {

@@ -154,12 +154,23 @@ function takeOver(
     };
     ctx.store.updateState(id, container.state);
   }
+  if (state.commit) thawCommitted(ctx, container);
   if (container.record.mounts.length > 0) volumes.adopt(container, running);
   container.stdio.connect(running);
   watchExit(ctx, volumes, container, running);
   for (const runDir of keepers.keys()) {
     if (runDir.startsWith(`${ctx.paths.runDir(id)}/exec-`)) takeOverExec(ctx, runDir, keepers);
   }
+}
+
+/** The engine that paused it for a commit did not come to its end. */
+function thawCommitted(ctx: Context, container: Container): void {
+  const { commit: _, ...state } = container.state;
+  container.state = { ...state, status: "running" };
+  ctx.store.updateState(container.id, container.state);
+  void openCgroup(ctx, container)
+    ?.thaw()
+    .catch((error) => ctx.log(`container ${container.id.slice(0, 12)}: ${messageOf(error)}`));
 }
 
 /** When a container was started whose row does not say so yet: its status file came then. */

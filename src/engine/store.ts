@@ -42,6 +42,8 @@ export interface StateRecord {
   finishedAt: string;
   /** /proc/sys/kernel/random/boot_id of the boot in which it was started. */
   bootId: string;
+  /** Paused for as long as its files are read. */
+  commit?: boolean;
   /** Of a removal: its anonymous volumes go too. */
   removeVolumes?: boolean;
   /** Somebody asked it to stop: its end is no failure of its own, and no restart follows. */

@@ -5,10 +5,11 @@ type Defaults = NonNullable<ImageConfig["config"]>;
 
 /**
  * Applies `--change` instructions (of import and commit: Dockerfile's CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL
- * ONBUILD STOPSIGNAL USER VOLUME WORKDIR) to the `config` of an image. Answers a new one; errors are invalid.
+ * ONBUILD SHELL STOPSIGNAL USER VOLUME WORKDIR) to the `config` of an image. Answers a new one; errors are invalid.
  */
 export function applyChanges(config: Defaults, changes: string[]): Defaults {
   const result = structuredClone(config);
+  const seen = new Set<string>();
   for (const change of changes) {
     if (change.includes("\0")) throw invalid("invalid change: holds a NUL");
     const [, instruction, rest] = /^\s*([A-Za-z]+)(?:\s+(.*))?$/s.exec(change) ?? [];
@@ -17,16 +18,19 @@ export function applyChanges(config: Defaults, changes: string[]): Defaults {
     const text = rest?.trim() ?? "";
     if (text === "") throw invalid(`${instruction!.toUpperCase()} requires at least one argument`);
     apply(result, text);
+    seen.add(instruction!.toUpperCase());
   }
+  // The old command was meant for the old entrypoint.
+  if (seen.has("ENTRYPOINT") && !seen.has("CMD")) delete result.Cmd;
   return result;
 }
 
 const APPLY: Record<string, (config: Defaults, text: string) => void> = {
   CMD: (config, text) => {
-    config.Cmd = commandOf(text);
+    config.Cmd = commandOf(config, text);
   },
   ENTRYPOINT: (config, text) => {
-    config.Entrypoint = commandOf(text);
+    config.Entrypoint = commandOf(config, text);
   },
   ENV: (config, text) => {
     for (const [name, value] of pairs(text, "ENV")) {
@@ -53,6 +57,11 @@ const APPLY: Record<string, (config: Defaults, text: string) => void> = {
   ONBUILD: (config, text) => {
     config.OnBuild = [...(config.OnBuild ?? []), text];
   },
+  SHELL: (config, text) => {
+    const shell = jsonList(text);
+    if (!shell?.length) throw invalid("SHELL requires the arguments to be in JSON form");
+    config.Shell = shell;
+  },
   STOPSIGNAL: (config, text) => {
     config.StopSignal = text;
   },
@@ -75,8 +84,8 @@ const APPLY: Record<string, (config: Defaults, text: string) => void> = {
 };
 
 /** JSON form, or the shell form. */
-function commandOf(text: string): string[] {
-  return jsonList(text) ?? ["/bin/sh", "-c", text];
+function commandOf({ Shell }: Defaults, text: string): string[] {
+  return jsonList(text) ?? [...(Shell?.length ? Shell : ["/bin/sh", "-c"]), text];
 }
 
 function jsonList(text: string): string[] | undefined {

@@ -3,6 +3,7 @@ import type { ContentStore } from "../content/store.ts";
 import type { Layers } from "../layers/layers.ts";
 import type { Patience } from "../registry/http.ts";
 import type { HistoryEntry, ImageInspect, StreamMessage } from "../spec/docker-api.ts";
+import { type CommitOptions, commit } from "./commit.ts";
 import { findImage, noSuchImage, tagTarget } from "./find.ts";
 import type { Hold } from "./holds.ts";
 import { type ImportOptions, importTar } from "./import.ts";
@@ -128,6 +129,14 @@ export class Images {
   /** Makes an image of one layer from a tar of a root file system, of any compression. Answers the id. */
   importTar(options: ImportOptions): Promise<string> {
     return importTar(this.store, this.tempDir, options);
+  }
+
+  /**
+   * Makes an image of another and a layer more (docker commit). Its names in arguments are checked before the layer is
+   * read; a failure leaves nothing. Answers the id.
+   */
+  commit(options: CommitOptions): Promise<string> {
+    return commit(this.store, this.tempDir, options);
   }
 
   /** Loads all images of a docker-archive or OCI layout, of any compression. All or none. Answers their ids. */
