@@ -14,6 +14,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inNetworkNamespace } from "../src/linux/netlink/socket.ts";
+import { createNetworkNamespace, type NetworkNamespace } from "../src/network/namespace.ts";
 
 /** What the end-to-end tests share: an engine of their own, the command line against it, and small images. */
 
@@ -37,11 +39,20 @@ export class TestEngine {
   readonly host = `unix://${this.socket}`;
   #process: Bun.Subprocess | undefined;
   readonly #extra: string[];
+  /** The network namespace that stands for its host's: with it there are bridges, which the machine must not see. */
+  readonly namespace: NetworkNamespace | undefined;
   /** Run after the engine's end, before the check for what is left. */
   readonly afterEnd: (() => void)[] = [];
 
-  constructor(extra: string[] = []) {
-    this.#extra = extra;
+  /** `networks`: in a network namespace of its own. Without, it has no default network. */
+  constructor(extra: string[] = [], options: { networks?: boolean } = {}) {
+    this.#extra = options.networks ? extra : ["--bridge", "none", ...extra];
+    this.namespace = options.networks ? createNetworkNamespace() : undefined;
+  }
+
+  /** Runs `body`, which does not wait, on the engine's host, as far as networks go. */
+  onHost<T>(body: () => T): T {
+    return this.namespace ? inNetworkNamespace(this.namespace.fd, body) : body();
   }
 
   get pid(): number {
@@ -56,20 +67,22 @@ export class TestEngine {
   async start(): Promise<this> {
     mkdirSync(this.dir, { recursive: true, mode: 0o700 });
     const log = Bun.file(join(this.dir, "log"));
-    const child = Bun.spawn(
-      [
-        ...command,
-        "serve",
-        "--host",
-        this.host,
-        "--data-root",
-        this.dataRoot,
-        "--exec-root",
-        this.execRoot,
-        ...this.#extra,
-      ],
-      { env: { ...process.env, INRO_READY_FD: "3" }, stdio: ["ignore", log, log, "pipe"] },
-    );
+    const start = () =>
+      Bun.spawn(
+        [
+          ...command,
+          "serve",
+          "--host",
+          this.host,
+          "--data-root",
+          this.dataRoot,
+          "--exec-root",
+          this.execRoot,
+          ...this.#extra,
+        ],
+        { env: { ...process.env, INRO_READY_FD: "3" }, stdio: ["ignore", log, log, "pipe"] },
+      );
+    const child = this.onHost(start);
     this.#process = child;
     const ready = await new Response(Bun.file(child.stdio[3] as number).stream()).text();
     if (!ready.includes("ready")) throw new Error(`the engine did not start: ${this.log}`);
@@ -147,6 +160,12 @@ export class TestEngine {
     return this;
   }
 
+  /** The engine has left: its bridges are gone with it. */
+  #interfacesLeft(): string[] {
+    const links = this.namespace?.stack.links() ?? [];
+    return links.filter(({ kind }) => kind === "bridge").map(({ name }) => `interface ${name}`);
+  }
+
   /** Removes every container, checks that nothing is left, and ends the engine. */
   async stop(): Promise<void> {
     const ids = (await this.ok("ps", "-aq")).split("\n").filter(Boolean);
@@ -154,7 +173,8 @@ export class TestEngine {
     const findings = await this.inro(["system", "check"]);
     await this.kill("SIGTERM");
     for (const end of this.afterEnd.splice(0).reverse()) end();
-    const left = leftovers(this.dir);
+    const left = [...leftovers(this.dir), ...this.#interfacesLeft()];
+    this.namespace?.close();
     rmSync(this.dir, { recursive: true, force: true });
     if (findings.code !== 0) throw new Error(`system check: ${findings.stdout}${findings.stderr}`);
     if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
@@ -162,8 +182,8 @@ export class TestEngine {
 }
 
 /** An engine for one test file, with the busybox image; it ends after the file's tests. */
-export function engineForTests(extra: string[] = []): TestEngine {
-  const engine = new TestEngine(extra);
+export function engineForTests(extra: string[] = [], options: { networks?: boolean } = {}): TestEngine {
+  const engine = new TestEngine(extra, options);
   // Not here and now: for a file of which no test is wanted (-t) nothing runs, afterAll neither.
   beforeAll(async () => {
     await engine.start();

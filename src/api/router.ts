@@ -7,6 +7,7 @@ import { diskUsageRoutes } from "./disk-usage.ts";
 import { eventRoutes } from "./events.ts";
 import { execRoutes } from "./exec.ts";
 import { imageRoutes } from "./images.ts";
+import { networkRoutes } from "./networks.ts";
 import { runRoutes } from "./run.ts";
 import { statsRoutes } from "./stats.ts";
 import { systemRoutes } from "./system.ts";
@@ -79,6 +80,7 @@ const table = new RouteTable({
   ...archiveRoutes,
   ...execRoutes,
   ...imageRoutes,
+  ...networkRoutes,
   ...volumeRoutes,
   ...diskUsageRoutes,
   ...runRoutes,

@@ -80,18 +80,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
   ...sentence("attaching by websocket is not supported yet", "GET /containers/*/attach/ws"),
   ...sentence("checking credentials at a registry is not supported yet", "POST /auth"),
   ...sentence(
-    "managing networks is not supported yet",
-    `
-    GET /networks
-    GET /networks/*
-    POST /networks/create
-    POST /networks/*/connect
-    POST /networks/*/disconnect
-    DELETE /networks/*
-    POST /networks/prune
-    `,
-  ),
-  ...sentence(
     "checkpoints of containers are not supported yet",
     `
     GET /containers/*/checkpoints

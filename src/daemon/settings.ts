@@ -17,6 +17,8 @@ export interface Settings {
   "registry-mirrors"?: string[];
   /** Further sockets, with limited rights; on the command line as `path=…,allow=…`. */
   sockets?: SocketSettings[];
+  /** No default network: containers that name none have none. */
+  bridge?: "none";
 }
 
 export const oneOf =
@@ -41,6 +43,7 @@ export const SETTINGS: Shape<Settings> = {
   "access-log-format": oneOf("text", "json"),
   "registry-mirrors": list(text),
   sockets: list((value, at) => (typeof value === "string" ? parseSocketFlag(value) : socketSettings(value, at))),
+  bridge: oneOf("none"),
 };
 
 /** Checks values by their keys. Throws invalid. */

@@ -185,6 +185,7 @@ export class Containers {
     const matches = containerFilter(filters, {
       createdOf: (ref) => this.#get(ref).record.created,
       imageId: (ref) => this.#imageId(ref),
+      networkId: (ref) => orNone(() => this.ctx.networks.get(ref).id),
     });
     const all = options.all || limit > 0 || (filters.get("status")?.length ?? 0) > 0;
     const found = this.ctx.table
@@ -317,11 +318,15 @@ export class Containers {
   }
 
   #imageId(ref: string): string | undefined {
-    try {
-      return this.ctx.images.find(ref).id;
-    } catch (error) {
-      if (error instanceof InroError && error.kind === "notFound") return undefined;
-      throw error;
-    }
+    return orNone(() => this.ctx.images.find(ref).id);
+  }
+}
+
+function orNone(find: () => string): string | undefined {
+  try {
+    return find();
+  } catch (error) {
+    if (error instanceof InroError && error.kind === "notFound") return undefined;
+    throw error;
   }
 }

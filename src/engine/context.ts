@@ -6,6 +6,8 @@ import type { LogConfig } from "./config/log-config.ts";
 import type { Container } from "./container.ts";
 import type { EventLog } from "./events.ts";
 import type { EngineImages } from "./host-image.ts";
+import type { Endpoints } from "./networks/endpoints.ts";
+import type { Networks } from "./networks/networks.ts";
 import { cgroupPath, type Paths } from "./paths.ts";
 import type { Restarts } from "./restart/restarts.ts";
 import type { Store } from "./store.ts";
@@ -22,6 +24,8 @@ export interface Context {
   readonly events: EventLog;
   readonly trash: Trash;
   readonly restarts: Restarts;
+  readonly networks: Networks;
+  readonly endpoints: Endpoints;
   readonly bootId: string;
   /** The log of containers that ask for none. */
   readonly defaultLog: LogConfig;

@@ -9,7 +9,12 @@ const root = process.getuid?.() === 0;
 
 describe.skipIf(!root)("an engine that is killed (needs root)", () => {
   let directory: string;
-  const options = () => ({ dataRoot: join(directory, "data"), execRoot: join(directory, "run"), log: console.error });
+  const options = () => ({
+    defaultBridge: false,
+    dataRoot: join(directory, "data"),
+    execRoot: join(directory, "run"),
+    log: console.error,
+  });
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), "inro-crash-"));
     mkdirSync(join(directory, "go"));

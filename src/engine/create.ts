@@ -5,7 +5,7 @@ import type { CreateResponse } from "../spec/docker-api.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
 import { boundMounts } from "./bounds.ts";
 import { nowText } from "./clock.ts";
-import { usernsRequest } from "./config/modes.ts";
+import { hasNetworks, usernsRequest } from "./config/modes.ts";
 import { type PlannedMount, planMounts } from "./config/mount-plan.ts";
 import { containerName, randomName } from "./config/names.ts";
 import { requestedImage, validateCreate } from "./config/validate-create.ts";
@@ -14,6 +14,7 @@ import { Container, newState } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { isHostImage } from "./host-image.ts";
 import { checkLog } from "./log/container-log.ts";
+import { requestedEndpoints } from "./networks/endpoint-settings.ts";
 import type { Bounds } from "./requests.ts";
 import type { ContainerRecord, StateRecord } from "./store.ts";
 import type { Volumes } from "./volumes.ts";
@@ -33,7 +34,10 @@ export function createContainer(
   const found = ctx.images.find(image);
   if (request.platform && !isHostImage(image)) checkPlatform(image, found.config, request.platform);
   const defaults = withoutReserved(ctx, found.config.config);
-  const { config, host, warnings } = validateCreate(request.body, defaults, undefined, ctx.defaultLog);
+  const body = withNetwork(request.body, ctx.networks.defaultName);
+  const { config, host, warnings } = validateCreate(body, defaults, undefined, ctx.defaultLog);
+  const requested = requestedEndpoints(request.body as Record<string, unknown>, config, host);
+  const endpoints = hasNetworks(host.NetworkMode ?? "none") ? ctx.endpoints.plan(requested) : undefined;
   const other = ctx.table.byName(name);
   if (other) {
     throw conflict(
@@ -68,6 +72,7 @@ export function createContainer(
       ...inherited.flatMap(({ anonymous }) => anonymous).filter((name) => isMounted(name, planned.mounts)),
     ],
     ...(range ? { userns: freeIds(ctx, range.size) } : {}),
+    ...(endpoints ? { endpoints } : {}),
   };
   checkLog(record);
   const state = newState();
@@ -76,6 +81,15 @@ export function createContainer(
   for (const volume of planned.volumes) volumes.created(volume);
   emit(ctx, container, "create");
   return { Id: record.id, Warnings: warnings };
+}
+
+/** The body with its network named, where it names none and the engine has another default than docker. */
+function withNetwork(body: unknown, name: string): unknown {
+  if (name === "bridge" || typeof body !== "object" || body === null) return body;
+  const { HostConfig: host } = body as { HostConfig?: { NetworkMode?: unknown } };
+  const mode = host?.NetworkMode;
+  if (mode !== undefined && mode !== null && mode !== "" && mode !== "default") return body;
+  return { ...body, HostConfig: { ...host, NetworkMode: name } };
 }
 
 /** Puts a recorded container into the table. */

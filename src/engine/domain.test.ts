@@ -114,7 +114,11 @@ describe("filters", () => {
     expect(() => parseFilters(text, LIST_FILTERS)).toThrow(expect.objectContaining({ kind: "invalid" }));
   });
 
-  const facts = { createdOf: () => "2026-01-01T00:00:00.000000000Z", imageId: (ref: string) => `sha256:${ref}` };
+  const facts = {
+    networkId: () => undefined,
+    createdOf: () => "2026-01-01T00:00:00.000000000Z",
+    imageId: (ref: string) => `sha256:${ref}`,
+  };
   const running = container("web_1", { status: "running" });
   const ended = container("db", { status: "exited", exitCode: 3 }, { created: "2026-01-02T00:00:00.000000000Z" });
   test.each<[string, string[], string[]]>([

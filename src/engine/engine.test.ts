@@ -19,6 +19,7 @@ describe.skipIf(!root)("the engine on the host image (needs root)", () => {
   const lines: string[] = [];
   const open = () =>
     Engine.open({
+      defaultBridge: false,
       dataRoot: join(directory, "data"),
       execRoot: join(directory, "run"),
       log: (line) => lines.push(line),

@@ -17,6 +17,11 @@ import { EngineImages } from "./host-image.ts";
 import { info, version } from "./info.ts";
 import { DirectoryLock } from "./lock.ts";
 import { JOURNAL_SOCKET } from "./log/remote/journald.ts";
+import { NetworkDriver } from "./networks/driver.ts";
+import { Endpoints } from "./networks/endpoints.ts";
+import { NetworkStore } from "./networks/network-store.ts";
+import { Networks } from "./networks/networks.ts";
+import { NetworkRequests } from "./networks/requests.ts";
 import { Paths } from "./paths.ts";
 import { reconcile } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
@@ -35,6 +40,8 @@ export interface EngineOptions {
   dataRoot: string;
   /** What does not: run directories of containers. Made 0700 if missing. */
   execRoot: string;
+  /** False: containers that name no network have none, and there is no network `bridge` (docker's `--bridge none`). */
+  defaultBridge?: boolean;
   /** Base URL asked instead of docker.io. */
   registryMirror?: string;
   /** The log of containers that ask for none; json-file by default. */
@@ -61,6 +68,7 @@ export class Engine {
   readonly archives: Archives;
   readonly #ctx: Context;
   readonly #locks: DirectoryLock[];
+  readonly #networks: NetworkRequests;
 
   private constructor(ctx: Context, locks: DirectoryLock[]) {
     this.#ctx = ctx;
@@ -71,6 +79,7 @@ export class Engine {
     this.execs = new Execs(ctx);
     this.stats = new Stats(ctx);
     this.archives = new Archives(ctx, this.volumes);
+    this.#networks = new NetworkRequests(ctx);
   }
 
   /**
@@ -96,13 +105,19 @@ export class Engine {
         },
         events,
       );
+      const table = new ContainerTable();
+      const driver = new NetworkDriver(`inro-${store.engineId.slice(0, 8)}`);
+      const predefined = options.defaultBridge === false ? ["host", "none"] : ["bridge", "host", "none"];
+      const networks = new Networks(new NetworkStore(store.db), driver, table, events, predefined);
       const ctx: Context = {
         paths,
         store,
         hierarchy: detectHierarchy(),
-        table: new ContainerTable(),
+        table,
         images,
         events,
+        networks,
+        endpoints: new Endpoints(networks, store, table, events, options.log),
         trash: new Trash(paths.temporary, options.log),
         restarts: new Restarts((container) => startContainer(ctx, engine.volumes, container, { again: true })),
         bootId: readBootId(),
@@ -126,6 +141,10 @@ export class Engine {
 
   get images(): EngineImages {
     return this.#ctx.images;
+  }
+
+  get networks(): NetworkRequests {
+    return this.#networks;
   }
 
   get events(): EventLog {
@@ -192,6 +211,7 @@ export class Engine {
         container.running = undefined;
       });
     }
+    this.#ctx.endpoints.close();
     await this.#ctx.trash.empty();
     removeEmptyParent(this.#ctx.hierarchy, CGROUP_ROOT);
     await this.#ctx.store.close();

@@ -49,7 +49,8 @@ export function recordExit(
   status: ExitStatus,
   options: { oomKilled?: boolean; error?: string } = {},
 ): void {
-  const { restarts, ...before } = container.state;
+  const { restarts, network, ...before } = container.state;
+  if (network) ctx.endpoints.release(container, network);
   const finishedAt = formatNanoseconds(BigInt(status.at.getTime()) * 1_000_000n);
   const next = nextRestart(container.record.host, restarts, {
     exitCode: status.code,

@@ -15,6 +15,7 @@ import type { Context } from "./context.ts";
 import { statusText } from "./human-time.ts";
 import { CONFIG_DEFAULTS, HOST_DEFAULTS } from "./inspect-defaults.ts";
 import { shownStatus } from "./list-filters.ts";
+import { networkSettings, portSummaries, shownNetworks } from "./networks/shown.ts";
 import { layersOf } from "./rootfs.ts";
 
 /** GET /containers/{id}/json. */
@@ -51,7 +52,7 @@ export async function inspectContainer(ctx: Context, container: Container, size:
       Hostname: hostnameOf(id, config, host, hostFacts()),
       Image: record.image,
     },
-    NetworkSettings: networkSettings(container),
+    NetworkSettings: networkSettings(ctx, container),
     ...(size ? await sizes(ctx, container) : {}),
   };
 }
@@ -67,7 +68,7 @@ export async function summarize(ctx: Context, container: Container, size: boolea
     ImageID: record.imageId,
     Command: [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])].map(quoted).join(" "),
     Created: Math.floor(Date.parse(record.created) / 1000),
-    Ports: [],
+    Ports: portSummaries(container),
     Labels: config.Labels ?? {},
     State: shownStatus(state),
     Status: statusText(state),
@@ -75,7 +76,7 @@ export async function summarize(ctx: Context, container: Container, size: boolea
       NetworkMode: record.host.NetworkMode ?? "none",
       ...(record.host.Annotations ? { Annotations: record.host.Annotations } : {}),
     },
-    NetworkSettings: { Networks: networks(container) },
+    NetworkSettings: { Networks: shownNetworks(ctx, container) },
     Mounts: mountPoints(ctx, record.mounts),
     ...(size ? await sizes(ctx, container) : {}),
   };
@@ -131,16 +132,4 @@ function mountPoints(ctx: Context, mounts: readonly PlannedMount[]): MountPoint[
     RW: !readOnly,
     Propagation: type === "bind" ? propagation : "",
   }));
-}
-
-function networks({ record }: Container): Record<string, object> {
-  const mode = record.host.NetworkMode ?? "none";
-  if (mode.startsWith("container:")) return {};
-  const none = { IPAMConfig: null, Links: null, Aliases: null, MacAddress: "", NetworkID: "", EndpointID: "" };
-  return { [mode]: { ...none, Gateway: "", IPAddress: "", IPPrefixLen: 0, IPv6Gateway: "", GlobalIPv6Address: "" } };
-}
-
-function networkSettings(container: Container): object {
-  const pid = container.running?.pid;
-  return { SandboxID: "", SandboxKey: pid ? `/proc/${pid}/ns/net` : "", Ports: {}, Networks: networks(container) };
 }

@@ -1,6 +1,7 @@
 import { invalid } from "../base/errors.ts";
 import { ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
+import { parsePorts } from "./networks/ports.ts";
 import type { Filters } from "./requests.ts";
 import type { StateRecord } from "./store.ts";
 
@@ -32,6 +33,8 @@ export interface FilterFacts {
   createdOf(ref: string): string;
   /** Image id of a reference; undefined if there is none. */
   imageId(ref: string): string | undefined;
+  /** Id of the network that a reference names; undefined if there is none. */
+  networkId(ref: string): string | undefined;
 }
 
 /** A predicate of docker's meaning. Unknown keys and values that cannot be are invalid. */
@@ -79,12 +82,13 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
   some("volume", (value) => ({ record }) => {
     return record.mounts.some(({ source, destination }) => source === value || destination === value);
   });
-  some(
-    "network",
-    (value) =>
-      ({ record }) =>
-        (record.host.NetworkMode ?? "none") === value,
-  );
+  some("network", (value) => {
+    const id = facts.networkId(value);
+    return ({ record }) =>
+      record.endpoints
+        ? id !== undefined && Object.hasOwn(record.endpoints, id)
+        : (record.host.NetworkMode ?? "none") === value;
+  });
   some("expose", (value) => ({ record }) => {
     const ports = Object.keys(record.config.ExposedPorts ?? {});
     return ports.includes(value.includes("/") ? value : `${value}/tcp`);
@@ -92,8 +96,14 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
   some("health", (value) => () => value === "none");
   some("isolation", (value) => () => value === "default" || value === "");
   some("is-task", (value) => () => value === "false" || value === "0");
-  // No port can be published yet.
-  some("publish", () => () => false);
+  some("publish", (value) => {
+    const wanted = parsePorts(value);
+    return ({ state }) =>
+      wanted !== undefined &&
+      (state.network?.ports ?? []).some(
+        ({ port, protocol }) => protocol === wanted.protocol && port >= wanted.first && port <= wanted.last,
+      );
+  });
   tests.push(({ record }) => labelsMatch(record.config.Labels ?? {}, filters));
   return (container) => tests.every((test) => test(container));
 }

@@ -1,18 +1,11 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { hostFacts } from "./config/host-facts.ts";
-import { hostnameOf, parseExtraHost } from "./config/hosts.ts";
+import { hostnameOf } from "./config/hosts.ts";
 import { namespaceModes } from "./config/modes.ts";
 import type { ManagedFiles } from "./config/mounts.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
-
-const LOCAL_HOSTS = `127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::\tip6-localnet
-ff00::\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-`;
+import { extraHosts, hostsFile, resolvFile } from "./networks/container-files.ts";
 
 export function managedFiles(ctx: Context, id: string): ManagedFiles {
   const { paths } = ctx;
@@ -31,8 +24,8 @@ export function writeNames(ctx: Context, container: Container): void {
   const files = managedFiles(ctx, id);
   const name = hostnameOf(id, config, host, hostFacts());
   writeNew(files.hostname, () => `${name}\n`);
-  if (network.kind === "host") return;
-  writeNew(files.hosts, () => `${LOCAL_HOSTS}127.0.1.1\t${name}\n${extraHosts(host)}`);
+  if (network.kind === "host" || container.record.endpoints) return;
+  writeNew(files.hosts, () => hostsFile([name], host, undefined, undefined));
 }
 
 /**
@@ -45,16 +38,22 @@ export function writeManagedFiles(ctx: Context, container: Container): ManagedFi
   if (network.kind === "container") return managedFiles(ctx, ctx.table.get(network.id).id);
   const files = managedFiles(ctx, id);
   writeNames(ctx, container);
-  if (network.kind === "host") writeNew(files.hosts, () => readHost("/etc/hosts") + extraHosts(host));
-  writeNew(files.resolv, () => readHost("/etc/resolv.conf"));
+  if (network.kind === "host") {
+    const gateway = "127.0.0.1";
+    writeNew(files.hosts, () => readHost("/etc/hosts") + extraHosts(host, gateway));
+  } else if (container.record.endpoints) writeHosts(ctx, container);
+  writeNew(files.resolv, () => resolvFile(host, readHost("/etc/resolv.conf"), network.kind === "host"));
   return files;
 }
 
-function extraHosts(host: Container["record"]["host"]): string {
-  return (host.ExtraHosts ?? [])
-    .map(parseExtraHost)
-    .map(({ name, address }) => `${address}\t${name}\n`)
-    .join("");
+/** Its addresses may be others than in its last run, and change while it runs. In place: the file is mounted. */
+export function writeHosts(ctx: Context, container: Container): void {
+  const { id, config, host } = container.record;
+  const name = hostnameOf(id, config, host, hostFacts());
+  const names = config.Domainname ? [`${name}.${config.Domainname}`, name] : [name];
+  const { network } = container.state;
+  const gateway = ctx.endpoints.hostGateway(container);
+  writeFileSync(managedFiles(ctx, id).hosts, hostsFile(names, host, network, gateway, ctx.endpoints.links(container)));
 }
 
 function writeNew(path: string, content: () => string): void {

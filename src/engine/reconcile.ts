@@ -30,10 +30,13 @@ export async function reconcile(ctx: Context, volumes: Volumes): Promise<void> {
   clearTemporary(ctx);
   await settlePlaces(ctx);
   const rows = ctx.store.containers();
-  for (const { record, state } of rows) register(ctx, record, state);
+  for (const { record, state } of rows) ctx.endpoints.adopt(register(ctx, record, state));
   const open = ctx.table.all().filter(({ state }) => !AT_REST.has(state.status));
   const left = readdirSync(ctx.paths.runDirs);
-  if (open.length === 0 && left.length === 0) return finishRemovals(ctx, volumes);
+  if (open.length === 0 && left.length === 0) {
+    ctx.endpoints.restore();
+    return finishRemovals(ctx, volumes);
+  }
   const keepers = findKeepers();
   for (const container of open) {
     try {
@@ -43,6 +46,7 @@ export async function reconcile(ctx: Context, volumes: Volumes): Promise<void> {
       ctx.log(`container ${container.id.slice(0, 12)}: cannot be taken over: ${messageOf(error)}`);
     }
   }
+  ctx.endpoints.restore();
   await cleanUp(ctx, left, keepers);
   await finishRemovals(ctx, volumes);
 }
@@ -121,7 +125,9 @@ async function settle(
     // What the engine itself was restarting waits for that once more.
     const resting = state.startedAt === ZERO_TIME ? "created" : "exited";
     const before = state.restarts?.due === undefined ? resting : "restarting";
-    container.state = { ...state, status: before, pid: 0, exitCode: 128, error: "the engine ended during the start" };
+    const { network, ...rest } = state;
+    if (network) ctx.endpoints.release(container, network);
+    container.state = { ...rest, status: before, pid: 0, exitCode: 128, error: "the engine ended during the start" };
     ctx.store.updateState(id, container.state);
   } else {
     if (state.status === "starting") container.state = { ...state, startedAt: startOf(runDir) };

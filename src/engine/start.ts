@@ -3,10 +3,14 @@ import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import { markOwner } from "../cgroups/owner.ts";
 import { close } from "../linux/file.ts";
+import type { NetworkNamespace } from "../network/namespace.ts";
+import { FD } from "../runtime/builder.ts";
 import { mayMountCgroups } from "../runtime/cgroup-mounts.ts";
 import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
 import { NAMESPACE_FILE } from "../runtime/namespaces.ts";
 import type { Running } from "../runtime/running.ts";
+import type { GivenNamespaces } from "../runtime/start.ts";
+import { createUserAndNetworkNamespace } from "../runtime/userns.ts";
 import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
 import { namespaceModes } from "./config/modes.ts";
@@ -18,6 +22,7 @@ import { openNamespaceOf } from "./join.ts";
 import { knownKind, launchKind, rememberKind } from "./launch-kind.ts";
 import { managedFiles, writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
+import type { RunNetwork } from "./networks/records.ts";
 import { cgroupPath } from "./paths.ts";
 import { layersOf, lookupIn, prepareRootfs } from "./rootfs.ts";
 import { makeRunDirectory, removeRunDirectory } from "./run-directory.ts";
@@ -64,12 +69,15 @@ export async function startContainer(
     exitCode: 0,
     oomKilled: false,
   };
-  // After a power failure nothing of the start is left to undo: this row need not outlive the machine.
-  ctx.store.updateState(container.id, container.state);
   let running: Running;
+  let network: RunNetwork | undefined;
   try {
     const receiver = container.log?.connect();
     if (receiver) await receiver;
+    network = ctx.endpoints.reserve(container);
+    if (network) container.state = { ...container.state, network };
+    // After a power failure nothing of the start is left to undo: this row need not outlive the machine.
+    ctx.store.updateState(container.id, container.state);
     const prepared = await prepareLaunch(ctx, volumes, container);
     try {
       running = await run(prepared.request);
@@ -82,6 +90,7 @@ export async function startContainer(
     container.spec = prepared.spec();
     container.cgroup = prepared.cgroup;
   } catch (error) {
+    if (network) ctx.endpoints.release(container, network);
     const status = before.startedAt === ZERO_TIME ? "created" : "exited";
     const exitCode = error instanceof LaunchError ? error.exitCode : 128;
     container.state = { ...before, ...count, status, pid: 0, exitCode, error: messageOf(error) };
@@ -102,12 +111,16 @@ export async function startContainer(
   // That it was to start is in the row, and its keeper says that it has.
   ctx.store.updateStateSoon(container.id, container.state);
   if (container.record.mounts.length > 0) volumes.mounted(container);
+  ctx.endpoints.announce(container);
   emit(ctx, container, "start");
   watchExit(ctx, volumes, container, running);
   // Last: output that is there already leaves the pipe now, and is in the log only when this turn is over. A kill in
   // between would lose it.
   container.stdio.connect(running);
 }
+
+/** What the spec says of a network namespace that is given by descriptor. */
+const GIVEN_NETWORK = `/proc/self/fd/${FD.network}`;
 
 /** All that a launch needs, made on disk and in the cgroup tree. */
 export interface PreparedLaunch {
@@ -140,8 +153,10 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
   }
   const sources = mountSources(volumes, container);
   const joined: number[] = [];
+  let namespace: NetworkNamespace | undefined;
   const closeAll = () => {
     sources.close();
+    namespace?.close();
     for (const fd of joined.splice(0)) close(fd);
   };
   try {
@@ -157,6 +172,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
         files,
         volumes: sources.mounts,
         ...(userns ? { userns } : {}),
+        ...(container.record.endpoints ? { network: { path: GIVEN_NETWORK } } : {}),
         namespaceOf(ref, type) {
           const fd = openNamespace(ctx, ref, type);
           joined.push(fd);
@@ -180,6 +196,14 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     });
     steps.push(() => cgroup.remove());
     markOwner(cgroup.paths()[0]!, ctx.paths.dataRoot);
+    let given: GivenNamespaces | undefined;
+    if (container.record.endpoints) {
+      const ids = userns ? [{ containerID: 0, ...userns }] : [];
+      const made = userns ? createUserAndNetworkNamespace(ids, ids) : undefined;
+      if (made) joined.push(made.user);
+      namespace = ctx.endpoints.wire(container, made?.network);
+      given = { network: namespace.fd, ...(made ? { user: made.user } : {}) };
+    }
     const stdin = config.OpenStdin === true;
     const request: LaunchRequest = {
       id,
@@ -194,6 +218,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       cgroup,
       runDir,
       stdin,
+      ...(given ? { given } : {}),
       // Stdin that ends with its first client must not be held open by anyone else.
       keepStdin: stdin && config.StdinOnce !== true,
       // An init reaps what pid 1 of a namespace has to; in another's it is not pid 1.

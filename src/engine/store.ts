@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { durably } from "../images/records.ts";
 import type { ContainerConfig, HostConfig } from "../spec/docker-api.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
+import type { EndpointConfig, RunNetwork } from "./networks/records.ts";
 import type { Restarts } from "./restart/policy.ts";
 
 const fdatasync = promisify(fdatasyncCallback);
@@ -26,6 +27,8 @@ export interface ContainerRecord {
   /** Volumes that were made for this container alone. */
   anonymous: string[];
   userns?: { hostID: number; size: number };
+  /** By the id of the network. Absent: it has no networks of its own. */
+  endpoints?: Record<string, EndpointConfig>;
 }
 
 /**
@@ -50,6 +53,8 @@ export interface StateRecord {
   stopped?: boolean;
   /** Absent: the engine has not restarted it since it was started. */
   restarts?: Restarts;
+  /** Of the present run. */
+  network?: RunNetwork;
 }
 
 export interface VolumeRecord {

@@ -21,8 +21,9 @@ export const FD = {
   free: 13,
   trace: 14,
   userns: 15,
+  network: 16,
   /** From here on: what the keeper holds for the engine, and nobody else uses. At most {@link MAX_KEPT}. */
-  kept: 16,
+  kept: 17,
 } as const;
 
 export const MAX_KEPT = 16;

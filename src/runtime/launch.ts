@@ -10,7 +10,7 @@ import { MACHINE } from "../program/machine.ts";
 import { type RowTime, readTrace, traced } from "../program/trace.ts";
 import { lastCapability } from "../security/capabilities.ts";
 import { compileFilter } from "../security/seccomp/compile.ts";
-import type { Process, Spec } from "../spec/oci-runtime.ts";
+import type { NamespaceType, Process, Spec } from "../spec/oci-runtime.ts";
 import { FD } from "./builder.ts";
 import { cgroupMounts } from "./cgroup-mounts.ts";
 import { execProgram } from "./exec.ts";
@@ -18,7 +18,7 @@ import type { Plan } from "./plan.ts";
 import type { Rootfs } from "./rootfs.ts";
 import type { Running } from "./running.ts";
 import { setUp } from "./setup.ts";
-import { hasOwnUserns, readAll, start } from "./start.ts";
+import { type GivenNamespaces, hasOwnUserns, readAll, start } from "./start.ts";
 import { superviseProgram } from "./supervise.ts";
 import { encodeKnown, encodeLaunch } from "./template.ts";
 import { treeOf } from "./tree.ts";
@@ -46,6 +46,8 @@ export interface LaunchRequest {
   init: boolean;
   /** Descriptors that the keeper is to hold, for whoever adopts the container: {@link Running.kept}. They stay the caller's. */
   kept?: readonly number[] | undefined;
+  /** Namespaces made beforehand, whose descriptors stay the caller's: where the spec joins a network, and its user namespace. */
+  given?: GivenNamespaces;
 }
 
 /** What {@link launch} will run, without running it. */
@@ -70,8 +72,11 @@ function planOf(request: LaunchRequest): Plan {
     init: request.init ? FD.free : undefined,
     ...(hasOwnUserns(spec) ? { userns: FD.userns } : {}),
     ...(request.kept?.length ? { kept: request.kept.length } : {}),
+    ...(request.given?.network === undefined ? {} : { joined: JOINED_NETWORK }),
   };
 }
+
+const JOINED_NETWORK: ReadonlyMap<NamespaceType, number> = new Map([["network", FD.network]]);
 
 /** Which of 0, 1 and 2 are pipes of ours. */
 function ownStdio(tty: boolean, stdin: boolean): number[] {

@@ -43,6 +43,12 @@ export function hasOwnUserns(spec: Spec): boolean {
 /** Pipes of 1 MiB carry a flood with few wake-ups; where the limit is lower, the default stays. */
 const PIPE_SIZE = 1 << 20;
 
+/** Descriptors of namespaces that the container joins, or that become its own. */
+export interface GivenNamespaces {
+  user?: number;
+  network?: number;
+}
+
 export interface StartOptions {
   /** Of a container; an exec makes no namespaces. */
   spec?: Spec;
@@ -53,6 +59,7 @@ export interface StartOptions {
   init?: Program | undefined;
   /** As {@link LaunchRequest} has them. */
   kept?: readonly number[] | undefined;
+  given?: GivenNamespaces | undefined;
   /** Of an exec: the container's pidfd, which stays the caller's. */
   target?: number;
   /** To say why the command could not be executed. */
@@ -122,17 +129,19 @@ export async function start({ elf, program }: Encoded, options: StartOptions): P
     fds.push([exitOurs, FD.exitFar]);
     give(exitFar, FD.exit);
     give(openSync(join(runDir, STATUS_FILE), "w", 0o600), FD.status);
+    const again = (fd: number, what: string) => sys("fcntl", what, fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    const { user, network } = options.given ?? {};
     if (options.spec && hasOwnUserns(options.spec)) {
       const { uidMappings = [], gidMappings = [] } = options.spec.linux!;
-      give(createUserNamespace(uidMappings, gidMappings), FD.userns);
+      give(
+        user === undefined ? createUserNamespace(uidMappings, gidMappings) : again(user, "user namespace"),
+        FD.userns,
+      );
     }
+    if (network !== undefined) give(again(network, "network namespace"), FD.network);
     if (options.trace) give(options.trace.fd, FD.trace);
-    if (options.target !== undefined) {
-      give(sys("fcntl", "pidfd", options.target, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD), FD.target);
-    }
-    for (const [i, fd] of (options.kept ?? []).entries()) {
-      give(sys("fcntl", "kept", fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD), FD.kept + i);
-    }
+    if (options.target !== undefined) give(again(options.target, "pidfd"), FD.target);
+    for (const [i, fd] of (options.kept ?? []).entries()) give(again(fd, "kept"), FD.kept + i);
     if (options.init) give(sealedExecutable("docker-init", encode(options.init, MACHINE)), FD.free);
 
     const keeper = spawn({

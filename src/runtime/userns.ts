@@ -33,18 +33,39 @@ export function createUserNamespace(uidMappings: readonly IdMapping[], gidMappin
   });
 }
 
+/** As {@link createUserNamespace}, with a network namespace that belongs to it: whoever is root in it, rules over that. */
+export function createUserAndNetworkNamespace(
+  uidMappings: readonly IdMapping[],
+  gidMappings: readonly IdMapping[],
+): { user: number; network: number } {
+  return withMember(
+    undefined,
+    (pid) => {
+      writeIdMaps(pid, uidMappings, gidMappings);
+      const user = openSync(`/proc/${pid}/ns/user`, "r");
+      try {
+        return { user, network: openSync(`/proc/${pid}/ns/net`, "r") };
+      } catch (error) {
+        close(user);
+        throw error;
+      }
+    },
+    k.CLONE_NEWUSER | k.CLONE_NEWNET,
+  );
+}
+
 /** What `look` says of a process in the user namespace that `fd` is open on, which lives for as long as it runs. */
 export function inUserNamespaceOf<T>(fd: number, look: (pid: number) => T): T {
   return withMember(fd, look);
 }
 
-function withMember<T>(joined: number | undefined, body: (pid: number) => T): T {
+function withMember<T>(joined: number | undefined, body: (pid: number) => T, flags: number = k.CLONE_NEWUSER): T {
   const [report, reportFar] = pipe();
   const [hold, holdFar] = pipe();
   const open = [report, raise(reportFar), raise(hold), holdFar];
   let pid: number | undefined;
   try {
-    const executable = sealedExecutable("inro-userns", encode(memberProgram(joined !== undefined), MACHINE));
+    const executable = sealedExecutable("inro-userns", encode(memberProgram(joined !== undefined, flags), MACHINE));
     open.push(executable);
     pid = spawn({
       path: `/proc/self/fd/${executable}`,
@@ -69,12 +90,12 @@ function withMember<T>(joined: number | undefined, body: (pid: number) => T): T 
 
 const READY = 0xffff_ffff;
 
-function memberProgram(joins: boolean): Program {
+function memberProgram(joins: boolean, flags: number): Program {
   const p = new Program(REPORT);
   const why = "user namespace";
   const ready = new Uint8Array(new Uint32Array([READY, 0]).buffer);
   if (joins) p.call(why, "setns", [JOINED, k.CLONE_NEWUSER]);
-  else p.call(why, "unshare", [k.CLONE_NEWUSER]);
+  else p.call(why, "unshare", [flags]);
   p.call(why, "write", [REPORT, p.bytes(ready, "ready"), 8]);
   p.call(`${why}: until its maps are written`, "read", [HOLD, p.room(8, "byte"), 1], { ignore: "all" });
   p.exit(why, p.room(8, "0"));

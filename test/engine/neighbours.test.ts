@@ -57,7 +57,7 @@ describe.skipIf(why !== "")(`what an engine owns${why && ` (${why})`}`, async ()
       [join(engine.dir, "data2"), engine.execRoot],
     ] as const) {
       const roots = ["--data-root", data, "--exec-root", exec];
-      const second = Bun.spawn([...command, "serve", "--host", engine.host, ...roots], {
+      const second = Bun.spawn([...command, "serve", "--bridge", "none", "--host", engine.host, ...roots], {
         stdio: ["ignore", "pipe", "pipe"],
       });
       const stderr = await new Response(second.stderr).text();

@@ -35,6 +35,7 @@ const SETTING_FLAGS: Record<string, Flag> = {
     value: "path=…,allow=…",
     help: "A further socket with limited rights, see below; may repeat",
   },
+  bridge: { name: "bridge", type: "string", choices: ["none"], help: "none: no default network; containers have none" },
   "registry-mirrors": { name: "registry-mirror", type: "list", help: "Registry to ask before docker.io" },
 };
 

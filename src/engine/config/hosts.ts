@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { invalid, notImplemented } from "../../base/errors.ts";
+import { invalid } from "../../base/errors.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
 import type { HostFacts } from "./host-facts.ts";
 import { networkMode } from "./modes.ts";
@@ -22,6 +22,25 @@ export function checkHostNames(config: ContainerConfig, host: HostConfig): void 
   for (const entry of host.ExtraHosts ?? []) parseExtraHost(entry);
 }
 
+/** Stands for the address by which a container reaches the host. */
+export const HOST_GATEWAY = "host-gateway";
+
+/** Dns, DnsSearch and DnsOptions; they end in resolv.conf, line by line. Throws invalid. */
+export function checkDns(host: HostConfig): void {
+  for (const address of host.Dns ?? []) {
+    if (isIP(address) === 0) throw invalid(`invalid DNS server address: ${JSON.stringify(address.slice(0, 128))}`);
+  }
+  for (const domain of host.DnsSearch ?? []) {
+    const ok = domain === "." || (domain.length <= 253 && HOST_NAME.test(domain.replace(/\.$/, "")));
+    if (!ok) throw invalid(`invalid DNS search domain: ${JSON.stringify(domain.slice(0, 128))}`);
+  }
+  for (const option of host.DnsOptions ?? []) {
+    if (!/^[a-zA-Z0-9_:.-]{1,128}$/.test(option)) {
+      throw invalid(`invalid DNS option: ${JSON.stringify(option.slice(0, 128))}`);
+    }
+  }
+}
+
 /** `name:address` or `name=address`, IPv6 with or without brackets. Throws invalid. */
 export function parseExtraHost(entry: string): { name: string; address: string } {
   const at = entry.search(/[=:]/);
@@ -29,8 +48,7 @@ export function parseExtraHost(entry: string): { name: string; address: string }
   const address = entry.slice(at + 1).replace(/^\[(.*)\]$/, "$1");
   const shown = JSON.stringify(entry.slice(0, 128));
   if (name.length > 253 || !HOST_NAME.test(name)) throw invalid(`bad format for add-host: ${shown}`);
-  if (address === "host-gateway")
-    throw notImplemented("host-gateway needs a bridge network, which is not supported yet");
+  if (address === HOST_GATEWAY) return { name, address };
   // A zone (fe80::1%eth0) is text that isIP does not check.
   if (isIP(address) === 0 || address.includes("%")) throw invalid(`invalid IP address in add-host: ${shown}`);
   return { name, address };

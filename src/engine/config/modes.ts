@@ -1,6 +1,5 @@
-import { invalid, notImplemented } from "../../base/errors.ts";
+import { invalid } from "../../base/errors.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
-import { networkNotImplemented } from "./unsupported.ts";
 
 /** The pseudo-image: the machine's own root under a private writable layer. */
 export const HOST_IMAGE = "host";
@@ -30,14 +29,14 @@ function mode(value: string, what: string, own: readonly string[], joinable: boo
   throw invalid(`invalid ${what} mode: ${value}`);
 }
 
-/** `NetworkMode` with the names that still mean "none" resolved; other networks are notImplemented. */
+/** `NetworkMode` with its default resolved: `none`, `host`, `container:ID`, or a network's name or id. */
 export function networkMode(value: string | undefined): string {
-  if (value === undefined || value === "" || value === "default" || value === "none") return "none";
-  if (value === "host" || value.startsWith("container:")) return value;
-  if (value === "bridge") {
-    throw notImplemented("bridge networks are not supported yet, use network mode none or host");
-  }
-  throw networkNotImplemented(value);
+  return value === undefined || value === "" || value === "default" ? "bridge" : value;
+}
+
+/** Whether the container is to be in networks, rather than have none or somebody else's. */
+export function hasNetworks(mode: string): boolean {
+  return mode !== "none" && mode !== "host" && !mode.startsWith("container:");
 }
 
 /**
@@ -48,12 +47,16 @@ export function namespaceModes(host: HostConfig, cgroup: "v1" | "v2" | "hybrid")
   const cgroupns = host.CgroupnsMode || (host.Privileged && cgroup !== "v2" ? "host" : "private");
   const ipc = host.IpcMode ?? "";
   return {
-    network: mode(networkMode(host.NetworkMode), "network", ["none"], true),
+    network: network(networkMode(host.NetworkMode)),
     pid: mode(host.PidMode ?? "", "PID", ["private"], true),
     ipc: { ...mode(ipc, "IPC", ["none", "private", "shareable"], true), shm: ipc !== "none" },
     uts: mode(host.UTSMode ?? "", "UTS", ["private"], false),
     cgroup: mode(cgroupns, "cgroup namespace", ["private"], false),
   };
+}
+
+function network(value: string): NamespaceMode {
+  return hasNetworks(value) ? PRIVATE : mode(value, "network", ["none"], true);
 }
 
 /** Ids that a container's own user namespace gets: the whole 16-bit range unless the mode says how many. */
@@ -83,6 +86,23 @@ export function checkModes(config: ContainerConfig, host: HostConfig, cgroup: "v
     if (Object.keys(config.ExposedPorts ?? {}).length > 0) {
       throw invalid("conflicting options: port exposing and the container type network mode");
     }
+    if (Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts) {
+      throw invalid("conflicting options: port publishing and the container type network mode");
+    }
+    if (host.Links?.length) {
+      throw invalid(
+        "conflicting options: container type network can't be used with links. This would result in undefined behavior",
+      );
+    }
+    if (host.Dns?.length || host.DnsSearch?.length || host.DnsOptions?.length) {
+      throw invalid("conflicting options: dns and the network mode");
+    }
+    if (config.MacAddress) throw invalid("conflicting options: mac-address and the network mode");
+  }
+  if (modes.network.kind === "host" && host.Links?.length) {
+    throw invalid(
+      "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+    );
   }
   if (modes.uts.kind === "host") {
     if (config.Hostname) throw invalid("conflicting options: hostname and the UTS mode");

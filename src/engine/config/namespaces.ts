@@ -8,7 +8,7 @@ export type NamespaceOf = (container: string, type: NamespaceType) => string;
 /** linux.namespaces: an entry without a path is a new one, with a path that of another container, none is the host's. */
 export function ociNamespaces(
   modes: Modes,
-  options: { user?: { path?: string }; time: boolean; namespaceOf?: NamespaceOf },
+  options: { user?: { path?: string }; network?: { path: string }; time: boolean; namespaceOf?: NamespaceOf },
 ): NonNullable<Linux["namespaces"]> {
   const namespaces: NonNullable<Linux["namespaces"]> = [{ type: "mount" }];
   for (const [type, mode] of [
@@ -18,7 +18,8 @@ export function ociNamespaces(
     ["ipc", modes.ipc],
     ["cgroup", modes.cgroup],
   ] as const) {
-    if (mode.kind === "private") namespaces.push({ type });
+    const made = type === "network" ? options.network : undefined;
+    if (mode.kind === "private") namespaces.push({ type, ...made });
     if (mode.kind !== "container") continue;
     if (!options.namespaceOf) throw invalid(`the ${type} namespace of container ${mode.id} is not available`);
     namespaces.push({ type, path: options.namespaceOf(mode.id, type) });

@@ -5,6 +5,7 @@ import type {
   ExecCreateRequest,
   HostConfig,
   MountRequest,
+  PortBinding,
   ThrottlePath,
   Ulimit,
   WeightDevice,
@@ -84,6 +85,7 @@ export const containerConfig = object<ContainerConfig>({
   OnBuild: list(text),
   Healthcheck: health,
   ArgsEscaped: boolean,
+  MacAddress: text,
   NetworkDisabled: boolean,
 });
 
@@ -124,6 +126,10 @@ const mount = required<MountRequest>(
   "Type",
   "Target",
 );
+
+const bindings = list(object<PortBinding>({ HostIp: text, HostPort: text }));
+/** A port without bindings may be null. */
+const portBindings: Check<PortBinding[] | null> = (value, at) => (value === null ? null : bindings(value, at));
 
 export const hostConfig = object<HostConfig>({
   Binds: list(text),
@@ -184,6 +190,12 @@ export const hostConfig = object<HostConfig>({
   Isolation: text,
   StorageOpt: map(text),
   ContainerIDFile: text,
+  PortBindings: map(portBindings),
+  PublishAllPorts: boolean,
+  Links: list(text),
+  Dns: list(text),
+  DnsOptions: list(text),
+  DnsSearch: list(text),
 });
 
 export const execRequest = object<ExecCreateRequest>({

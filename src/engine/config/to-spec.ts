@@ -33,6 +33,8 @@ export interface SpecInput {
    * made with these ids; without it the runtime would have to make it.
    */
   userns?: { hostID: number; size: number; path?: string };
+  /** The container's own network namespace, already made and wired up. */
+  network?: { path: string };
   /** For modes `container:ID`. */
   namespaceOf?: NamespaceOf;
   facts?: HostFacts;
@@ -85,6 +87,7 @@ export function toSpec(input: SpecInput): Spec {
   const linux: Linux = {
     namespaces: ociNamespaces(modes, {
       ...(userns ? { user: userns } : {}),
+      ...(input.network ? { network: input.network } : {}),
       time: facts.timeNamespace,
       ...(input.namespaceOf ? { namespaceOf: input.namespaceOf } : {}),
     }),

@@ -3,11 +3,12 @@ import { resolveCapabilities } from "../../security/capabilities.ts";
 import { READONLY_PATHS } from "../../security/paths.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
 import type { ImageConfig } from "../../spec/oci-image.ts";
+import { portRequests } from "../networks/ports.ts";
 import { checkDevices } from "./devices.ts";
 import { checkEnv } from "./environment.ts";
 import { record } from "./fields.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
-import { checkHostNames } from "./hosts.ts";
+import { checkDns, checkHostNames } from "./hosts.ts";
 import { checkUser, checkWorkingDir, mergeImage } from "./image-defaults.ts";
 import { checkLimits } from "./limits.ts";
 import { completeLogConfig, DEFAULT_LOG, type LogConfig } from "./log-config.ts";
@@ -28,7 +29,7 @@ import { parseSecurityOptions } from "./security-options.ts";
 import { parseSignal } from "./signals.ts";
 import { checkSysctls } from "./sysctls.ts";
 import { rlimits } from "./ulimits.ts";
-import { publishedPorts, refuseRuntime, refuseUnsupported } from "./unsupported.ts";
+import { discardedPorts, refuseRuntime, refuseUnsupported } from "./unsupported.ts";
 
 /** What a container is made of: checked, completed, and what docker would warn of. */
 export interface Validated {
@@ -57,7 +58,7 @@ export function validateCreate(
 ): Validated {
   const request = record(body, "the request body");
   const requestHost = record(request.HostConfig ?? {}, "HostConfig");
-  refuseUnsupported(request, requestHost);
+  refuseUnsupported(requestHost);
   const asked = containerConfig(request, "");
   const given = hostConfig(requestHost, "HostConfig");
   // As docker before it had network modes.
@@ -70,10 +71,10 @@ export function validateCreate(
 
   checkRestartPolicy(given);
   const { host: limited, warnings } = checkLimits(given, facts);
-  const host = normalize(limited, facts, log);
+  const host = normalize(limited, facts, log, asked.NetworkDisabled === true);
   const network = host.NetworkMode ?? "none";
   warnings.push(
-    ...publishedPorts(requestHost, network),
+    ...discardedPorts(host, network),
     ...refuseRuntime(given),
     ...kernelMemoryWarning(requestHost),
     ...healthWarning(config),
@@ -107,6 +108,8 @@ function checkHost(config: ContainerConfig, host: HostConfig, facts: HostFacts):
   checkPaths(host);
   checkIsolation(host.Isolation ?? "");
   checkStorageOptions(host.StorageOpt ?? {});
+  portRequests(config, host);
+  checkDns(host);
   for (const group of host.GroupAdd ?? []) checkUser(group);
   resolveCapabilities({
     add: host.CapAdd ?? [],
@@ -121,13 +124,13 @@ function checkHost(config: ContainerConfig, host: HostConfig, facts: HostFacts):
 }
 
 /** The stored form: defaults that docker resolves at create, so that inspect shows what will be. */
-function normalize(given: HostConfig, facts: HostFacts, log: LogConfig): HostConfig {
+function normalize(given: HostConfig, facts: HostFacts, log: LogConfig, disabled: boolean): HostConfig {
   const modes = namespaceModes(given, facts.cgroup);
   const unconfined = parseSecurityOptions(given.SecurityOpt ?? [], facts).unconfinedPaths;
   const open = given.Privileged || unconfined;
   return {
     ...given,
-    NetworkMode: networkMode(given.NetworkMode),
+    NetworkMode: disabled ? "none" : networkMode(given.NetworkMode),
     IpcMode: given.IpcMode || "private",
     CgroupnsMode: modes.cgroup.kind,
     ShmSize: given.ShmSize || 64 * 1024 * 1024,

@@ -37,7 +37,7 @@ export function validateUpdate(
   facts: HostFacts = hostFacts(),
 ): { host: HostConfig; warnings: string[] } {
   const request = record(body, "the request body");
-  refuseUnsupported({}, request);
+  refuseUnsupported(request);
   const asked = hostConfig(request, "");
   const restart = restartChanges(asked, present);
   const changes = Object.fromEntries(

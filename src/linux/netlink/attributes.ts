@@ -54,6 +54,29 @@ export function u32(value: number): Buffer {
   return out;
 }
 
+export function u8(value: number): Buffer {
+  return Buffer.from([value]);
+}
+
+/** Big-endian, as netfilter has its numbers. */
+export function be16(value: number): Buffer {
+  const out = Buffer.alloc(2);
+  out.writeUInt16BE(value);
+  return out;
+}
+
+export function be32(value: number): Buffer {
+  const out = Buffer.alloc(4);
+  out.writeUInt32BE(value >>> 0);
+  return out;
+}
+
+export function be64(value: number): Buffer {
+  const out = Buffer.alloc(8);
+  out.writeBigUInt64BE(BigInt(value));
+  return out;
+}
+
 /** NUL-terminated. */
 export function text(value: string): Buffer {
   return Buffer.from(`${value}\0`);

@@ -26,9 +26,14 @@ const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const MSG_TRUNC = 0x20;
+const MSG_DONTWAIT = 0x40;
+const EAGAIN = 11;
 /** The kernel fills at most 32 KiB of a dump at once. */
 const BUFFER_SIZE = 1 << 16;
 const DUMP_TRIES = 5;
+
+/** Of a request in {@link NetlinkSocket.all} that is not the last: only a failure is of interest. */
+export const NLM_F_NO_ACK = 0x10000;
 
 /** A request, with what an error says of it. */
 export interface Request {
@@ -44,14 +49,15 @@ export interface Request {
   attributes: Readonly<Record<number, string>>;
 }
 
-/** A NETLINK_ROUTE socket (rtnetlink(7)). It belongs to one network namespace; its owner closes it. Blocks. */
-export class RouteSocket {
+/** A netlink socket. It belongs to one network namespace; its owner closes it. Blocks. */
+export class NetlinkSocket {
   readonly #fd: number;
   #sequence = 0;
 
-  /** `namespace` is a descriptor of a network namespace; without one, this process's. */
-  constructor(namespace?: number) {
-    this.#fd = namespace === undefined ? openSocket() : inNetworkNamespace(namespace, openSocket);
+  /** `namespace` is a descriptor of a network namespace; without one, the calling thread's. */
+  constructor(protocol: number, namespace?: number) {
+    const open = () => sys("socket", "AF_NETLINK", AF_NETLINK, SOCK_RAW | k.SOCK_CLOEXEC, protocol);
+    this.#fd = namespace === undefined ? open() : inNetworkNamespace(namespace, open);
     scratch(() => {
       const one = bytes(new Uint8Array([1, 0, 0, 0]));
       // The kernel's own words in errors; and not our request back.
@@ -76,6 +82,41 @@ export class RouteSocket {
     }
   }
 
+  /**
+   * Sends all in one datagram, of which the kernel takes one after the other. The first that fails is thrown; those after
+   * it have been carried out all the same, unless it is a transaction (nf_tables), of which nothing stays then.
+   */
+  all(requests: readonly Request[]): void {
+    const first = this.#sequence + 1;
+    const bytes = Buffer.concat(
+      requests.map(({ type, flags = 0, payload }, i) => {
+        // Errors come in any case. Who asks for nothing else would be told of nothing.
+        const ack = i === requests.length - 1 || !(flags & NLM_F_NO_ACK) ? NLM_F_ACK : 0;
+        return encodeMessage({
+          type,
+          flags: NLM_F_REQUEST | ack | (flags & 0xffff),
+          sequence: ++this.#sequence,
+          payload,
+        });
+      }),
+    );
+    sys("sendto", requests[0]!.operation, this.#fd, addressOf(bytes), bytes.length, 0, 0, 0);
+    let failure: SysError | undefined;
+    // What the kernel says to a request is there when it has taken it.
+    for (;;) {
+      const buffer = Buffer.alloc(BUFFER_SIZE);
+      const n = trySys("recvfrom", this.#fd, addressOf(buffer), buffer.length, MSG_TRUNC | MSG_DONTWAIT, 0, 0);
+      if (n === -EAGAIN) break;
+      if (n < 0) throw new SysError("recvfrom", requests[0]!.operation, -n);
+      for (const answer of decodeMessages(buffer.subarray(0, Math.min(n, buffer.length)))) {
+        if (answer.type !== NLMSG_ERROR) continue;
+        const { errno } = decodeAck(answer);
+        if (errno !== 0) failure ??= errorOf(requests[answer.sequence - first] ?? requests[0]!, answer);
+      }
+    }
+    if (failure) throw failure;
+  }
+
   #once(request: Request): Message[] {
     const sequence = ++this.#sequence;
     const message = encodeMessage({
@@ -96,14 +137,25 @@ export class RouteSocket {
           answers.push(answer);
           continue;
         }
-        const { errno, text, offset } = decodeAck(answer);
-        if (errno === 0) return answers;
-        const attribute = offset === undefined ? undefined : attributeAt(request, offset);
-        const hint = [attribute, text].filter(Boolean).join(": ");
-        throw new SysError(request.operation, request.object, errno, hint || undefined);
+        if (decodeAck(answer).errno === 0) return answers;
+        throw errorOf(request, answer);
       }
     }
   }
+}
+
+/** A NETLINK_ROUTE socket (rtnetlink(7)). */
+export class RouteSocket extends NetlinkSocket {
+  constructor(namespace?: number) {
+    super(NETLINK_ROUTE, namespace);
+  }
+}
+
+function errorOf(request: Request, answer: Message): SysError {
+  const { errno, text, offset } = decodeAck(answer);
+  const attribute = offset === undefined ? undefined : attributeAt(request, offset);
+  const hint = [attribute, text].filter(Boolean).join(": ");
+  return new SysError(request.operation, request.object, errno, hint || undefined);
 }
 
 /** The name of the attribute at `offset` of the message. */
@@ -113,10 +165,6 @@ function attributeAt(request: Request, offset: number): string | undefined {
     if (start + attribute.offset === offset) return request.attributes[attribute.type] ?? `attribute ${attribute.type}`;
   }
   return undefined;
-}
-
-function openSocket(): number {
-  return sys("socket", "AF_NETLINK", AF_NETLINK, SOCK_RAW | k.SOCK_CLOEXEC, NETLINK_ROUTE);
 }
 
 /**

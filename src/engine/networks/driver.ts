@@ -1,0 +1,157 @@
+import { readdirSync } from "node:fs";
+import { notFound } from "../../base/errors.ts";
+import { addressOfBytes, type IpFamily, type Subnet, subnetOf } from "../../network/address.ts";
+import { addPort, bridgeMark, ensureBridge } from "../../network/bridge.ts";
+import { Firewall } from "../../network/firewall.ts";
+import { NetworkStack, readNetSysctl, writeNetSysctl } from "../../network/host.ts";
+import type { Attachment } from "../../network/interface.ts";
+import type { NetworkAddresses } from "./addresses.ts";
+import type { EndpointState, NetworkRecord } from "./records.ts";
+import { gatewayMode, ICC, IPVLAN_FLAGS, IPVLAN_MODES, isOn, MACVLAN_MODES, MASQUERADE, mtuOf } from "./validate.ts";
+
+const FAMILIES: readonly IpFamily[] = [4, 6];
+
+/**
+ * Networks in the kernel, made when they are first used: bridges, the firewall's table, and what of the host's settings
+ * they need. All calls are synchronous and short.
+ */
+export class NetworkDriver {
+  readonly firewall: Firewall;
+  #stack: NetworkStack | undefined;
+  /** Networks whose firewall rules are in place. */
+  readonly #ready = new Set<string>();
+
+  constructor(table: string) {
+    this.firewall = new Firewall(table);
+  }
+
+  get stack(): NetworkStack {
+    this.#stack ??= new NetworkStack();
+    return this.#stack;
+  }
+
+  /** Subnets that the host has routes to, but for the default route, and what to call them. */
+  hostSubnets(): { subnet: Subnet; owner: string; direct: boolean }[] {
+    const names = new Map(this.stack.links().map(({ index, name }) => [index, name]));
+    const found = new Map<string, { subnet: Subnet; owner: string; direct: boolean }>();
+    for (const { destination, prefixLength, link, gateway, family } of this.stack.routes()) {
+      if (!destination || prefixLength === 0 || (family !== 2 && family !== 10)) continue;
+      const subnet = subnetOf(addressOfBytes(destination), prefixLength);
+      // Link-local and multicast are everywhere.
+      if (family === 10 && (destination[0]! === 0xff || (destination[0]! === 0xfe && destination[1]! >= 0x80)))
+        continue;
+      const name = (link !== undefined && names.get(link)) || "an interface";
+      const shown = `${subnet.base}/${prefixLength} ${name}`;
+      found.set(shown, { subnet, owner: `the route of ${name}`, direct: gateway === undefined });
+    }
+    return [...found.values()];
+  }
+
+  /** The network's bridge, made if it is not there, with all that packets need to come through; its index. */
+  ensure(network: NetworkRecord, addresses: NetworkAddresses): number {
+    const { stack } = this;
+    const name = network.bridge!;
+    const mtu = mtuOf(network);
+    const isolated = gatewayMode(network, 4) === "isolated";
+    const before = stack.link(name);
+    const index = ensureBridge(stack, {
+      name,
+      networkId: network.id,
+      ...(mtu === undefined ? {} : { mtu }),
+      addresses: isolated ? [] : addresses.gateways,
+    });
+    if (before && this.#ready.has(network.id)) return index;
+    try {
+      this.#enableForwarding(network, addresses);
+      this.firewall.addNetwork({
+        bridge: name,
+        subnets: addresses.subnets,
+        masquerade: FAMILIES.filter(
+          (family) =>
+            gatewayMode(network, family).startsWith("nat") &&
+            isOn(network.options, MASQUERADE, true) &&
+            !network.internal,
+        ),
+        internal: network.internal || isolated,
+        closed: FAMILIES.some((family) => gatewayMode(network, family) !== "nat-unprotected"),
+      });
+      this.#ready.add(network.id);
+    } catch (error) {
+      if (!before) stack.deleteLink(index, name);
+      throw error;
+    }
+    return index;
+  }
+
+  /** How an endpoint is to be attached. A parent that is not there is notFound. */
+  attachment(
+    network: NetworkRecord,
+    addresses: NetworkAddresses,
+    endpoint: EndpointState,
+    options: { publishes: boolean },
+  ): Attachment {
+    if (network.driver === "bridge") {
+      const bridge = this.ensure(network, addresses);
+      // Where br_netfilter is at work, what a container sends to a published port of its own is bridged back to it.
+      const hairpin = options.publishes && readNetSysctl("bridge/bridge-nf-call-iptables") === "1";
+      const isolated = !isOn(network.options, ICC, true);
+      const port = hairpin || isolated ? { hairpin, isolated } : undefined;
+      return { kind: "bridge", bridge, hostName: endpoint.hostInterface!, ...(port ? { port } : {}) };
+    }
+    const name = network.options.parent;
+    if (!name) throw notFound(`network ${network.name}: driver ${network.driver} needs the option parent=INTERFACE`);
+    const parent = this.stack.link(name);
+    if (!parent) throw notFound(`network ${network.name}: there is no interface ${name} to be its parent`);
+    if (network.driver === "macvlan") {
+      return { kind: "macvlan", parent: parent.index, mode: MACVLAN_MODES[network.options.macvlan_mode ?? "bridge"]! };
+    }
+    const { ipvlan_mode = "l2", ipvlan_flag = "bridge" } = network.options;
+    return {
+      kind: "ipvlan",
+      parent: parent.index,
+      mode: IPVLAN_MODES[ipvlan_mode]!,
+      flags: IPVLAN_FLAGS[ipvlan_flag]!,
+    };
+  }
+
+  /** Takes a network's bridge and rules away; one that somebody else has made is left alone. */
+  remove(network: NetworkRecord): void {
+    this.#ready.delete(network.id);
+    if (network.driver !== "bridge" || !network.bridge) return;
+    this.firewall.removeNetwork(network.bridge);
+    const link = this.stack.link(network.bridge);
+    if (link?.alias === bridgeMark(network.id)) this.stack.deleteLink(link.index, network.bridge);
+  }
+
+  /** After a restart, or for a bridge that was made anew: these are its ports. */
+  addPorts(bridge: number, names: readonly string[]): void {
+    for (const name of names) addPort(this.stack, bridge, name);
+  }
+
+  /** Takes everything away that was made. */
+  withdraw(networks: readonly NetworkRecord[]): void {
+    if (!this.#stack) return;
+    for (const network of networks) {
+      const link = network.bridge ? this.stack.link(network.bridge) : undefined;
+      if (link?.alias === bridgeMark(network.id)) this.stack.deleteLink(link.index, network.bridge!);
+    }
+    this.#ready.clear();
+    if (this.firewall.isThere) this.firewall.remove();
+  }
+
+  close(): void {
+    this.#stack?.close();
+    this.firewall.close();
+  }
+
+  #enableForwarding(network: NetworkRecord, addresses: NetworkAddresses): void {
+    if (network.internal) return;
+    if (addresses.subnet(4)) writeNetSysctl("ipv4/ip_forward", "1");
+    if (!addresses.subnet(6) || readNetSysctl("ipv6/conf/all/forwarding") === "1") return;
+    // A router takes no router advertisements: those that the host lives on are to be taken all the same.
+    for (const name of readdirSync("/proc/sys/net/ipv6/conf")) {
+      if (readNetSysctl(`ipv6/conf/${name}/accept_ra`) === "1") writeNetSysctl(`ipv6/conf/${name}/accept_ra`, "2");
+    }
+    writeNetSysctl("ipv6/conf/all/forwarding", "1");
+  }
+}

@@ -1,0 +1,398 @@
+import { codeOf, messageOf, unavailable } from "../base/errors.ts";
+import {
+  bitwise,
+  CT_DNAT,
+  CT_STATE,
+  compare,
+  ct,
+  destinationType,
+  type Expression,
+  lookup,
+  masquerade,
+  meta,
+  nat,
+  payload,
+  RTN_LOCAL,
+  register,
+  verdict,
+} from "../linux/netlink/nft-expressions.ts";
+import {
+  concatenated,
+  deleteElements,
+  deleteTable,
+  type Element,
+  flushRules,
+  NFPROTO,
+  type NftSet,
+  NftSocket,
+  newChain,
+  newElements,
+  newRule,
+  newSet,
+  newTable,
+  type Table,
+  TYPES,
+} from "../linux/netlink/nftables.ts";
+import type { Request } from "../linux/netlink/socket.ts";
+import { addressBytes, BITS, type IpAddress, type IpFamily, type Subnet } from "./address.ts";
+
+export type Protocol = "tcp" | "udp" | "sctp";
+export const PROTOCOLS: Record<Protocol, number> = { tcp: 6, udp: 17, sctp: 132 };
+
+/** A port of the host that leads into a container. */
+export interface PublishedPort {
+  protocol: Protocol;
+  /** Absent: every address that the host has. */
+  hostAddress?: IpAddress;
+  hostPort: number;
+  container: IpAddress;
+  containerPort: number;
+  /** No translation: the container's own address is reached, at this port and the other open ones. */
+  routed?: boolean;
+}
+
+/** What the firewall knows of a network. */
+export interface FirewallNetwork {
+  bridge: string;
+  subnets: readonly Subnet[];
+  /** Families whose packets leave with the host's address. */
+  masquerade: readonly IpFamily[];
+  /** Nothing comes in or goes out. */
+  internal: boolean;
+  /** From outside only published ports are reached. */
+  closed: boolean;
+}
+
+/** The kernel's numbers (nft(8), "Priority"). */
+const PRIORITY = { raw: -300, dstnat: -100, filter: 0, srcnat: 100 };
+
+const SERVICE = { type: concatenated(TYPES.inetProto, TYPES.inetService), length: 8 };
+const AT: Record<IpFamily, { type: number; length: number }> = {
+  4: { type: concatenated(TYPES.ipv4, TYPES.inetProto, TYPES.inetService), length: 12 },
+  6: { type: concatenated(TYPES.ipv6, TYPES.inetProto, TYPES.inetService), length: 24 },
+};
+const TARGET: Record<IpFamily, { type: number; length: number }> = {
+  4: { type: concatenated(TYPES.ipv4, TYPES.inetService), length: 8 },
+  6: { type: concatenated(TYPES.ipv6, TYPES.inetService), length: 20 },
+};
+
+const FAMILIES: readonly IpFamily[] = [4, 6];
+
+/** Ports by protocol and number, and by address too; ports of containers that are reached at their own address. */
+function sets(): NftSet[] {
+  let id = 0;
+  return FAMILIES.flatMap((family): NftSet[] => [
+    { name: `ports${family}`, id: ++id, keyType: SERVICE.type, keyLength: SERVICE.length, data: TARGET[family] },
+    {
+      name: `ports${family}-at`,
+      id: ++id,
+      keyType: AT[family].type,
+      keyLength: AT[family].length,
+      data: TARGET[family],
+    },
+    { name: `open${family}`, id: ++id, keyType: AT[family].type, keyLength: AT[family].length },
+  ]);
+}
+
+/**
+ * inro's one nf_tables table (family inet), and what belongs into it. Rules are few: one set for each network; ports are
+ * elements of maps, so that one more costs the packets nothing. It is made with the first network, and made anew, in one
+ * transaction and with nothing missing meanwhile, whenever a network comes or goes or somebody has flushed it.
+ */
+export class Firewall {
+  readonly table: Table;
+  #socket: NftSocket | undefined;
+  #there = false;
+  readonly #networks = new Map<string, FirewallNetwork>();
+  readonly #ports = new Map<string, PublishedPort>();
+
+  constructor(name: string) {
+    this.table = { family: "inet", name };
+  }
+
+  get networks(): readonly FirewallNetwork[] {
+    return [...this.#networks.values()];
+  }
+
+  get ports(): readonly PublishedPort[] {
+    return [...this.#ports.values()];
+  }
+
+  /** Whether the kernel has the table. */
+  get isThere(): boolean {
+    return this.socket.tables(this.table.family).includes(this.table.name);
+  }
+
+  get socket(): NftSocket {
+    this.#socket ??= new NftSocket();
+    return this.#socket;
+  }
+
+  /** A kernel without nf_tables is `unavailable`. */
+  addNetwork(network: FirewallNetwork): void {
+    const before = this.#networks.get(network.bridge);
+    if (this.#there && before && JSON.stringify(plain(before)) === JSON.stringify(plain(network))) return;
+    this.#networks.set(network.bridge, network);
+    try {
+      this.build();
+    } catch (error) {
+      this.#networks.delete(network.bridge);
+      throw error;
+    }
+  }
+
+  removeNetwork(bridge: string): void {
+    if (this.#networks.delete(bridge) && this.#there) this.build();
+  }
+
+  addPorts(ports: readonly PublishedPort[]): void {
+    if (ports.length === 0) return;
+    const added = ports.filter((port) => !this.#ports.has(keyOf(port)));
+    for (const port of added) this.#ports.set(keyOf(port), port);
+    this.#change(added.flatMap((port) => this.#elements(port, newElements)));
+  }
+
+  removePorts(ports: readonly PublishedPort[]): void {
+    const removed = ports.filter((port) => this.#ports.delete(keyOf(port)));
+    if (this.#there) this.#change(removed.flatMap((port) => this.#elements(port, deleteElements)));
+  }
+
+  /** Makes the table what it should be. `fresh`: whatever was in it goes first. */
+  build(fresh = false): void {
+    const { table } = this;
+    const requests: Request[] = [newTable(table)];
+    if (fresh) requests.push(deleteTable(table), newTable(table));
+    requests.push(flushRules(table), ...sets().map((set) => newSet(table, set)));
+    for (const { name, base, rules } of this.#chains()) {
+      requests.push(newChain(table, { name, ...(base ? { base } : {}) }));
+      for (const rule of rules) requests.push(newRule(table, name, rule));
+    }
+    for (const port of this.#ports.values()) requests.push(...this.#elements(port, newElements));
+    this.#carryOut(requests);
+    this.#there = true;
+  }
+
+  /** Takes the table away, if it is there. */
+  remove(): void {
+    this.#there = false;
+    this.#carryOut([newTable(this.table), deleteTable(this.table)]);
+  }
+
+  close(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  #change(requests: readonly Request[]): void {
+    if (!this.#there) {
+      this.build();
+      return;
+    }
+    try {
+      this.socket.transaction(requests);
+    } catch (error) {
+      // Somebody has flushed it, or has had his hands in it.
+      if (codeOf(error) !== "ENOENT" && codeOf(error) !== "EEXIST") throw error;
+      this.build(true);
+    }
+  }
+
+  #carryOut(requests: readonly Request[]): void {
+    try {
+      this.socket.transaction(requests);
+    } catch (error) {
+      const missing = ["EOPNOTSUPP", "EPROTONOSUPPORT", "ENOPROTOOPT"].includes(codeOf(error) ?? "");
+      const why = missing ? "; this kernel has no nf_tables with NAT (CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT)" : "";
+      throw unavailable(`firewall table ${this.table.name}: ${messageOf(error)}${why}`, error);
+    }
+  }
+
+  #elements(port: PublishedPort, messages: typeof newElements): Request[] {
+    const { container, containerPort, hostAddress, routed } = port;
+    const { family } = container;
+    const protocol = PROTOCOLS[port.protocol];
+    if (routed) {
+      const key = Buffer.concat([addressBytes(container), service(protocol, containerPort)]);
+      return messages(this.table, `open${family}`, [{ key }]);
+    }
+    const data = Buffer.concat([addressBytes(container), padded(containerPort)]);
+    const host = service(protocol, port.hostPort);
+    const element: Element = { key: hostAddress ? Buffer.concat([addressBytes(hostAddress), host]) : host, data };
+    return messages(this.table, hostAddress ? `ports${family}-at` : `ports${family}`, [element]);
+  }
+
+  #chains(): { name: string; base?: Parameters<typeof newChain>[1]["base"]; rules: Expression[][] }[] {
+    const networks = this.networks;
+    return [
+      { name: "ports", rules: FAMILIES.flatMap(toContainer) },
+      {
+        name: "raw",
+        base: { type: "filter", hook: "prerouting", priority: PRIORITY.raw },
+        rules: networks.flatMap(noLocalhost),
+      },
+      {
+        name: "prerouting",
+        base: { type: "nat", hook: "prerouting", priority: PRIORITY.dstnat },
+        rules: [[verdict({ jump: "ports" })]],
+      },
+      {
+        name: "output",
+        base: { type: "nat", hook: "output", priority: PRIORITY.dstnat },
+        rules: [[verdict({ jump: "ports" })]],
+      },
+      {
+        name: "forward",
+        base: { type: "filter", hook: "forward", priority: PRIORITY.filter },
+        rules: forward(networks),
+      },
+      {
+        name: "postrouting",
+        base: { type: "nat", hook: "postrouting", priority: PRIORITY.srcnat },
+        rules: networks.flatMap(leaving),
+      },
+    ];
+  }
+}
+
+const plain = ({ subnets, ...rest }: FirewallNetwork) => ({
+  ...rest,
+  subnets: subnets.map((s) => [s.base.toString(), s.prefix]),
+});
+
+function keyOf({ protocol, hostAddress, hostPort, container, containerPort, routed }: PublishedPort): string {
+  if (routed) return `${protocol} ${container.value} ${containerPort}`;
+  return `${protocol} ${container.family} ${hostAddress ? hostAddress.value : "any"} ${hostPort}`;
+}
+
+/** A port as a part of a key: two bytes, filled up. */
+function padded(port: number): Buffer {
+  return Buffer.from([port >> 8, port & 255, 0, 0]);
+}
+
+const service = (protocol: number, port: number) => Buffer.concat([Buffer.from([protocol, 0, 0, 0]), padded(port)]);
+
+// Rules, as lists of expressions. Each uses the registers from 0 on as it likes.
+
+const R = register;
+
+const family = (one: IpFamily): Expression[] => [
+  meta("nfproto", R(0)),
+  compare(R(0), "==", Buffer.from([one === 4 ? NFPROTO.ipv4 : NFPROTO.ipv6])),
+];
+
+const ifname = (name: string) => {
+  const bytes = Buffer.alloc(16);
+  bytes.write(name);
+  return bytes;
+};
+const from = (bridge: string, operator: "==" | "!=" = "=="): Expression[] => [
+  meta("iifname", R(0)),
+  compare(R(0), operator, ifname(bridge)),
+];
+const to = (bridge: string, operator: "==" | "!=" = "=="): Expression[] => [
+  meta("oifname", R(0)),
+  compare(R(0), operator, ifname(bridge)),
+];
+
+/** Words of the machine's own byte order. */
+function word(value: number): Buffer {
+  const out = Buffer.alloc(4);
+  out.writeUInt32LE(value);
+  return out;
+}
+
+const hasBits = (key: "state" | "status", bits: number): Expression[] => [
+  ct(key, R(0)),
+  bitwise(R(0), R(0), word(bits)),
+  compare(R(0), "!=", word(0)),
+];
+
+const SOURCE: Record<IpFamily, number> = { 4: 12, 6: 8 };
+const DESTINATION: Record<IpFamily, number> = { 4: 16, 6: 24 };
+
+/** The packet's source, or its destination, is in the subnet. */
+function inSubnet(end: "source" | "destination", { family: one, base, prefix }: Subnet): Expression[] {
+  const length = BITS[one] / 8;
+  const mask = ((1n << BigInt(prefix)) - 1n) << BigInt(BITS[one] - prefix);
+  return [
+    ...family(one),
+    payload("network", (end === "source" ? SOURCE : DESTINATION)[one], length, R(0)),
+    bitwise(R(0), R(0), addressBytes({ family: one, value: mask })),
+    compare(R(0), "==", addressBytes({ family: one, value: base })),
+  ];
+}
+
+/** Destination address (`at`), protocol and port, as the keys of the sets have them; the register after them. */
+function destination(one: IpFamily, at: boolean): { load: Expression[]; next: number } {
+  const words = at ? BITS[one] / 32 : 0;
+  const load = [
+    ...(at ? [payload("network", DESTINATION[one], BITS[one] / 8, R(0))] : []),
+    meta("l4proto", R(words)),
+    payload("transport", 2, 2, R(words + 1)),
+  ];
+  return { load, next: words + 2 };
+}
+
+function toContainer(one: IpFamily): Expression[][] {
+  const words = BITS[one] / 32;
+  const rule = (at: boolean, before: Expression[]): Expression[] => {
+    const { load, next } = destination(one, at);
+    const found = R(next);
+    return [
+      ...family(one),
+      ...before,
+      ...load,
+      lookup(at ? `ports${one}-at` : `ports${one}`, R(0), { into: found }),
+      nat("destination", one === 4 ? NFPROTO.ipv4 : NFPROTO.ipv6, { address: found, port: found + words }),
+    ];
+  };
+  return [rule(true, []), rule(false, [destinationType(R(0)), compare(R(0), "==", word(RTN_LOCAL))])];
+}
+
+const LOCALHOST: Subnet = { family: 4, base: 0x7f000000n, prefix: 8 };
+
+/** A bridge lets addresses of localhost through (route_localnet), so nobody there may use them (CVE-2020-8558). */
+function noLocalhost({ bridge }: FirewallNetwork): Expression[][] {
+  return (["source", "destination"] as const).map((end) => [
+    ...from(bridge),
+    ...inSubnet(end, LOCALHOST),
+    verdict("drop"),
+  ]);
+}
+
+function forward(networks: readonly FirewallNetwork[]): Expression[][] {
+  const rules: Expression[][] = [];
+  // Also what is bridged comes by here, where br_netfilter is loaded.
+  for (const { bridge } of networks) rules.push([...from(bridge), ...to(bridge), verdict("accept")]);
+  for (const { bridge, internal } of networks) {
+    if (internal) rules.push([...from(bridge), verdict("drop")], [...to(bridge), verdict("drop")]);
+  }
+  rules.push([...hasBits("state", CT_STATE.established | CT_STATE.related), verdict("accept")]);
+  for (const { bridge, closed, internal } of networks) {
+    if (!closed || internal) continue;
+    rules.push([...to(bridge), ...hasBits("status", CT_DNAT), verdict("accept")]);
+    for (const one of FAMILIES) {
+      const { load } = destination(one, true);
+      rules.push([...to(bridge), ...family(one), ...load, lookup(`open${one}`, R(0)), verdict("accept")]);
+    }
+    rules.push([...to(bridge), verdict("drop")]);
+  }
+  return rules;
+}
+
+function leaving({ bridge, subnets, masquerade: families, internal }: FirewallNetwork): Expression[][] {
+  // A port published by one's own network: the answer has to come back by us, or its sender is not the one that was asked.
+  const rules: Expression[][] = subnets.map((subnet) => [
+    ...to(bridge),
+    ...hasBits("status", CT_DNAT),
+    ...inSubnet("source", subnet),
+    masquerade(),
+  ]);
+  rules.push([...to(bridge), ...inSubnet("source", LOCALHOST), masquerade()]);
+  if (internal) return rules;
+  for (const subnet of subnets) {
+    if (families.includes(subnet.family))
+      rules.push([...to(bridge, "!="), ...inSubnet("source", subnet), masquerade()]);
+  }
+  return rules;
+}

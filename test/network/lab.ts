@@ -1,0 +1,222 @@
+import { afterAll, beforeAll } from "bun:test";
+import { openSync } from "node:fs";
+import { close } from "../../src/linux/file.ts";
+import { type Attribute, text, u32 } from "../../src/linux/netlink/attributes.ts";
+import { NLM_F_CREATE, NLM_F_EXCL } from "../../src/linux/netlink/message.ts";
+import { encodeLink, IFF_UP, IFLA_IFNAME, IFLA_NET_NS_FD, linkInfo } from "../../src/linux/netlink/route.ts";
+import { inNetworkNamespace } from "../../src/linux/netlink/socket.ts";
+import { AF, addressBytes, parseAddress } from "../../src/network/address.ts";
+import { addressMessage, linkMessage, type NetworkStack } from "../../src/network/host.ts";
+import { createNetworkNamespace, type NetworkNamespace } from "../../src/network/namespace.ts";
+import type { ContainerInspect, EndpointSettings } from "../../src/spec/docker-api.ts";
+import { TestEngine } from "../harness.ts";
+
+/** Addresses of the engine's host and of a machine beside it. */
+export const HOST = { 4: "198.51.100.1", 6: "2001:db8:51::1" } as const;
+export const OUTSIDE = { 4: "198.51.100.2", 6: "2001:db8:51::2" } as const;
+const VETH_INFO_PEER = 1;
+const NODAD = 2;
+
+/** How long a packet may take that is to arrive, and for how long one is waited for that is not. */
+const ARRIVES_MS = 10_000;
+const LOST_MS = 400;
+
+/**
+ * An engine on a host of its own, with a machine beside it on the same wire, which has the host as its router. The test's
+ * own process is every server and client: it opens sockets in the network namespaces of host, neighbour and containers.
+ */
+export class Lab {
+  readonly engine = new TestEngine([], { networks: true });
+  readonly outside: NetworkNamespace = createNetworkNamespace();
+  readonly #open: { stop(): void }[] = [];
+  readonly #namespaces = new Map<string, number>();
+
+  get host(): number {
+    return this.engine.namespace!.fd;
+  }
+
+  async start(): Promise<void> {
+    wire(this.engine.namespace!, this.outside);
+    await this.engine.start();
+    await this.engine.busybox();
+  }
+
+  async stop(): Promise<void> {
+    for (const one of this.#open.splice(0)) one.stop();
+    for (const fd of this.#namespaces.values()) close(fd);
+    await this.engine.stop();
+    this.outside.close();
+  }
+
+  /** A container that sleeps, started with these options; gives its name. */
+  async run(name: string, ...options: string[]): Promise<string> {
+    await this.engine.ok("run", "-d", "--name", name, ...options, "busybox", "sleep", "1000");
+    return name;
+  }
+
+  async inspect(name: string): Promise<ContainerInspect & { NetworkSettings: Settings }> {
+    const answer = await this.engine.api("GET", `/containers/${name}/json`);
+    return (await answer.json()) as never;
+  }
+
+  /** The container's address in a network. */
+  async address(name: string, network: string, family: 4 | 6 = 4): Promise<string> {
+    const endpoint = (await this.inspect(name)).NetworkSettings.Networks[network]!;
+    return (family === 4 ? endpoint.IPAddress : endpoint.GlobalIPv6Address)!;
+  }
+
+  /** The network namespace of a running container; open until the lab stops. */
+  async inside(name: string): Promise<number> {
+    const { State, Id } = await this.inspect(name);
+    let fd = this.#namespaces.get(`${Id} ${State.Pid}`);
+    if (fd === undefined) {
+      fd = openSync(`/proc/${State.Pid}/ns/net`, "r");
+      this.#namespaces.set(`${Id} ${State.Pid}`, fd);
+    }
+    return fd;
+  }
+
+  /** Serves tcp and udp on a port, in both families, for as long as the lab lives; answers with the client's address. */
+  async serve(where: number, port: number): Promise<void> {
+    const tcp = inNetworkNamespace(where, () =>
+      Bun.listen({
+        hostname: "::",
+        port,
+        socket: { open: (socket) => void socket.end(plain(socket.remoteAddress)), data: () => undefined },
+      }),
+    );
+    this.#open.push({ stop: () => tcp.stop(true) });
+    for (const hostname of ["0.0.0.0", "::"]) {
+      const udp = await inNetworkNamespace(where, () =>
+        Bun.udpSocket({
+          hostname,
+          port,
+          ...(hostname === "::" ? { flags: V6ONLY } : {}),
+          socket: {
+            data: (socket: Bun.udp.Socket<"buffer">, _: Buffer, from: number, address: string) =>
+              void socket.send(plain(address), from, address),
+          },
+        } as never),
+      );
+      this.#open.push({ stop: () => (udp as Bun.udp.Socket<"buffer">).close() });
+    }
+  }
+
+  /** What the server at the other end says: who the client is to it. */
+  ask(from: number, protocol: "tcp" | "udp", address: string, port: number): Promise<string> {
+    return eventually(() => this.#try(from, protocol, address, port));
+  }
+
+  /** Whether anything comes back at all. */
+  async reaches(from: number, protocol: "tcp" | "udp", address: string, port: number): Promise<boolean> {
+    return (await this.#try(from, protocol, address, port)) !== undefined;
+  }
+
+  async #try(from: number, protocol: "tcp" | "udp", address: string, port: number): Promise<string | undefined> {
+    const { promise, resolve } = Promise.withResolvers<string | undefined>();
+    const timer = setTimeout(() => resolve(undefined), LOST_MS);
+    const over: (() => void)[] = [];
+    try {
+      if (protocol === "tcp") {
+        let said = "";
+        const socket = inNetworkNamespace(from, () =>
+          Bun.connect({
+            hostname: address,
+            port,
+            socket: {
+              open: (one) => void over.push(() => one.terminate()),
+              data: (_, data) => {
+                said += data;
+              },
+              close: () => resolve(said || undefined),
+              error: () => resolve(undefined),
+              connectError: () => resolve(undefined),
+            },
+          }),
+        );
+        socket.catch(() => resolve(undefined));
+      } else {
+        const socket = await inNetworkNamespace(from, () =>
+          Bun.udpSocket({
+            hostname: address.includes(":") ? "::" : "0.0.0.0",
+            socket: { data: (_: unknown, data: Buffer) => resolve(String(data)), error: () => resolve(undefined) },
+          } as never),
+        );
+        over.push(() => socket.close());
+        (socket as unknown as Bun.udp.Socket<"buffer">).send("?", port, address);
+      }
+      return await promise;
+    } catch {
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+      for (const end of over) end();
+    }
+  }
+}
+
+interface Settings {
+  Ports: Record<string, { HostIp: string; HostPort: string }[] | null>;
+  Networks: Record<string, EndpointSettings>;
+}
+
+/** LIBUS_SOCKET_IPV6_ONLY of Bun's sockets. */
+const V6ONLY = 8;
+const plain = (address: string) => address.replace(/^::ffff:/, "");
+
+/** Tries until something is there: servers are up before this, so it is neighbour discovery at most. */
+export async function eventually<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+  const end = Date.now() + ARRIVES_MS;
+  for (;;) {
+    const result = await attempt();
+    if (result !== undefined) return result;
+    if (Date.now() > end) throw new Error("nothing came back");
+  }
+}
+
+/** A lab for one test file. */
+export function labForTests(): Lab {
+  const lab = new Lab();
+  beforeAll(() => lab.start());
+  afterAll(() => lab.stop());
+  return lab;
+}
+
+function wire(host: NetworkNamespace, outside: NetworkNamespace): void {
+  const peer = encodeLink({
+    index: 0,
+    attributes: [
+      [IFLA_IFNAME, text("wire0")],
+      [IFLA_NET_NS_FD, u32(outside.fd)],
+    ],
+  });
+  const attributes: Attribute[] = [[IFLA_IFNAME, text("wire0")], linkInfo("veth", [[VETH_INFO_PEER, peer]])];
+  host.stack.socket.request(linkMessage("wire0", { index: 0, attributes }, NLM_F_CREATE | NLM_F_EXCL));
+  for (const [stack, addresses] of [
+    [host.stack, HOST],
+    [outside.stack, OUTSIDE],
+  ] as const) {
+    const { index } = stack.link("wire0")!;
+    stack.socket.request(linkMessage("wire0", { index, flags: IFF_UP, change: IFF_UP }));
+    addAddress(stack, index, addresses[4], 24);
+    addAddress(stack, index, addresses[6], 64);
+  }
+  for (const family of [4, 6] as const) outside.stack.setDefaultRoute("wire0", parseAddress(HOST[family])!);
+}
+
+function addAddress(stack: NetworkStack, index: number, address: string, prefixLength: number): void {
+  const parsed = parseAddress(address)!;
+  const bytes = addressBytes(parsed);
+  const family = AF[parsed.family];
+  const spec = {
+    family,
+    prefixLength,
+    flags: NODAD,
+    scope: 0,
+    index,
+    address: bytes,
+    local: bytes,
+    broadcast: undefined,
+  };
+  stack.socket.request(addressMessage("wire0", spec, NLM_F_CREATE | NLM_F_EXCL));
+}
