@@ -113,6 +113,29 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     },
   ],
   [
+    "network",
+    {
+      summary: "Manage networks",
+      entries: new Map(
+        [
+          entry("connect", "Connect a container to a network", () => import("./commands/network-connect.ts")),
+          entry("create", "Create a network", () => import("./commands/network-create.ts")),
+          entry(
+            "disconnect",
+            "Disconnect a container from a network",
+            () => import("./commands/network-disconnect.ts"),
+          ),
+          entry("inspect", "Show the data of networks", () => import("./commands/network-inspect.ts")),
+          entry("ls", "List networks", () => import("./commands/network-ls.ts")),
+          entry("list", "List networks", () => import("./commands/network-ls.ts"), { hidden: true }),
+          entry("prune", "Remove unused networks", () => import("./commands/network-prune.ts")),
+          entry("rm", "Remove networks", () => import("./commands/network-rm.ts")),
+          entry("remove", "Remove networks", () => import("./commands/network-rm.ts"), { hidden: true }),
+        ].map((one) => [one.name, one]),
+      ),
+    },
+  ],
+  [
     "volume",
     {
       summary: "Manage volumes",

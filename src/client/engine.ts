@@ -5,6 +5,7 @@ import type {
   ContainerSummary,
   CreateRequest,
   CreateResponse,
+  EndpointSettings,
   EventMessage,
   ExecCreateRequest,
   ExecInspect,
@@ -12,6 +13,8 @@ import type {
   HostConfig,
   ImageInspect,
   ImageSummary,
+  NetworkCreateRequest,
+  NetworkInspect,
   PathStat,
   StreamMessage,
   Volume,
@@ -335,6 +338,27 @@ export class Engine {
       headers: { "Content-Type": "application/x-tar" },
     });
     yield* jsonStream<StreamMessage>(response.body);
+  }
+  listNetworks(filters?: Filters): Promise<NetworkInspect[]> {
+    return this.json("GET", "/networks", { query: { filters: filterText(filters) } });
+  }
+  createNetwork(body: NetworkCreateRequest): Promise<{ Id: string; Warning: string }> {
+    return this.json("POST", "/networks/create", { json: body });
+  }
+  inspectNetwork(name: string): Promise<NetworkInspect> {
+    return this.json("GET", `/networks/${part(name)}`);
+  }
+  connectNetwork(name: string, body: { Container: string; EndpointConfig: EndpointSettings }): Promise<number> {
+    return this.send("POST", `/networks/${part(name)}/connect`, { json: body });
+  }
+  disconnectNetwork(name: string, body: { Container: string; Force: boolean }): Promise<number> {
+    return this.send("POST", `/networks/${part(name)}/disconnect`, { json: body });
+  }
+  removeNetwork(name: string): Promise<number> {
+    return this.send("DELETE", `/networks/${part(name)}`);
+  }
+  pruneNetworks(filters?: Filters): Promise<{ NetworksDeleted: string[] | null }> {
+    return this.json("POST", "/networks/prune", { query: { filters: filterText(filters) } });
   }
   async listVolumes(filters?: Filters): Promise<Volume[]> {
     const query = { filters: filterText(filters) };

@@ -107,12 +107,12 @@ export async function launchTraced(
     const mark = join(request.rootfs.work, "work", "incompat");
     if (existsSync(mark)) rmSync(mark, { recursive: true });
   }
-  const { id, kind, runDir, stdin, keepStdin, kept, terminal: tty } = request;
+  const { id, kind, runDir, stdin, keepStdin, kept, given, terminal: tty } = request;
   const files = () => ({ tree: treeOf(request.rootfs, request.spec), cwd: request.spec.process?.cwd ?? "/" });
   const known = kind === undefined || trace ? undefined : encodeKnown(kind, id, () => launchProgram(request));
-  if (known) return { running: await start(known, { runDir, tty, stdin, keepStdin, files }), trace: undefined };
+  if (known) return { running: await start(known, { runDir, tty, stdin, keepStdin, given, files }), trace: undefined };
   const init = request.init ? superviseProgram(request.spec.process!) : undefined;
-  const options = { spec: request.spec, runDir, tty, stdin, keepStdin, kept, init, files };
+  const options = { spec: request.spec, runDir, tty, stdin, keepStdin, kept, given, init, files };
   if (!trace) {
     return { running: await start(encodeLaunch(planOf(request), id, MACHINE, kind), options), trace: undefined };
   }
