@@ -1,7 +1,8 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmdirSync, rmSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { exec, LaunchError } from "../runtime/launch.ts";
-import type { Running } from "../runtime/running.ts";
+import { type Running, STATUS_FILE } from "../runtime/running.ts";
 import type { ExecCreateRequest } from "../spec/docker-api.ts";
 import type { Spec } from "../spec/oci-runtime.ts";
 import { execProcess } from "./config/exec-process.ts";
@@ -28,15 +29,26 @@ export async function launchExec(
   const { upper, lower } = layersOf(ctx, container);
   const { config, host } = container.record;
   const process = execProcess({ id: container.id, config, host, spec }, request, lookupIn(upper, lower));
-  const cgroup = openCgroup(ctx, container);
+  container.cgroup ??= openCgroup(ctx, container);
+  const { cgroup } = container;
   if (!cgroup) throw unavailable(`container ${container.id} has lost its cgroup`);
   const runDir = ctx.paths.execDir(container.id, id);
   mkdirSync(runDir, { mode: 0o700 });
   try {
     return await exec({ running, process, spec, cgroup, runDir, stdin: request.AttachStdin === true });
   } catch (error) {
-    rmSync(runDir, { recursive: true, force: true });
+    removeExecDirectory(runDir);
     throw error instanceof InroError ? error : unavailable(messageOf(error), error);
+  }
+}
+
+/** Of an exec that has ended: the status file is all that is in it. */
+export function removeExecDirectory(path: string): void {
+  try {
+    unlinkSync(join(path, STATUS_FILE));
+    rmdirSync(path);
+  } catch {
+    rmSync(path, { recursive: true, force: true });
   }
 }
 

@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import { newId } from "../base/digest.ts";
 import { conflict, InroError, messageOf, notFound } from "../base/errors.ts";
 import { setWindowSize } from "../linux/process.ts";
@@ -8,7 +7,7 @@ import { validateExec } from "./config/exec-process.ts";
 import { execRequest } from "./config/request-fields.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
-import { execExitCode, launchExec } from "./exec-process.ts";
+import { execExitCode, launchExec, removeExecDirectory } from "./exec-process.ts";
 import type { Attachment, ExecStartOptions } from "./requests.ts";
 import { refuseRestarting } from "./restart/restarts.ts";
 import { Stdio } from "./stdio.ts";
@@ -119,7 +118,7 @@ export class Execs {
     emit(this.ctx, exec.container, "exec_die", { execID: exec.id, exitCode: String(code) });
     await stdio.finish();
     running.release();
-    rmSync(this.ctx.paths.execDir(exec.container.id, exec.id), { recursive: true, force: true });
+    removeExecDirectory(this.ctx.paths.execDir(exec.container.id, exec.id));
   }
 
   #ended(exec: Exec, exitCode: number): void {

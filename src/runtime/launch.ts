@@ -20,7 +20,7 @@ import type { Running } from "./running.ts";
 import { setUp } from "./setup.ts";
 import { type GivenNamespaces, hasOwnUserns, readAll, start } from "./start.ts";
 import { superviseProgram } from "./supervise.ts";
-import { encodeKnown, encodeLaunch } from "./template.ts";
+import { type Encoded, encodeKnown, encodeLaunch } from "./template.ts";
 import { treeOf } from "./tree.ts";
 import { mayTrace } from "./unseen.ts";
 
@@ -138,20 +138,40 @@ export interface ExecRequest {
 
 /** Starts another process in a running container, under a keeper of its own. As {@link launch}. */
 export async function exec(request: ExecRequest): Promise<Running> {
-  const { process, spec, cgroup } = request;
+  const { process, running, runDir, stdin } = request;
   const tty = process.terminal === true;
-  const program = execProgram({
-    pid: request.running.pid,
-    pidfd: FD.target,
-    process,
-    traced: mayTrace(spec),
-    filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
-    lastCapability: lastCapability(),
-    cgroup: { unified: cgroup.unifiedDir, joinFiles: cgroup.joinFiles },
-    ownStdio: ownStdio(tty, request.stdin),
-  });
-  const { runDir, stdin } = request;
-  const files = () => ({ tree: { layers: [`/proc/${request.running.pid}/root`], binds: [] }, cwd: process.cwd });
-  const encoded = { elf: encode(program, MACHINE), program: () => program };
-  return await start(encoded, { runDir, stdin, tty, files, target: request.running.pidfd });
+  const files = () => ({ tree: { layers: [`/proc/${running.pid}/root`], binds: [] }, cwd: process.cwd });
+  return await start(encodeExec(request), { runDir, stdin, tty, files, target: running.pidfd });
+}
+
+/** Executables of execs in a container, by what they depend on: a health check is the same every time. */
+const execs = new WeakMap<Running, Map<string, Uint8Array>>();
+const EXECS = 8;
+
+function encodeExec({ running, process, spec, cgroup, stdin }: ExecRequest): Encoded {
+  const place = { unified: cgroup.unifiedDir, joinFiles: cgroup.joinFiles };
+  const program = () =>
+    execProgram({
+      pid: running.pid,
+      pidfd: FD.target,
+      process,
+      traced: mayTrace(spec),
+      filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
+      lastCapability: lastCapability(),
+      cgroup: place,
+      ownStdio: ownStdio(process.terminal === true, stdin),
+    });
+  let known = execs.get(running);
+  if (!known) {
+    known = new Map();
+    execs.set(running, known);
+  }
+  const key = JSON.stringify([process, place, stdin]);
+  let elf = known.get(key);
+  if (!elf) {
+    elf = encode(program(), MACHINE);
+    if (known.size === EXECS) known.delete(known.keys().next().value!);
+    known.set(key, elf);
+  }
+  return { elf, program };
 }

@@ -87,7 +87,8 @@ describe.skipIf(cannotRun !== undefined)(`exec beside processes with CAP_SYS_PTR
       expect(await runtime.spawn(["run", "-d", "-b", bundle, id], ["ignore", fd, "inherit"]).exited).toBe(0);
       closeSync(fd);
       for (let i = 0; i < TRIES; i++) {
-        expect(await runtime.run(["exec", id, "busybox", "true"])).toEqual({ code: 0, out: "", err: "" });
+        // Long enough to be caught, if late, by a racer that has to wait for a processor.
+        expect(await runtime.run(["exec", id, "busybox", "sleep", "0.05"])).toEqual({ code: 0, out: "", err: "" });
       }
       const caught = readFileSync(out, "utf8")
         .split(/^(?=Name:)/m)
