@@ -1,5 +1,6 @@
 import type { Engine } from "../client/engine.ts";
 import type { ConfigFile } from "./config-file.ts";
+import type { EngineChoice } from "./engine-choice.ts";
 import type { Completes, Flag, Options } from "./flags.ts";
 
 /** What the program's main module lends to the command line. */
@@ -42,8 +43,10 @@ export interface Context {
   /** `inro container run`: as the user called it. */
   name: string;
   command: Command;
-  /** The engine that the environment and -H choose; made on first use. */
+  /** The engine that flags, environment and contexts choose. */
   engine(): Engine;
+  /** How it was chosen. */
+  choice: EngineChoice;
   doors: Doors;
 }
 

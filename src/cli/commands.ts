@@ -158,6 +158,27 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     },
   ],
   [
+    "context",
+    {
+      summary: "Manage contexts: engines by name",
+      entries: new Map(
+        [
+          entry("create", "Create a context", () => import("./commands/context-create.ts")),
+          entry("export", "Write a context into a tar", () => import("./commands/context-export.ts")),
+          entry("import", "Create a context from such a tar", () => import("./commands/context-import.ts")),
+          entry("inspect", "Show the data of contexts", () => import("./commands/context-inspect.ts")),
+          entry("ls", "List contexts", () => import("./commands/context-ls.ts")),
+          entry("list", "List contexts", () => import("./commands/context-ls.ts"), { hidden: true }),
+          entry("rm", "Remove contexts", () => import("./commands/context-rm.ts")),
+          entry("remove", "Remove contexts", () => import("./commands/context-rm.ts"), { hidden: true }),
+          entry("show", "Print the name of the current context", () => import("./commands/context-show.ts")),
+          entry("update", "Change a context", () => import("./commands/context-update.ts")),
+          entry("use", "Make a context the current one", () => import("./commands/context-use.ts")),
+        ].map((one) => [one.name, one] as const),
+      ),
+    },
+  ],
+  [
     "system",
     {
       summary: "Manage the engine",
@@ -165,6 +186,17 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
         [
           "check",
           entry("check", "Find and mend what containers left behind", () => import("./commands/system-check.ts")),
+        ] as const,
+        [
+          "dial-stdio",
+          entry(
+            "dial-stdio",
+            "Join stdin and stdout with the engine",
+            () => import("./commands/system-dial-stdio.ts"),
+            {
+              hidden: true,
+            },
+          ),
         ] as const,
         ["df", entry("df", "Show what takes space", () => import("./commands/system-df.ts"))] as const,
         ["prune", entry("prune", "Remove what nobody uses", () => import("./commands/system-prune.ts"))] as const,

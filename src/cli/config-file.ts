@@ -10,10 +10,24 @@ export interface ConfigFile {
   volumesFormat?: string;
   networksFormat?: string;
   detachKeys?: string;
+  /** Name of the context that is used when nothing else is said. */
+  currentContext?: string;
+  /** Helper that keeps all credentials, and those for single registries. */
+  credsStore?: string;
+  credHelpers?: Record<string, string>;
+  /** Credentials kept here: by registry. */
+  auths?: Record<string, StoredAuth>;
   /** Sent with every request. */
   HttpHeaders?: Record<string, string>;
   /** By the engine's URL, or "default": variables that every new container gets. */
   proxies?: Record<string, Proxies>;
+}
+
+/** `auth` is base64 of `user:password`. */
+export interface StoredAuth {
+  auth?: string;
+  identitytoken?: string;
+  registrytoken?: string;
 }
 
 export interface Proxies {
@@ -45,12 +59,26 @@ export async function readConfig(directory: string): Promise<ConfigFile> {
   }
 }
 
-const STRINGS = ["psFormat", "imagesFormat", "statsFormat", "volumesFormat", "networksFormat", "detachKeys"] as const;
+const STRINGS = [
+  "psFormat",
+  "imagesFormat",
+  "statsFormat",
+  "volumesFormat",
+  "networksFormat",
+  "detachKeys",
+  "currentContext",
+  "credsStore",
+] as const;
 
 function checked(file: Record<string, unknown>): ConfigFile {
   const config: ConfigFile = {};
   for (const key of STRINGS) if (typeof file[key] === "string") config[key] = file[key];
   config.HttpHeaders = strings(file.HttpHeaders);
+  if (file.credHelpers) config.credHelpers = strings(file.credHelpers);
+  if (file.auths) {
+    config.auths = {};
+    for (const [registry, one] of Object.entries(object(file.auths))) config.auths[registry] = strings(one);
+  }
   config.proxies = {};
   for (const [host, one] of Object.entries(object(file.proxies))) config.proxies[host] = strings(one);
   return config;

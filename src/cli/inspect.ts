@@ -15,17 +15,17 @@ export const formatFlag: Flag = {
 };
 
 /** Finds one object, or undefined when this kind has none of that name. */
-export type Finder = (engine: Engine, name: string) => Promise<unknown>;
+export type Finder<E = Engine> = (engine: E, name: string) => Promise<unknown>;
 
 /**
  * Prints the objects that the names stand for, each found by the first finder that knows it: an array with four blanks,
  * or one template line each. What is missing is said at the end; the status is then 1. A name that no finder knows is
  * an error; of one kind alone the finder's own error tells what is missing.
  */
-export async function inspectAll(
-  engine: Engine,
+export async function inspectAll<E>(
+  engine: E,
   names: readonly string[],
-  finders: readonly Finder[],
+  finders: readonly Finder<E>[],
   format: string,
 ): Promise<number> {
   const print = format === "" || format === "json" ? undefined : objectPrinter(format);

@@ -54,7 +54,7 @@ describe("the words themselves", () => {
       "inro: 'inro tag' requires 2 arguments\n\nUsage:  inro tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\nRun 'inro tag --help' for more information\n",
     ],
     ["run -p x host", 125, "inro: invalid containerPort: x\n\nRun 'inro run --help' for more information\n"],
-    ["-H ftp://x ps", 1, 'invalid host "ftp://x": use unix://PATH or tcp://HOST:PORT\n'],
+    ["-H ftp://x ps", 1, 'invalid host "ftp://x": use unix://PATH, tcp://HOST:PORT or ssh://USER@HOST\n'],
   ])("%s", async (line, status, stderr) => {
     expect(await run(line)).toEqual({ status, stderr, stdout: "" });
   });
@@ -94,7 +94,7 @@ describe("the words themselves", () => {
     const { stdout, stderr } = Bun.spawnSync(["bash", "-c", script], {
       env: { ...process.env, INRO_HOST: engine.url },
     });
-    expect(stdout.toString() + stderr).toBe("complete -F _inro inro\nalways\nalways\ncontainer\nstatus=\n");
+    expect(stdout.toString() + stderr).toBe("complete -F _inro inro\nalways\nalways\ncontainer context\nstatus=\n");
   });
 
   test("completion comes from the same tables", async () => {

@@ -2,6 +2,7 @@ import type { Engine } from "../client/engine.ts";
 import { type Command, type Context, type Doors, ExitError } from "./command.ts";
 import { commands, type Entry, groups } from "./commands.ts";
 import { type ConfigFile, configDirectory, readConfig } from "./config-file.ts";
+import type { EngineChoice } from "./engine-choice.ts";
 import { errorText } from "./error-text.ts";
 import { type Flag, FlagError, parseFlags } from "./flags.ts";
 import { BrokenPipe, stderr, stdout } from "./output.ts";
@@ -9,7 +10,23 @@ import { BrokenPipe, stderr, stdout } from "./output.ts";
 export const VERSION = "0.1.0";
 
 export const globalFlags: readonly Flag[] = [
-  { name: "host", short: "H", type: "string", help: "Engine to talk to: unix://PATH or tcp://HOST:PORT" },
+  {
+    name: "host",
+    short: "H",
+    type: "string",
+    help: "Engine to talk to: unix://PATH, tcp://HOST:PORT or ssh://USER@HOST",
+  },
+  { name: "context", short: "c", type: "string", help: "Engine to talk to, by the name of its context" },
+  { name: "tls", type: "bool", help: "Use TLS on TCP, and take any certificate of the engine" },
+  { name: "tlsverify", type: "bool", help: "Use TLS on TCP, and check the engine's certificate" },
+  {
+    name: "tlscacert",
+    type: "string",
+    value: "file",
+    help: "Who signs the engine's certificate (default: ~/.docker/ca.pem)",
+  },
+  { name: "tlscert", type: "string", value: "file", help: "Own certificate (default: ~/.docker/cert.pem)" },
+  { name: "tlskey", type: "string", value: "file", help: "Its key (default: ~/.docker/key.pem)" },
   { name: "version", short: "v", type: "bool", help: "Print the version" },
   { name: "debug", short: "D", type: "bool", help: "Print where an error came from" },
   { name: "log-level", short: "l", type: "string", hidden: true, help: "" },
@@ -29,15 +46,16 @@ export async function main(argv: string[], doors: Doors): Promise<number> {
       await stdout.line(`inro version ${VERSION}`);
       return 0;
     }
-    const config = readConfig(configDirectory(global.options.string("config")));
+    const directory = configDirectory(global.options.string("config"));
+    const config = readConfig(directory);
     const [word, ...rest] = global.args;
     if (word === undefined || word === "help" || global.help) return await help(word === "help" ? rest : [], 0);
     const found = find(word, rest);
     if (!found) return await unknown(word, rest);
     if (found.entry === undefined) return await help([word], 0);
     const { command } = await found.entry.load();
-    const host = global.options.string("host") || undefined;
-    return await run(command, found.entry, found.name, found.rest, host, await config, doors);
+    const choice = new (await import("./engine-choice.ts")).EngineChoice(global.options, await config, directory);
+    return await run(command, found.entry, found.name, found.rest, choice, await config, doors);
   } catch (error) {
     return await report(error, argv, debug);
   }
@@ -65,7 +83,7 @@ async function run(
   entry: Entry,
   name: string,
   argv: string[],
-  host: string | undefined,
+  choice: EngineChoice,
   config: ConfigFile,
   doors: Doors,
 ): Promise<number> {
@@ -90,8 +108,14 @@ async function run(
     await stderr.write((await import("./help.ts")).argumentErrorText(name, command));
     return 1;
   }
+  // Before it is needed, since a context is read from a file; what is wrong with it is said when it is needed.
   let engine: Engine | undefined;
-  const { chooseEngine } = await import("./engine-choice.ts");
+  let failure: unknown;
+  try {
+    engine = await choice.engine();
+  } catch (error) {
+    failure = error;
+  }
   const context: Context = {
     options,
     args,
@@ -99,9 +123,10 @@ async function run(
     name,
     command,
     engine: () => {
-      engine ??= chooseEngine(host, config.HttpHeaders);
+      if (!engine) throw failure;
       return engine;
     },
+    choice,
     doors,
   };
   try {

@@ -23,7 +23,7 @@ export function align(lines: readonly string[]): string {
 }
 
 /** Fields of one row; functions take arguments, as `.Label "key"`. Made when the template asks. */
-export type Row = Record<string, string | number | null | ((...args: unknown[]) => string)>;
+export type Row = Record<string, string | number | boolean | null | ((...args: unknown[]) => string)>;
 
 /**
  * Prints rows by `--format`: "" or "table" take `usual`, "table TEMPLATE" has headers and aligned columns, "json" an

@@ -71,8 +71,11 @@ export class Inbox {
 
 /** Connects; a failure is an InroError `unavailable` whose `code` is the errno name. */
 export async function connect(endpoint: Endpoint): Promise<Connection> {
-  // node:net costs 8 ms of a cold start, Bun.connect below 1 ms: the client's hot path is `run`.
-  if (typeof Bun === "undefined") return (await import("./connection-node.ts")).connectNode(endpoint);
+  if (endpoint.kind === "ssh") return (await import("./connection-ssh.ts")).connectSsh(endpoint);
+  // node:net costs 8 ms of a cold start, Bun.connect below 1 ms: the client's hot path is `run`. Who is at the other end of
+  // TLS is looked at by node:tls.
+  const secure = endpoint.kind === "tcp" && endpoint.tls !== undefined;
+  if (secure || typeof Bun === "undefined") return (await import("./connection-node.ts")).connectNode(endpoint);
   return connectBun(endpoint);
 }
 
@@ -84,14 +87,16 @@ export function connectError(endpoint: Endpoint, error: unknown): InroError & { 
       ? "no permission on the socket"
       : code === "ENOENT" || code === "ECONNREFUSED"
         ? "is it running?"
-        : undefined;
+        : /certificate|CERT|self.signed/.test(`${code} ${(error as Error).message}`)
+          ? "TLS: is it the right --tlscacert, and the name in the certificate?"
+          : undefined;
   const text = `cannot connect to the inro engine at ${endpoint.url}: ${code ?? (error as Error).message}`;
   return Object.assign(new InroError("unavailable", hint ? `${text} (${hint})` : text, { cause: error }), {
     ...(code ? { code } : {}),
   });
 }
 
-async function connectBun(endpoint: Endpoint): Promise<Connection> {
+async function connectBun(endpoint: Exclude<Endpoint, { kind: "ssh" }>): Promise<Connection> {
   const encoder = new TextEncoder();
   let pending: { data: Uint8Array; resolve: () => void; reject: (error: Error) => void } | undefined;
   let ended = false;

@@ -96,6 +96,11 @@ export class Transport {
     };
   }
 
+  /** A connection for the caller's own use, who closes it. */
+  open(): Promise<Connection> {
+    return this.#connect();
+  }
+
   /** Closes the idle connections. */
   close(): void {
     for (const reader of this.#idle) reader.connection.close();
@@ -109,7 +114,7 @@ export class Transport {
     const json = request.json === undefined ? undefined : new TextEncoder().encode(JSON.stringify(request.json));
     const { version } = this.options;
     const headers: Record<string, string> = {
-      Host: this.endpoint.kind === "unix" ? "inro" : `${this.endpoint.host}:${this.endpoint.port}`,
+      Host: this.endpoint.kind === "tcp" ? `${this.endpoint.host}:${this.endpoint.port}` : "inro",
       ...this.options.headers,
       ...request.headers,
       ...extra,
