@@ -5,6 +5,7 @@ import type { Hierarchy } from "../cgroups/hierarchy.ts";
 import type { LogConfig } from "./config/log-config.ts";
 import type { Container } from "./container.ts";
 import type { EventLog } from "./events.ts";
+import type { HealthMonitor } from "./health/monitor.ts";
 import type { EngineImages } from "./host-image.ts";
 import type { Endpoints } from "./networks/endpoints.ts";
 import type { Networks } from "./networks/networks.ts";
@@ -26,6 +27,7 @@ export interface Context {
   readonly restarts: Restarts;
   readonly networks: Networks;
   readonly endpoints: Endpoints;
+  readonly health: HealthMonitor;
   readonly bootId: string;
   /** The log of containers that ask for none. */
   readonly defaultLog: LogConfig;

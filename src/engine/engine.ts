@@ -13,6 +13,7 @@ import { DiskUsages } from "./disk-usage.ts";
 import { EventLog } from "./events.ts";
 import { Execs } from "./execs.ts";
 import { type ExplainedStep, explain } from "./explain.ts";
+import { HealthMonitor } from "./health/monitor.ts";
 import { EngineImages } from "./host-image.ts";
 import { info, version } from "./info.ts";
 import { DirectoryLock } from "./lock.ts";
@@ -119,6 +120,7 @@ export class Engine {
         networks,
         endpoints: new Endpoints(networks, store, table, events, options.log),
         trash: new Trash(paths.temporary, options.log),
+        health: new HealthMonitor(),
         restarts: new Restarts((container) => startContainer(ctx, engine.volumes, container, { again: true })),
         bootId: readBootId(),
         defaultLog: completeLogConfig({}, options.defaultLog ?? DEFAULT_LOG),
@@ -200,6 +202,7 @@ export class Engine {
    */
   async close(options: { idle?: boolean } = {}): Promise<void> {
     this.#ctx.restarts.close();
+    await this.#ctx.health.close();
     if (options.idle) this.#ctx.store.noteIdle(this.#ctx.bootId);
     await this.execs.close();
     for (const container of this.#ctx.table.all()) {

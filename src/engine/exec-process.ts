@@ -16,6 +16,11 @@ export function execExitCode(error: unknown): number {
   return error instanceof LaunchError ? error.exitCode : 126;
 }
 
+/** The command in an event's name. */
+export function execCommandText({ Cmd }: ExecCreateRequest): string {
+  return (Cmd ?? []).join(" ").slice(0, 1024);
+}
+
 /** Starts a process in a running container, in a run directory of its own. A failure leaves nothing behind. */
 export async function launchExec(
   ctx: Context,

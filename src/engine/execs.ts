@@ -7,7 +7,7 @@ import { validateExec } from "./config/exec-process.ts";
 import { execRequest } from "./config/request-fields.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
-import { execExitCode, launchExec, removeExecDirectory } from "./exec-process.ts";
+import { execCommandText, execExitCode, launchExec, removeExecDirectory } from "./exec-process.ts";
 import type { Attachment, ExecStartOptions } from "./requests.ts";
 import { refuseRestarting } from "./restart/restarts.ts";
 import { Stdio } from "./stdio.ts";
@@ -43,7 +43,7 @@ export class Execs {
     const id = newId();
     this.#execs.set(id, { id, container, request, status: "created", pid: 0, exitCode: null });
     container.execs.add(id);
-    emit(this.ctx, container, `exec_create: ${commandText(request)}`, { execID: id });
+    emit(this.ctx, container, `exec_create: ${execCommandText(request)}`, { execID: id });
     return { Id: id };
   }
 
@@ -103,7 +103,7 @@ export class Execs {
     }
     exec.pid = exec.running.pid;
     stdio.connect(exec.running);
-    emit(this.ctx, container, `exec_start: ${commandText(request)}`, { execID: id });
+    emit(this.ctx, container, `exec_start: ${execCommandText(request)}`, { execID: id });
     this.#watch(exec, exec.running, stdio).catch((error) => {
       this.ctx.log(`exec ${id.slice(0, 12)}: after its end: ${messageOf(error)}`);
     });
@@ -182,7 +182,6 @@ export class Execs {
 }
 
 const isConflict = (error: unknown) => error instanceof InroError && error.kind === "conflict";
-const commandText = ({ Cmd }: ExecCreateRequest) => (Cmd ?? []).join(" ").slice(0, 1024);
 
 function checkRunning(container: Container): void {
   const { state, id } = container;

@@ -3,6 +3,7 @@ import type { ExitStatus, Running } from "../runtime/running.ts";
 import { formatNanoseconds, parseRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
+import { endedHealth } from "./health/record.ts";
 import { removeContainer } from "./remove.ts";
 import { nextRestart } from "./restart/policy.ts";
 import { removeRunDirectory } from "./run-directory.ts";
@@ -24,6 +25,7 @@ async function end(ctx: Context, volumes: Volumes, container: Container, running
   const status = await running.exited;
   if (container.running !== running) return;
   container.ending = true;
+  ctx.health.end(container);
   const cgroup = container.cgroup ?? openCgroup(ctx, container);
   // In a pid namespace of its own the kernel has killed the rest; elsewhere a daemon could write for ever.
   if (container.record.host.PidMode) cgroup?.killAll();
@@ -55,7 +57,7 @@ export function recordExit(
   const next = nextRestart(container.record.host, restarts, {
     exitCode: status.code,
     stopped: before.stopped === true,
-    unhealthy: false,
+    unhealthy: before.health?.status === "unhealthy",
     lived: before.status === "starting" ? 0 : status.at.getTime() - Date.parse(before.startedAt),
     at: status.at.getTime(),
   });
@@ -63,6 +65,7 @@ export function recordExit(
   container.state = {
     ...before,
     ...(count ? { restarts: count } : {}),
+    ...(before.health ? { health: endedHealth(before.health) } : {}),
     status: next ? "restarting" : "exited",
     pid: 0,
     exitCode: status.code,

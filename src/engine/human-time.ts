@@ -5,12 +5,17 @@ import type { StateRecord } from "./store.ts";
 /** The Status text of a list: `Up 3 minutes`, `Exited (0) 2 days ago`. */
 export function statusText(state: StateRecord, now: number = Date.now()): string {
   const since = (time: string) => humanDuration(now - Number((parseRfc3339(time) ?? 0n) / 1_000_000n));
-  if (state.status === "running") return `Up ${since(state.startedAt)}`;
+  if (state.status === "running") return `Up ${since(state.startedAt)}${healthText(state)}`;
   if (state.status === "paused") return `Up ${since(state.startedAt)} (Paused)`;
   if (shownStatus(state) === "restarting") return `Restarting (${state.exitCode}) ${since(state.finishedAt)} ago`;
   if (shownStatus(state) === "exited") return `Exited (${state.exitCode}) ${since(state.finishedAt)} ago`;
   if (state.status === "removing") return "Removal In Progress";
   return "Created";
+}
+
+function healthText({ health }: StateRecord): string {
+  if (!health) return "";
+  return health.status === "starting" ? " (health: starting)" : ` (${health.status})`;
 }
 
 const MINUTE = 60;

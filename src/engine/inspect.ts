@@ -14,7 +14,7 @@ import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
 import { statusText } from "./human-time.ts";
 import { CONFIG_DEFAULTS, HOST_DEFAULTS } from "./inspect-defaults.ts";
-import { shownStatus } from "./list-filters.ts";
+import { healthStatus, shownStatus } from "./list-filters.ts";
 import { networkSettings, portSummaries, shownNetworks } from "./networks/shown.ts";
 import { layersOf } from "./rootfs.ts";
 
@@ -59,7 +59,7 @@ export async function inspectContainer(ctx: Context, container: Container, size:
 
 /** One of GET /containers/json. */
 export async function summarize(ctx: Context, container: Container, size: boolean): Promise<ContainerSummary> {
-  const { record, id, state } = container;
+  const { record, id, state, isRunning } = container;
   const { config } = record;
   return {
     Id: id,
@@ -72,6 +72,10 @@ export async function summarize(ctx: Context, container: Container, size: boolea
     Labels: config.Labels ?? {},
     State: shownStatus(state),
     Status: statusText(state),
+    Health: {
+      Status: healthStatus(state),
+      FailingStreak: isRunning ? (state.health?.failingStreak ?? 0) : 0,
+    },
     HostConfig: {
       NetworkMode: record.host.NetworkMode ?? "none",
       ...(record.host.Annotations ? { Annotations: record.host.Annotations } : {}),
@@ -97,6 +101,9 @@ function inspectState({ state, isRunning, isUp }: Container): ContainerState {
     Error: state.error,
     StartedAt: state.startedAt,
     FinishedAt: state.finishedAt,
+    ...(state.health
+      ? { Health: { Status: state.health.status, FailingStreak: state.health.failingStreak, Log: state.health.log } }
+      : {}),
   };
 }
 

@@ -1,6 +1,7 @@
 import { invalid } from "../base/errors.ts";
 import { ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
+import type { HealthRecord } from "./health/record.ts";
 import { parsePorts } from "./networks/ports.ts";
 import type { Filters } from "./requests.ts";
 import type { StateRecord } from "./store.ts";
@@ -26,6 +27,8 @@ export const LIST_FILTERS = [
 export const PRUNE_FILTERS = ["until", "label", "label!"] as const;
 
 const STATUSES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+const HEALTH = ["none", "starting", "healthy", "unhealthy"];
 
 /** What `before`, `since` and `ancestor` name, resolved by the caller. */
 export interface FilterFacts {
@@ -93,7 +96,10 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
     const ports = Object.keys(record.config.ExposedPorts ?? {});
     return ports.includes(value.includes("/") ? value : `${value}/tcp`);
   });
-  some("health", (value) => () => value === "none");
+  some("health", (value) => {
+    if (!HEALTH.includes(value)) throw invalid(`invalid filter 'health=${value.slice(0, 100)}'`);
+    return ({ state }) => (state.health?.status ?? "none") === value;
+  });
   some("isolation", (value) => () => value === "default" || value === "");
   some("is-task", (value) => () => value === "false" || value === "0");
   some("publish", (value) => {
@@ -113,6 +119,11 @@ export function shownStatus({ status, startedAt, restarts }: StateRecord): Exclu
   if (status !== "starting") return status;
   if (restarts?.due !== undefined) return "restarting";
   return startedAt === ZERO_TIME ? "created" : "exited";
+}
+
+/** In a list: of one that does not run there is nothing to say. */
+export function healthStatus({ status, health }: StateRecord): "none" | HealthRecord["status"] {
+  return health && (status === "running" || status === "paused") ? health.status : "none";
 }
 
 /** A regular expression if it is one, else a substring; with and without the leading slash. */

@@ -1,6 +1,9 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 
+/** Ids of the health checks' execs begin so: an engine's own, which the next one has no use for. */
+export const HEALTH_EXEC = "health-";
+
 /** Where an engine keeps what. Directories are 0700: others must not reach setuid files in a container's layer. */
 export class Paths {
   readonly dataRoot: string;

@@ -11,7 +11,8 @@ import type { Container } from "./container.ts";
 import { type Context, openCgroup, openCgroupAt } from "./context.ts";
 import { register } from "./create.ts";
 import { recordExit, watchExit } from "./exit.ts";
-import { cgroupPath } from "./paths.ts";
+import { startingHealth } from "./health/record.ts";
+import { cgroupPath, HEALTH_EXEC } from "./paths.ts";
 import { removeContainer } from "./remove.ts";
 import { Stdio } from "./stdio.ts";
 import type { StateRecord } from "./store.ts";
@@ -153,6 +154,7 @@ function takeOver(
   if (state.status === "starting") {
     container.state = {
       ...state,
+      ...startingHealth(container.record.config, state.health),
       status: "running",
       pid: running.pid,
       startedAt: startOf(runDir),
@@ -164,9 +166,14 @@ function takeOver(
   if (container.record.mounts.length > 0) volumes.adopt(container, running);
   container.stdio.connect(running);
   watchExit(ctx, volumes, container, running);
-  for (const runDir of keepers.keys()) {
-    if (runDir.startsWith(`${ctx.paths.runDir(id)}/exec-`)) takeOverExec(ctx, runDir, keepers);
+  for (const [runDir, pid] of keepers) {
+    if (!runDir.startsWith(ctx.paths.execDir(id, ""))) continue;
+    if (runDir.startsWith(ctx.paths.execDir(id, HEALTH_EXEC))) {
+      endKeeper(runDir, pid);
+      removeBelow(ctx.paths.runDir(id), basename(runDir));
+    } else takeOverExec(ctx, runDir, keepers);
   }
+  ctx.health.begin(ctx, container);
 }
 
 /** The engine that paused it for a commit did not come to its end. */

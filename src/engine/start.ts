@@ -18,6 +18,7 @@ import { toSpec } from "./config/to-spec.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { watchExit } from "./exit.ts";
+import { startingHealth } from "./health/record.ts";
 import { openNamespaceOf } from "./join.ts";
 import { knownKind, launchKind, rememberKind } from "./launch-kind.ts";
 import { managedFiles, writeManagedFiles } from "./managed-files.ts";
@@ -103,6 +104,7 @@ export async function startContainer(
   container.state = {
     ...container.state,
     ...count,
+    ...startingHealth(container.record.config, before.health),
     status: "running",
     pid: running.pid,
     startedAt: nowText(),
@@ -113,6 +115,7 @@ export async function startContainer(
   if (container.record.mounts.length > 0) volumes.mounted(container);
   ctx.endpoints.announce(container);
   emit(ctx, container, "start");
+  ctx.health.begin(ctx, container);
   watchExit(ctx, volumes, container, running);
   // Last: output that is there already leaves the pipe now, and is in the log only when this turn is over. A kill in
   // between would lose it.

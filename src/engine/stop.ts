@@ -45,8 +45,7 @@ export async function killContainer(ctx: Context, container: Container, signal: 
  * Not running is notModified.
  */
 export async function stopContainer(ctx: Context, container: Container, options: StopOptions = {}): Promise<void> {
-  const number = options.signal ? parseSignal(options.signal) : stopSignal(container);
-  const timeout = options.timeout ?? container.record.config.StopTimeout ?? DEFAULT_TIMEOUT_S;
+  const signal = options.signal ? parseSignal(options.signal) : undefined;
   await started(container);
   if (container.state.status === "restarting") {
     ctx.restarts.cancel(ctx, container, { stopped: true });
@@ -54,16 +53,37 @@ export async function stopContainer(ctx: Context, container: Container, options:
   }
   if (!container.isRunning) throw new InroError("notModified", `container ${container.id} is not running`);
   asked(ctx, container);
-  signalQuietly(container, number);
-  emit(ctx, container, "kill", { signal: String(number) });
-  await thaw(ctx, container);
-  if (!(await ends(container, timeout < 0 ? undefined : timeout * 1000))) await forceEnd(ctx, container);
+  await endContainer(ctx, container, {
+    ...(signal === undefined ? {} : { signal }),
+    ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
+  });
   emit(ctx, container, "stop");
+}
+
+/**
+ * What a stop does to a running container, with the container's own signal and timeout where none are given: but for its
+ * restart policy the end is one like any other.
+ */
+export async function endContainer(
+  ctx: Context,
+  container: Container,
+  options: { signal?: number; timeout?: number } = {},
+): Promise<void> {
+  const { signal = stopSignal(container) } = options;
+  const { timeout = container.record.config.StopTimeout ?? DEFAULT_TIMEOUT_S } = options;
+  signalQuietly(container, signal);
+  emit(ctx, container, "kill", { signal: String(signal) });
+  await thaw(ctx, container);
+  if (!(await ends(container, timeout < 0 ? undefined : timeout * 1000))) await killAll(ctx, container);
 }
 
 /** SIGKILL, to pid 1 and then to all of the cgroup. Resolves when the container has ended and is cleaned up. */
 export async function forceEnd(ctx: Context, container: Container): Promise<void> {
   asked(ctx, container);
+  await killAll(ctx, container);
+}
+
+async function killAll(ctx: Context, container: Container): Promise<void> {
   signalQuietly(container, SIGKILL);
   emit(ctx, container, "kill", { signal: String(SIGKILL) });
   await thaw(ctx, container);

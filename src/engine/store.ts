@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { durably } from "../images/records.ts";
 import type { ContainerConfig, HostConfig } from "../spec/docker-api.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
+import type { HealthRecord } from "./health/record.ts";
 import type { EndpointConfig, RunNetwork } from "./networks/records.ts";
 import type { Restarts } from "./restart/policy.ts";
 
@@ -55,6 +56,8 @@ export interface StateRecord {
   restarts?: Restarts;
   /** Of the present run. */
   network?: RunNetwork;
+  /** Of one that has a health check, since its first start. */
+  health?: HealthRecord;
 }
 
 export interface VolumeRecord {

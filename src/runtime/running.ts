@@ -1,6 +1,7 @@
 import { fstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { conflict } from "../base/errors.ts";
+import { trySys } from "../linux/call.ts";
 import { close } from "../linux/file.ts";
 import { children, pidfdGetfd, pidfdOpen, pidfdSendSignal, reapLater } from "../linux/process.ts";
 import { FD } from "./builder.ts";
@@ -103,6 +104,14 @@ export class Running {
   /** SIGKILL; nothing happens if it has ended. */
   end(): void {
     if (this.#pidfd !== undefined) pidfdSendSignal(this.#pidfd, 9);
+  }
+
+  /** SIGKILL to it and to what it has started in its process group; for an exec, whose session is its own. */
+  endGroup(): void {
+    // While it is there, the number is no one else's.
+    if (this.#pidfd === undefined || !pidfdSendSignal(this.#pidfd, 0)) return;
+    trySys("kill", -this.pid, 9);
+    this.end();
   }
 
   /** Closes our end of stdin, so that the container reads end of file (unless the keeper holds it open). */

@@ -29,11 +29,36 @@ export interface ContainerConfig {
   StopTimeout?: number;
   Shell?: string[];
   OnBuild?: string[];
-  Healthcheck?: object;
+  Healthcheck?: HealthConfig;
   ArgsEscaped?: boolean;
   /** Deprecated: an endpoint has its own. */
   MacAddress?: string;
   NetworkDisabled?: boolean;
+}
+
+/** Durations in nanoseconds; 0 inherits the image's, or the default. */
+export interface HealthConfig {
+  Test?: string[];
+  Interval?: number;
+  Timeout?: number;
+  Retries?: number;
+  StartPeriod?: number;
+  StartInterval?: number;
+}
+
+/** One run of a health check. */
+export interface HealthcheckResult {
+  Start: string;
+  End: string;
+  /** 0 is healthy; -1 one that could not be run, or took too long. */
+  ExitCode: number;
+  Output: string;
+}
+
+export interface Health {
+  Status: "none" | "starting" | "healthy" | "unhealthy";
+  FailingStreak: number;
+  Log: HealthcheckResult[];
 }
 
 export interface Ulimit {
@@ -259,6 +284,8 @@ export interface ContainerState {
   Error: string;
   StartedAt: string;
   FinishedAt: string;
+  /** Absent without a health check. */
+  Health?: Health;
 }
 
 export interface MountPoint {
@@ -316,6 +343,8 @@ export interface ContainerSummary {
   HostConfig: { NetworkMode: string; Annotations?: Record<string, string> };
   NetworkSettings: object;
   Mounts: MountPoint[];
+  /** Since 1.52. */
+  Health?: Pick<Health, "Status" | "FailingStreak">;
   SizeRw?: number;
   SizeRootFs?: number;
 }

@@ -3,6 +3,7 @@ import type {
   ContainerConfig,
   DeviceMapping,
   ExecCreateRequest,
+  HealthConfig,
   HostConfig,
   MountRequest,
   PortBinding,
@@ -42,17 +43,7 @@ const consoleSize: Check<[number, number]> = (value, at) => {
   return [height as number, width as number];
 };
 
-/** Durations in nanoseconds. */
-export interface Health {
-  Test?: string[];
-  Interval?: number;
-  Timeout?: number;
-  Retries?: number;
-  StartPeriod?: number;
-  StartInterval?: number;
-}
-
-const health = object<Health>({
+const health = object<HealthConfig>({
   Test: list(text),
   Interval: integer,
   Timeout: integer,

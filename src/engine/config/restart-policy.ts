@@ -1,4 +1,4 @@
-import { invalid, notImplemented } from "../../base/errors.ts";
+import { invalid } from "../../base/errors.ts";
 import type { HostConfig } from "../../spec/docker-api.ts";
 
 const POLICIES = ["no", "always", "unless-stopped", "on-failure"];
@@ -15,7 +15,6 @@ export function checkRestartPolicy({ RestartPolicy: policy, RestartOnUnhealthy, 
   if (retries > 0 && name !== "on-failure") {
     throw invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'");
   }
-  if (RestartOnUnhealthy) throw notImplemented("RestartOnUnhealthy is not there yet");
   if (AutoRemove && ((name !== "" && name !== "no") || RestartOnUnhealthy)) {
     throw invalid("can't create 'AutoRemove' container with restart policy");
   }

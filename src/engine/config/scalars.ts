@@ -1,7 +1,6 @@
 import { posix } from "node:path";
 import { invalid } from "../../base/errors.ts";
 import type { HostConfig } from "../../spec/docker-api.ts";
-import type { Health } from "./request-fields.ts";
 
 /** Checks of single fields that need no file of their own. All throw invalid. */
 
@@ -13,19 +12,6 @@ export function checkPorts(ports: Record<string, object>): void {
       throw invalid(`invalid port specification: ${JSON.stringify(port.slice(0, 64))}`);
     }
   }
-}
-
-/** Healthcheck: durations in nanoseconds, 0 inherits, else at least a millisecond. */
-export function checkHealth({ Test = [], Retries = 0, ...durations }: Health): void {
-  const [kind] = Test;
-  if (kind !== undefined && !["", "NONE", "CMD", "CMD-SHELL"].includes(kind)) {
-    throw invalid(`unknown type "${kind.slice(0, 64)}" in healthcheck, expected NONE, CMD or CMD-SHELL`);
-  }
-  if (kind?.startsWith("CMD") && Test.length < 2) throw invalid(`healthcheck ${kind} has no command`);
-  for (const [name, duration] of Object.entries(durations)) {
-    if (duration !== 0 && duration < 1_000_000) throw invalid(`${name} in Healthcheck cannot be less than 1ms`);
-  }
-  if (Retries < 0) throw invalid("Retries in Healthcheck cannot be negative");
 }
 
 /** A path below the cgroup mount. */

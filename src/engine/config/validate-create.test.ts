@@ -146,7 +146,6 @@ describe("accepted", () => {
   });
 
   test.each([
-    [{ Healthcheck: { Test: ["CMD", "true"] } }, {}, "health checks are not run yet"],
     [{}, { NetworkMode: "host", PublishAllPorts: true }, "published ports are discarded"],
     [{}, { Runtime: "runc" }, "runtime runc is inro's own"],
     [{}, { IpcMode: "container:a" }, "/dev/shm is not shared"],

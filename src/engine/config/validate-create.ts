@@ -7,6 +7,7 @@ import { portRequests } from "../networks/ports.ts";
 import { checkDevices } from "./devices.ts";
 import { checkEnv } from "./environment.ts";
 import { record } from "./fields.ts";
+import { checkHealth, healthCheck } from "./health.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
 import { checkDns, checkHostNames } from "./hosts.ts";
 import { checkUser, checkWorkingDir, mergeImage } from "./image-defaults.ts";
@@ -14,12 +15,11 @@ import { checkLimits } from "./limits.ts";
 import { completeLogConfig, DEFAULT_LOG, type LogConfig } from "./log-config.ts";
 import { checkModes, namespaceModes, networkMode, usernsRequest } from "./modes.ts";
 import { planMounts } from "./mount-plan.ts";
-import { containerConfig, type Health, hostConfig } from "./request-fields.ts";
+import { containerConfig, hostConfig } from "./request-fields.ts";
 import { checkRestartPolicy } from "./restart-policy.ts";
 import {
   checkAnnotations,
   checkCgroupParent,
-  checkHealth,
   checkIsolation,
   checkPaths,
   checkPorts,
@@ -70,6 +70,7 @@ export function validateCreate(
   if (![...(config.Entrypoint ?? []), ...(config.Cmd ?? [])][0]) throw invalid("no command specified");
 
   checkRestartPolicy(given);
+  if (given.RestartOnUnhealthy && !healthCheck(config)) throw invalid("RestartOnUnhealthy needs a health check");
   const { host: limited, warnings } = checkLimits(given, facts);
   const host = normalize(limited, facts, log, asked.NetworkDisabled === true);
   const network = host.NetworkMode ?? "none";
@@ -77,7 +78,6 @@ export function validateCreate(
     ...discardedPorts(host, network),
     ...refuseRuntime(given),
     ...kernelMemoryWarning(requestHost),
-    ...healthWarning(config),
     ...shmWarning(host),
   );
   checkHost(config, host, facts);
@@ -92,7 +92,7 @@ function checkConfig(config: ContainerConfig): void {
   if ((config.StopTimeout ?? 0) < -1)
     throw invalid(`invalid stop timeout ${config.StopTimeout}, use -1 to wait for ever`);
   checkPorts(config.ExposedPorts ?? {});
-  if (config.Healthcheck) checkHealth(config.Healthcheck as Health);
+  if (config.Healthcheck) checkHealth(config.Healthcheck);
 }
 
 /** Everything that the launch would fail on is found here, where the client still listens. */
@@ -143,12 +143,6 @@ function normalize(given: HostConfig, facts: HostFacts, log: LogConfig, disabled
     MaskedPaths: given.MaskedPaths ?? (open ? [] : [...facts.maskedPaths]),
     ReadonlyPaths: given.ReadonlyPaths ?? (open ? [] : [...READONLY_PATHS]),
   };
-}
-
-function healthWarning({ Healthcheck }: ContainerConfig): string[] {
-  const test = (Healthcheck as Health | undefined)?.Test;
-  if (!test?.length || test[0] === "NONE") return [];
-  return ["health checks are not run yet, the container's health stays unknown"];
 }
 
 /** Linux has had none since 5.4; docker takes the number and leaves it. */

@@ -30,20 +30,26 @@ const SETTLED_MS = 10_000;
 
 /** The restart that follows this ending, if any (docker's restart policies; RestartOnUnhealthy is ours). */
 export function nextRestart(
-  { RestartPolicy: policy, RestartOnUnhealthy }: HostConfig,
+  host: HostConfig,
   before: Restarts | undefined,
   ending: Ending,
 ): (Restarts & { due: number }) | undefined {
+  const { RestartPolicy: policy, RestartOnUnhealthy } = host;
   if (ending.stopped) return undefined;
-  const count = before?.count ?? 0;
-  const { Name: name = "no", MaximumRetryCount: most = 0 } = policy ?? {};
+  const { Name: name = "no" } = policy ?? {};
   const failed = ending.unhealthy && RestartOnUnhealthy === true;
   const wanted =
     name === "always" || name === "unless-stopped" || failed || (name === "on-failure" && ending.exitCode !== 0);
-  if (!wanted || (most > 0 && count >= most)) return undefined;
+  if (!wanted || isExhausted(host, before)) return undefined;
   const last = ending.lived >= SETTLED_MS ? 0 : (before?.delay ?? 0);
   const delay = last === 0 ? FIRST_DELAY_MS : Math.min(last * 2, LONGEST_DELAY_MS);
-  return { count: count + 1, delay, due: ending.at + delay };
+  return { count: (before?.count ?? 0) + 1, delay, due: ending.at + delay };
+}
+
+/** It was restarted as often as its policy allows. */
+export function isExhausted({ RestartPolicy: policy }: HostConfig, restarts: Restarts | undefined): boolean {
+  const most = policy?.MaximumRetryCount ?? 0;
+  return most > 0 && (restarts?.count ?? 0) >= most;
 }
 
 /**

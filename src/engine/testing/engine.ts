@@ -14,7 +14,7 @@ export class EngineInTest {
   /** Its log; a test takes out what it expected, and nothing may be left. */
   readonly lines: string[] = [];
   #engine: Engine | undefined;
-  #events: EventMessage[] = [];
+  readonly #all: EventMessage[] = [];
   #listening = new AbortController();
   readonly #waiting = new Set<() => void>();
 
@@ -50,7 +50,7 @@ export class EngineInTest {
 
   async #listen(events: AsyncIterable<EventMessage>): Promise<void> {
     for await (const event of events) {
-      this.#events.push(event);
+      this.#all.push(event);
       for (const wake of this.#waiting) wake();
     }
   }
@@ -67,15 +67,19 @@ export class EngineInTest {
     return id;
   }
 
-  /** What has happened to a container, as actions. */
+  /** What has happened to a container. */
+  events(id: string): EventMessage[] {
+    return this.#all.filter(({ Actor }) => Actor.ID === id);
+  }
+
   actions(id: string): string[] {
-    return this.#events.filter(({ Actor }) => Actor.ID === id).map(({ Action }) => Action);
+    return this.events(id).map(({ Action }) => Action);
   }
 
   /** Resolves when `action` has happened to the container `times` times since its creation; gives the last one's event. */
   async event(id: string, action: string, times = 1): Promise<EventMessage> {
     for (;;) {
-      const found = this.#events.filter(({ Actor, Action }) => Actor.ID === id && Action === action);
+      const found = this.events(id).filter(({ Action }) => Action === action);
       if (found.length >= times) return found[times - 1]!;
       await this.#next();
     }

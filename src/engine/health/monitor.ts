@@ -1,0 +1,118 @@
+import { messageOf } from "../../base/errors.ts";
+import type { HealthcheckResult } from "../../spec/docker-api.ts";
+import { nowText } from "../clock.ts";
+import { type HealthCheck, healthCheck } from "../config/health.ts";
+import type { Container } from "../container.ts";
+import { type Context, emit } from "../context.ts";
+import { isExhausted } from "../restart/policy.ts";
+import { endContainer } from "../stop.ts";
+import { Timers } from "../timers.ts";
+import { CommandProbe } from "./command.ts";
+import { goDuration } from "./duration.ts";
+import { NativeProbe } from "./native.ts";
+import { pauseAfter, withResult } from "./record.ts";
+
+/**
+ * Runs the health checks of the containers that have one, one at a time for each. What they find is written down each
+ * time, so that another engine goes on with it.
+ */
+export class HealthMonitor {
+  /** Of each container the next check, or the time that the present one may take. */
+  readonly #timers = new Timers<Container>();
+  readonly #probes = new Map<Container, { one: CommandProbe | NativeProbe; over: Promise<void> }>();
+  #closed = false;
+
+  /** A container runs: since now, or already when the engine started. Its state has a health record if it has a check. */
+  begin(ctx: Context, container: Container): void {
+    const check = container.state.health && healthCheck(container.record.config);
+    if (!check) return;
+    if (container.state.health?.status === "unhealthy") this.#unhealthy(ctx, container);
+    // Of one that ran before, the next is due an interval after the last.
+    const last = container.state.health?.log.at(-1)?.End ?? "";
+    const since = Math.max(Date.parse(last) || 0, Date.parse(container.state.startedAt));
+    this.#schedule(ctx, container, check, Math.max(0, Date.now() - since));
+  }
+
+  /** The container has ended. */
+  end(container: Container): void {
+    this.#timers.cancel(container);
+    this.#probes.get(container)?.one.kill();
+  }
+
+  /** The engine leaves. A probe that is under way is not one. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timers.clear();
+    await Promise.all(
+      [...this.#probes.values()].map(({ one, over }) => {
+        one.kill();
+        return over;
+      }),
+    );
+  }
+
+  #schedule(ctx: Context, container: Container, check: HealthCheck, waited = 0): void {
+    const { running } = container;
+    const { health, startedAt } = container.state;
+    if (this.#closed || !running || !health) return;
+    const pause = pauseAfter(health, check, Date.now() - Date.parse(startedAt));
+    this.#timers.set(container, pause - waited, () => {
+      if (container.state.status === "paused") return this.#schedule(ctx, container, check);
+      const { probe } = check;
+      const one =
+        probe.kind === "command" ? new CommandProbe(ctx, container, probe.command) : new NativeProbe(container, probe);
+      const over = this.#check(ctx, container, check, one)
+        .catch((error) => ctx.log(`container ${container.id.slice(0, 12)}: its health check: ${messageOf(error)}`))
+        .finally(() => {
+          if (this.#probes.get(container)?.one === one) this.#probes.delete(container);
+          // Else it has ended, and may have begun anew.
+          if (container.running === running) this.#schedule(ctx, container, check);
+        });
+      this.#probes.set(container, { one, over });
+    });
+  }
+
+  async #check(ctx: Context, container: Container, check: HealthCheck, one: CommandProbe | NativeProbe): Promise<void> {
+    const { running } = container;
+    const { timeout } = check;
+    let late = false;
+    let paused = false;
+    this.#timers.set(container, timeout, () => {
+      late = true;
+      // Then it could not have been any faster.
+      paused = container.state.status === "paused";
+      one.kill();
+    });
+    const Start = nowText();
+    const { exitCode, output } = await one.run().catch((error) => ({ exitCode: -1, output: messageOf(error) }));
+    if (this.#closed || container.running !== running || container.ending) return;
+    this.#timers.cancel(container);
+    if (paused || container.state.status !== "running") return;
+    const exceeded = `Health check exceeded timeout (${goDuration(timeout)})`;
+    const result: HealthcheckResult = late
+      ? { Start, End: nowText(), ExitCode: -1, Output: one.output === "" ? exceeded : `${exceeded}: ${one.output}` }
+      : { Start, End: nowText(), ExitCode: exitCode, Output: output };
+    this.#record(ctx, container, check, result);
+  }
+
+  #record(ctx: Context, container: Container, check: HealthCheck, result: HealthcheckResult): void {
+    const { health: before, startedAt } = container.state;
+    if (!before) return;
+    const health = withResult(before, result, check, startedAt);
+    container.state = { ...container.state, health };
+    ctx.store.updateState(container.id, container.state);
+    if (health.status === before.status) return;
+    emit(ctx, container, `health_status: ${health.status}`);
+    if (health.status === "unhealthy") this.#unhealthy(ctx, container);
+  }
+
+  /** RestartOnUnhealthy: ends it as a stop does, which its policy does not take for one (restart/policy.ts). */
+  #unhealthy(ctx: Context, container: Container): void {
+    const { host } = container.record;
+    if (!host.RestartOnUnhealthy || container.state.stopped || isExhausted(host, container.state.restarts)) return;
+    ctx.log(`container ${container.id.slice(0, 12)}: is unhealthy, and restarted for it`);
+    endContainer(ctx, container).catch((error) => {
+      ctx.log(`container ${container.id.slice(0, 12)}: is unhealthy, and cannot be ended: ${messageOf(error)}`);
+    });
+  }
+}
