@@ -13,15 +13,14 @@ export const containerRoutes: Record<string, Handler> = {
   "GET /containers/json": async (call) => {
     const limit = integer(call.query, "limit");
     const filters = call.query.get("filters");
-    return json(
-      200,
-      await call.engine.containers.list({
-        all: flag(call.query, "all"),
-        size: flag(call.query, "size"),
-        ...(limit !== undefined && limit > 0 ? { limit } : {}),
-        ...(filters ? { filters: parseFilters(filters, LIST_FILTERS) } : {}),
-      }),
-    );
+    const found = await call.engine.containers.list({
+      all: flag(call.query, "all"),
+      size: flag(call.query, "size"),
+      ...(limit !== undefined && limit > 0 ? { limit } : {}),
+      ...(filters ? { filters: parseFilters(filters, LIST_FILTERS) } : {}),
+    });
+    if (call.version < 1.52) for (const one of found) delete one.Health;
+    return json(200, found);
   },
   "POST /containers/create": async (call) => {
     const body = await jsonBody(call);

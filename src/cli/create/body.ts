@@ -4,6 +4,7 @@ import type { Options } from "../flags.ts";
 import { parseDevice } from "./devices.ts";
 import { environment, labels, toMap } from "./environment.ts";
 import { isCdiDevice } from "./gpus.ts";
+import { healthConfig } from "./health.ts";
 import { LIMITS, type Limits, setFields } from "./limits.ts";
 import { parseTmpfs, parseVolumes } from "./mounts.ts";
 import { networking } from "./network.ts";
@@ -46,7 +47,8 @@ export function createBody(options: Options, image: string, command: readonly st
   if (Object.keys(network.endpoints).length > 0) body.NetworkingConfig = { EndpointsConfig: network.endpoints };
   if (command.length > 0) body.Cmd = [...command];
   if (options.has("entrypoint")) body.Entrypoint = [options.string("entrypoint")];
-  if (options.has("no-healthcheck")) body.Healthcheck = { Test: ["NONE"] };
+  const health = healthConfig(options);
+  if (health) body.Healthcheck = health;
   setFields(options, body, {
     Hostname: "hostname",
     Domainname: "domainname",

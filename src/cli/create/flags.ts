@@ -8,6 +8,7 @@ import {
 } from "./devices.ts";
 import { parseEnv, parseLabel } from "./environment.ts";
 import { parseGpus } from "./gpus.ts";
+import { healthFlags } from "./health.ts";
 import { parseMount } from "./mounts.ts";
 import { parseAddress, parseDomain, parseHost, parseLink, parseNetwork } from "./network.ts";
 import { restartFlag } from "./restart.ts";
@@ -91,6 +92,7 @@ export const createFlags: readonly Flag[] = [
   { name: "expose", ...list, help: "Expose a port or a range of them (port[-end][/protocol])" },
   { name: "gpus", ...list, value: "gpu-request", parse: parseGpus, help: "GPUs: all, a number, or device=…" },
   { name: "group-add", ...list, help: "Add a supplementary group" },
+  ...healthFlags,
   { name: "hostname", short: "h", ...string, help: "Host name" },
   { name: "init", ...bool, help: "Run an init that reaps processes and forwards signals" },
   { name: "interactive", short: "i", ...bool, help: "Keep stdin open" },
