@@ -200,7 +200,7 @@ const REFUSED: [unknown, string][] = [
   [{ ...BASE, Volumes: { "/": {} } }, "invalid specification: destination can't be '/'"],
   [
     { ...BASE, Healthcheck: { Test: ["RUN", "x"] } },
-    'unknown type "RUN" in healthcheck, expected NONE, CMD or CMD-SHELL',
+    'unknown type "RUN" in healthcheck, expected NONE, CMD, CMD-SHELL, HTTP or TCP',
   ],
   [{ ...BASE, Healthcheck: { Interval: 5 } }, "Interval in Healthcheck cannot be less than 1ms"],
   [host({ Memory: 1024 }), "minimum memory limit allowed is 6MB"],
