@@ -199,7 +199,8 @@ async function upgrade(
   const gone = new Departure();
   socket.on("error", () => gone.happen());
   socket.on("close", () => gone.happen());
-  const raw = { socket, head };
+  const glues = request.headers["user-agent"]?.startsWith("docker-sdk-python") === true;
+  const raw = { socket, head, glues };
   const reply = await dispatch(options, request, gone, raw);
   if (access) access.status = "hijack" in reply ? 101 : reply.status;
   if ("hijack" in reply) return await hijack(reply.hijack, raw, gone, access);
@@ -216,21 +217,26 @@ async function upgrade(
   );
 }
 
+/** Time for a client to read the header before the output comes. */
+const GLUED_MS = 25;
+
 /** The connection becomes the process's stdio, in both directions, with back-pressure. */
 async function hijack(
   stream: Hijack,
-  { socket, head }: { socket: Duplex; head: Buffer },
+  raw: { socket: Duplex; head: Buffer; glues: boolean },
   gone: Departure,
   access: Recorded | undefined,
 ): Promise<void> {
+  const { socket, head } = raw;
   gone.signal.addEventListener("abort", () => stream.close(), { once: true });
   try {
     socket.write(
       `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${stream.type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
     );
-    // docker-py loses what comes in the same segment as the header.
     await new Promise((resolve) => setTimeout(resolve, 0));
     readInput(stream, socket, head);
+    // docker-py loses what it reads together with the header.
+    if (raw.glues) await new Promise((resolve) => setTimeout(resolve, GLUED_MS));
     for await (const chunk of stream.output) {
       if (gone.happened) break;
       if (access) access.bytes += chunk.length;
