@@ -107,7 +107,7 @@ export class Engine {
         events,
       );
       const table = new ContainerTable();
-      const driver = new NetworkDriver(`inro-${store.engineId.slice(0, 8)}`);
+      const driver = new NetworkDriver(`inro-${store.engineId.slice(0, 8)}`, options.log);
       const predefined = options.defaultBridge === false ? ["host", "none"] : ["bridge", "host", "none"];
       const networks = new Networks(new NetworkStore(store.db), driver, table, events, predefined);
       const ctx: Context = {

@@ -102,6 +102,7 @@ function sets(): NftSet[] {
 export class Firewall {
   readonly table: Table;
   #socket: NftSocket | undefined;
+  #port: number | undefined;
   #there = false;
   readonly #networks = new Map<string, FirewallNetwork>();
   readonly #ports = new Map<string, PublishedPort>();
@@ -121,6 +122,12 @@ export class Firewall {
   /** Whether the kernel has the table. */
   get isThere(): boolean {
     return this.socket.tables(this.table.family).includes(this.table.name);
+  }
+
+  /** By which the kernel names our own changes. */
+  get port(): number {
+    this.#port ??= this.socket.port;
+    return this.#port;
   }
 
   get socket(): NftSocket {
@@ -181,6 +188,7 @@ export class Firewall {
   close(): void {
     this.#socket?.close();
     this.#socket = undefined;
+    this.#port = undefined;
   }
 
   #change(requests: readonly Request[]): void {

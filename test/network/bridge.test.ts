@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { deleteTable, flushRules, NftSocket } from "../../src/linux/netlink/nftables.ts";
 import { hasBusybox, isRoot } from "../harness.ts";
 import { HOST, labForTests, OUTSIDE } from "./lab.ts";
 
@@ -29,5 +30,30 @@ describe.skipIf(why !== "")(`bridges${why && ` (${why})`}`, () => {
     await lab.serve(lab.outside.fd, 99);
     for (const protocol of ["tcp", "udp"] as const)
       expect(await lab.ask(client, protocol, OUTSIDE[4], 99)).toBe(HOST[4]);
+  });
+
+  test("a table that somebody flushes comes back, and with it what it does", async () => {
+    const table = { family: "inet", name: await tableName() } as const;
+    const nft = new NftSocket(lab.host);
+    const before = counts();
+    expect(before).toMatchObject({ there: true, ports: 1 });
+    nft.transaction([deleteTable(table)]);
+    expect(await lab.ask(lab.outside.fd, "tcp", HOST[4], 8080)).toBe(OUTSIDE[4]);
+    expect(counts()).toEqual(before);
+    nft.transaction([flushRules(table)]);
+    expect(await lab.ask(lab.outside.fd, "tcp", HOST[4], 8080)).toBe(OUTSIDE[4]);
+    nft.close();
+
+    function counts() {
+      const there = nft.tables("inet").includes(table.name);
+      const keys = nft.elements(table, "ports4").filter(({ key }) => key[0] === 6);
+      return { there, ports: keys.length };
+    }
+    async function tableName() {
+      const socket = new NftSocket(lab.host);
+      const [name] = socket.tables("inet");
+      socket.close();
+      return name!;
+    }
   });
 });

@@ -3,6 +3,7 @@ import { notFound } from "../../base/errors.ts";
 import { addressOfBytes, type IpFamily, type Subnet, subnetOf } from "../../network/address.ts";
 import { addPort, bridgeMark, ensureBridge } from "../../network/bridge.ts";
 import { Firewall } from "../../network/firewall.ts";
+import { FirewallWatch } from "../../network/firewall-watch.ts";
 import { NetworkStack, readNetSysctl, writeNetSysctl } from "../../network/host.ts";
 import type { Attachment } from "../../network/interface.ts";
 import type { NetworkAddresses } from "./addresses.ts";
@@ -20,9 +21,11 @@ export class NetworkDriver {
   #stack: NetworkStack | undefined;
   /** Networks whose firewall rules are in place. */
   readonly #ready = new Set<string>();
+  readonly #watch: FirewallWatch;
 
-  constructor(table: string) {
+  constructor(table: string, log: (line: string) => void) {
     this.firewall = new Firewall(table);
+    this.#watch = new FirewallWatch(this.firewall, log);
   }
 
   get stack(): NetworkStack {
@@ -76,6 +79,7 @@ export class NetworkDriver {
         closed: FAMILIES.some((family) => gatewayMode(network, family) !== "nat-unprotected"),
       });
       this.#ready.add(network.id);
+      this.#watch.start();
     } catch (error) {
       if (!before) stack.deleteLink(index, name);
       throw error;
@@ -140,6 +144,7 @@ export class NetworkDriver {
   }
 
   close(): void {
+    this.#watch.close();
     this.#stack?.close();
     this.firewall.close();
   }

@@ -7,6 +7,8 @@ export interface Message {
   /** NLM_F_*. */
   flags: number;
   sequence: number;
+  /** Of the socket that asked for it, where somebody did. */
+  port?: number;
   payload: Buffer;
 }
 
@@ -46,10 +48,12 @@ export function* decodeMessages(bytes: Buffer): Generator<Message> {
     if (length < HEADER_SIZE || length > left) {
       throw new RangeError(`netlink: a message of ${length} bytes where there are ${left}`);
     }
+    const port = bytes.readUInt32LE(at + 12);
     yield {
       type: bytes.readUInt16LE(at + 4),
       flags: bytes.readUInt16LE(at + 6),
       sequence: bytes.readUInt32LE(at + 8),
+      ...(port === 0 ? {} : { port }),
       payload: bytes.subarray(at + HEADER_SIZE, at + length),
     };
     at += align(length);

@@ -8,7 +8,7 @@ import {
   readText,
   text,
 } from "./attributes.ts";
-import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL } from "./message.ts";
+import { type Message, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL } from "./message.ts";
 import { type Expression, VALUE, type Verdict, verdictData } from "./nft-expressions.ts";
 import { NetlinkSocket, NLM_F_NO_ACK, type Request } from "./socket.ts";
 
@@ -212,6 +212,16 @@ function encodeElement({ key, data, end }: Element): Attribute[] {
   return attributes;
 }
 
+/** Whether a message tells that something was taken out of the table, or the table itself. */
+export function removesFrom({ type, payload }: Message, table: Table): boolean {
+  if (type >> 8 !== NFNL_SUBSYS_NFTABLES || !REMOVALS.has(type & 0xff)) return false;
+  if (payload.length < HEADER || payload[0] !== NFPROTO[table.family]) return false;
+  const name = decodeAttributes(payload.subarray(HEADER)).get(1);
+  return name !== undefined && readText(name) === table.name;
+}
+/** Of tables, chains, rules, sets and elements. */
+const REMOVALS = new Set([2, 5, 8, 11, 14]);
+
 /** Keys, and values of a map, of a newElements message. A length that does not fit is a RangeError. */
 export function decodeElements(payload: Buffer): { key: Buffer; data?: Buffer }[] {
   const list = decodeAttributes(payload.subarray(HEADER)).get(3);
@@ -229,7 +239,8 @@ export function decodeElements(payload: Buffer): { key: Buffer; data?: Buffer }[
   return found;
 }
 
-const NETLINK_NETFILTER = 12;
+export const NETLINK_NETFILTER = 12;
+export const NFNLGRP_NFTABLES = 7;
 const NFNL_MSG_BATCH_BEGIN = 16;
 const NFNL_MSG_BATCH_END = 17;
 

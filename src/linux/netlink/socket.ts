@@ -2,7 +2,7 @@ import { openSync } from "node:fs";
 import { SysError } from "../../base/errors.ts";
 import { sys, trySys } from "../call.ts";
 import * as k from "../constants.ts";
-import { addressOf, bytes, scratch } from "../ffi.ts";
+import { addressOf, bytes, room, scratch } from "../ffi.ts";
 import { close } from "../file.ts";
 import { attributesIn } from "./attributes.ts";
 import {
@@ -69,6 +69,17 @@ export class NetlinkSocket {
 
   close(): void {
     close(this.#fd);
+  }
+
+  /** Its number, by which messages about changes say who asked for them. */
+  get port(): number {
+    return scratch(() => {
+      const name = room(12);
+      const size = room(8);
+      size.view.writeUInt32LE(12, 0);
+      sys("getsockname", "AF_NETLINK", this.#fd, name.address, size.address);
+      return name.view.readUInt32LE(4);
+    });
   }
 
   /** The messages that answer. An errno is a SysError that names the message and the attribute. */
