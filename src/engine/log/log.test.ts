@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatNanoseconds } from "../clock.ts";
-import { jsonFileLimits, type LogLimits, localLimits } from "../config/log-config.ts";
+import type { LogLimits } from "../config/log-config.ts";
 import type { LogOptions } from "../requests.ts";
 import { blockFormat } from "./block-format.ts";
 import { jsonFormat } from "./json-format.ts";
@@ -294,13 +294,4 @@ describe.each([
     log.write(1, Buffer.from("b\n"));
     log.end();
   });
-});
-
-test("limits are docker's options, with rotation as the default", () => {
-  const no = { compress: false };
-  expect(jsonFileLimits({})).toEqual({ maxSize: 20_000_000, maxFiles: 5, ...no });
-  expect(jsonFileLimits({ "max-size": "10m" })).toEqual({ maxSize: 10_000_000, maxFiles: 1, ...no });
-  expect(jsonFileLimits({ "max-size": "1.5k", "max-file": "3" })).toEqual({ maxSize: 1500, maxFiles: 3, ...no });
-  expect(jsonFileLimits({ "max-size": "-1" }).maxSize).toBe(Number.POSITIVE_INFINITY);
-  expect(localLimits({})).toEqual({ maxSize: 20 * 1024 * 1024, maxFiles: 5, compress: true });
 });
