@@ -7,6 +7,7 @@ import { createApi } from "../api/server.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ServeOptions } from "../cli/command.ts";
 import { defaultUrl, runDirectory } from "../client/endpoint.ts";
+import { DEFAULT_LOG } from "../engine/config/log-config.ts";
 import { Engine } from "../engine/engine.ts";
 import { type Address, parseAddresses, socketGroup, socketPath } from "./address.ts";
 import { type Listener, listen } from "./listen.ts";
@@ -47,6 +48,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     ...(settings.bridge === "none" ? { defaultBridge: false } : {}),
     reservedLabels: scopes.flatMap(({ scope: { label } }) => (label ? [label.key] : [])),
     ...(mirror === undefined ? {} : { registryMirror: mirror }),
+    defaultLog: { Type: settings["log-driver"] ?? DEFAULT_LOG.Type, Config: settings["log-opts"] ?? {} },
     log,
   });
   let active = 0;

@@ -1,6 +1,6 @@
 import { parseSocketFlag, type SocketSettings, socketSettings } from "../api/scope/policy.ts";
 import { invalid } from "../base/errors.ts";
-import { boolean, type Check, list, type Shape, text } from "../engine/config/fields.ts";
+import { boolean, type Check, list, map, type Shape, text } from "../engine/config/fields.ts";
 
 /** The engine's settings, under the names of docker's daemon.json; those without an equal there are inro's own. */
 export interface Settings {
@@ -15,6 +15,9 @@ export interface Settings {
   "access-log"?: string;
   "access-log-format"?: "text" | "json";
   "registry-mirrors"?: string[];
+  /** The log of containers that ask for none, and its options; on the command line as `key=value`. */
+  "log-driver"?: string;
+  "log-opts"?: Record<string, string>;
   /** Further sockets, with limited rights; on the command line as `path=…,allow=…`. */
   sockets?: SocketSettings[];
   /** No default network: containers that name none have none. */
@@ -29,6 +32,16 @@ export const oneOf =
     throw invalid(`${at}: ${JSON.stringify(word.slice(0, 64))} is none of ${values.join(", ")}`);
   };
 
+function keyValues(words: string[], at: string): Record<string, string> {
+  return Object.fromEntries(
+    words.map((word) => {
+      const equals = word.indexOf("=");
+      if (equals <= 0) throw invalid(`${at}: ${JSON.stringify(word.slice(0, 64))} is not key=value`);
+      return [word.slice(0, equals), word.slice(equals + 1)];
+    }),
+  );
+}
+
 /** A key's check takes the value of the file and that of the flag alike. */
 export const SETTINGS: Shape<Settings> = {
   hosts: list(text),
@@ -42,6 +55,8 @@ export const SETTINGS: Shape<Settings> = {
   "access-log": text,
   "access-log-format": oneOf("text", "json"),
   "registry-mirrors": list(text),
+  "log-driver": text,
+  "log-opts": (value, at) => (Array.isArray(value) ? keyValues(list(text)(value, at), at) : map(text)(value, at)),
   sockets: list((value, at) => (typeof value === "string" ? parseSocketFlag(value) : socketSettings(value, at))),
   bridge: oneOf("none"),
 };

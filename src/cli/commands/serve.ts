@@ -36,6 +36,13 @@ const SETTING_FLAGS: Record<string, Flag> = {
     help: "A further socket with limited rights, see below; may repeat",
   },
   bridge: { name: "bridge", type: "string", choices: ["none"], help: "none: no default network; containers have none" },
+  "log-driver": { name: "log-driver", type: "string", help: "Log of containers that ask for none (json-file)" },
+  "log-opts": {
+    name: "log-opt",
+    type: "list",
+    value: "key=value",
+    help: "Its options, such as max-size=10m; may repeat",
+  },
   "registry-mirrors": { name: "registry-mirror", type: "list", help: "Registry to ask before docker.io" },
 };
 
@@ -69,6 +76,7 @@ a monitor in place of the engine's own. Its keys, of which those with "…" may 
   examples: [
     ["inro serve", "On the usual socket"],
     ["inro serve -H unix:///tmp/i/inro.sock --data-root /tmp/i/data --exec-root /tmp/i/run", "Apart from any other"],
+    ["inro serve --log-driver local --log-opt max-size=50m", "With compressed logs"],
     [
       "inro serve -H tcp://0.0.0.0:2376 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem",
       "For other machines, with certificates on both sides",
