@@ -43,6 +43,8 @@ export type Reply =
 /** A two-way byte stream after the answer's header. It ends when `output` does. */
 export interface Hijack {
   type: string;
+  /** In place of Docker's `tcp`, with headers of its own. */
+  protocol?: { name: string; headers: Record<string, string> };
   output: AsyncIterable<Uint8Array>;
   /** Bytes of the client; resolves when they are taken. */
   input(data: Uint8Array): Promise<void>;

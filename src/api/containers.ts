@@ -4,6 +4,7 @@ import { LIST_FILTERS, PRUNE_FILTERS } from "../engine/list-filters.ts";
 import type { Attachment, WaitCondition } from "../engine/requests.ts";
 import { type Call, empty, flag, type Handler, integer, json, jsonBody, type Reply } from "./call.ts";
 import { frames, streamType } from "./frames.ts";
+import { acceptWebSocket, webSocketStdio } from "./websocket.ts";
 
 const ref = (call: Call) => call.params[0]!;
 const text = (call: Call, name: string) => call.query.get(name) || undefined;
@@ -83,6 +84,23 @@ export const containerRoutes: Record<string, Handler> = {
       ...(detachKeys === null ? {} : { detachKeys }),
     });
     return attached(call, attachment);
+  },
+  "GET /containers/*/attach/ws": async (call) => {
+    const headers = acceptWebSocket(call);
+    const { query, version } = call;
+    // Older clients attach to all.
+    const wanted = (name: string) => version < 1.42 || flag(query, name);
+    const detachKeys = query.get("detachKeys");
+    const attachment = await call.engine.containers.attach(ref(call), {
+      logs: flag(query, "logs"),
+      stream: flag(query, "stream"),
+      stdin: wanted("stdin"),
+      stdout: wanted("stdout"),
+      stderr: wanted("stderr"),
+      ...(detachKeys === null ? {} : { detachKeys }),
+    });
+    const stdio = webSocketStdio(attachment, version >= 1.28);
+    return { hijack: { type: "", protocol: { name: "websocket", headers }, ...stdio } };
   },
   "POST /containers/*/wait": async (call) => {
     const waiting = call.engine.containers.wait(ref(call), (text(call, "condition") ?? "not-running") as WaitCondition);

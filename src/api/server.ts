@@ -230,9 +230,9 @@ async function hijack(
   const { socket, head } = raw;
   gone.signal.addEventListener("abort", () => stream.close(), { once: true });
   try {
-    socket.write(
-      `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${stream.type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
-    );
+    const { name, headers } = stream.protocol ?? { name: "tcp", headers: { "Content-Type": stream.type } };
+    const lines = Object.entries({ ...headers, Connection: "Upgrade", Upgrade: name });
+    socket.write(`HTTP/1.1 101 UPGRADED\r\n${lines.map(([key, value]) => `${key}: ${value}\r\n`).join("")}\r\n`);
     await new Promise((resolve) => setTimeout(resolve, 0));
     readInput(stream, socket, head);
     // docker-py loses what it reads together with the header.
