@@ -139,7 +139,8 @@ function needsDetachedCopies(what: string): void {
   if (!kernelAtLeast(6, 15)) throw notImplemented(`${what} needs Linux 6.15: older ones cannot share a detached mount`);
 }
 
-function bindSource(mount: PlannedMount): PlannedMount {
+/** Makes a source that is to be made; else a missing one is invalid. */
+export function bindSource(mount: PlannedMount): PlannedMount {
   try {
     statSync(mount.source);
   } catch (error) {

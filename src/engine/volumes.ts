@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { newId } from "../base/digest.ts";
-import { conflict, notFound, notImplemented } from "../base/errors.ts";
+import { conflict, InroError, notFound, notImplemented } from "../base/errors.ts";
 import { sizesInChild } from "../layers/apply-command.ts";
 import type { Running } from "../runtime/running.ts";
 import type { Volume, VolumePruneResponse } from "../spec/docker-api.ts";
@@ -60,7 +60,7 @@ export class Volumes {
       DriverOpts: options,
       Labels: labels,
     } = createRequest(body ?? {}, "");
-    checkDriver(driver);
+    checkDriver(driver, name);
     if (name !== "") checkVolumeName(name);
     const known = name === "" ? undefined : this.ctx.store.volume(name);
     if (known) {
@@ -157,7 +157,12 @@ export class Volumes {
     }: { labels?: Record<string, string> | undefined; options?: Record<string, string> | undefined } = {},
   ): VolumeRecord {
     const created = new Date().toISOString();
-    if (options) localVolume(options);
+    try {
+      localVolume(options);
+    } catch (error) {
+      if (!(error instanceof InroError)) throw error;
+      throw new InroError(error.kind, `create ${name}: ${error.message}`, { cause: error });
+    }
     const more = options && Object.keys(options).length > 0 ? { options } : {};
     if (name !== "") return { name, created, labels, anonymous: false, ...more };
     return { name: newId(), created, labels: { ...labels, [ANONYMOUS_LABEL]: "" }, anonymous: true, ...more };
@@ -191,10 +196,10 @@ export class Volumes {
     return path;
   }
 
-  /** Removes record and data. A directory without a record is one that the next engine removes. */
+  /** Removes data and record. The record goes last, so that a crash leaves nothing unknown. */
   discard(name: string): void {
-    this.ctx.store.deleteVolume(name);
     this.ctx.trash.discard(this.ctx.paths.volume(name));
+    this.ctx.store.deleteVolume(name);
     this.ctx.events.emit("volume", "destroy", name, { driver: "local" });
   }
 

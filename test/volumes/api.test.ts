@@ -45,16 +45,22 @@ describe.skipIf(missing !== "")(`volumes: API and command line${missing}`, () =>
     expect((await engine.api("DELETE", "/volumes/none?force=1")).status).toBe(204);
     expect(await message("PUT", "/volumes/first?version=1", {})).toStartWith("503 This node is not a swarm manager");
     const wrong: [object, string][] = [
-      [{ Name: "a/b" }, '400 "a/b" includes invalid characters for a local volume name'],
-      [{ Name: "x" }, "400 volume name is too short"],
-      [{ Name: "ok", Driver: "other" }, "404 error looking up volume plugin other"],
-      [{ Name: "ok", DriverOpts: { kind: "x" } }, '400 invalid option: "kind"'],
-      [{ Name: "ok", DriverOpts: { type: "tmpfs" } }, '400 missing required option: "device"'],
-      [{ Name: "ok", DriverOpts: { o: "size=1m", type: "tmpfs" } }, '400 missing required option: "device"'],
-      [{ Name: "ok", DriverOpts: { type: "tmpfs", device: "tmpfs", o: "shape=round" } }, "400 invalid tmpfs option"],
-      [{ Name: "ok", DriverOpts: { type: "none", device: "relative", o: "bind" } }, "400 invalid mount path"],
-      [{ Name: "ok", DriverOpts: { size: "many" } }, "400 invalid size: 'many'"],
-      [{ Name: "ok", DriverOpts: { size: "1g" } }, "501 quota size requested but no quota support"],
+      [{ Name: "a/b" }, '400 create a/b: "a/b" includes invalid characters for a local volume name'],
+      [{ Name: "x" }, "400 create x: volume name is too short"],
+      [{ Name: "ok", Driver: "other" }, "404 create ok: error looking up volume plugin other"],
+      [{ Name: "ok", DriverOpts: { kind: "x" } }, '400 create ok: invalid option: "kind"'],
+      [{ Name: "ok", DriverOpts: { type: "tmpfs" } }, '400 create ok: missing required option: "device"'],
+      [{ Name: "ok", DriverOpts: { o: "size=1m", type: "tmpfs" } }, '400 create ok: missing required option: "device"'],
+      [
+        { Name: "ok", DriverOpts: { type: "tmpfs", device: "tmpfs", o: "shape=round" } },
+        "400 create ok: invalid tmpfs option",
+      ],
+      [
+        { Name: "ok", DriverOpts: { type: "none", device: "relative", o: "bind" } },
+        "400 create ok: invalid mount path",
+      ],
+      [{ Name: "ok", DriverOpts: { size: "many" } }, "400 create ok: invalid size: 'many'"],
+      [{ Name: "ok", DriverOpts: { size: "1g" } }, "501 create ok: quota size requested but no quota support"],
       [{ Name: "ok", Labels: { a: 1 } }, "400 invalid JSON: Labels.a"],
       [{ Name: 5 }, "400 invalid JSON: Name"],
       [{ Name: "ok", ClusterVolumeSpec: {} }, "501 cluster volumes"],

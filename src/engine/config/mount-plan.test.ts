@@ -19,7 +19,10 @@ test.each([
   ["", "invalid volume specification: ''"],
   [":/b", "invalid volume specification: ':/b'"],
   ["/a:/b:ro:x", "invalid volume specification: '/a:/b:ro:x'"],
-  ["/a:ro", "invalid volume specification: '/a:ro': mount path must be absolute"],
+  [
+    "/a:ro",
+    `invalid volume specification: '/a:ro': invalid mount config for type "bind": invalid mount path: 'ro' mount path must be absolute`,
+  ],
   ["data", "invalid mount path: 'data' mount path must be absolute"],
   ["/a:/b:ro,rw", "invalid mode: ro,rw"],
   ["/a:/b:foo", "invalid mode: foo"],
@@ -29,8 +32,8 @@ test.each([
   ["/a:/x/../proc", "invalid mount path: '/x/../proc' is inside /proc"],
   ["./a:/b", '"./a" includes invalid characters for a local volume name'],
   ["a:/b", "volume name is too short"],
-  ["/a:/b:nocopy", "nocopy is for volumes only"],
-  ["vol:/b:rshared", "propagation is for binds only"],
+  ["/a:/b:nocopy", 'invalid mount config for type "bind": field VolumeOptions must not be specified'],
+  ["vol:/b:rshared", 'invalid mount config for type "volume": field BindOptions must not be specified'],
 ])("refused: %s", (text, message) => {
   expect(() => parseVolume(text)).toThrow(message);
 });
@@ -74,7 +77,7 @@ test("a missing source is made for Binds, and for Mounts only when asked", () =>
 
 test.each([
   [{ Type: "bind", Target: "/x" }, "field Source must not be empty"],
-  [{ Type: "bind", Source: "a", Target: "/x" }, "source path must be absolute"],
+  [{ Type: "bind", Source: "a", Target: "/x" }, "invalid mount path: 'a' mount path must be absolute"],
   [{ Type: "bind", Source: "/a", Target: "/x", BindOptions: { Propagation: "up" } }, "invalid propagation mode: up"],
   [{ Type: "tmpfs", Source: "a", Target: "/x" }, "field Source must not be specified"],
   [{ Type: "tmpfs", Target: "/x", TmpfsOptions: { Mode: 0o10000 } }, "Mode must be a file mode"],

@@ -9,6 +9,7 @@ import {
   PROPAGATIONS,
   type Propagation,
   parseVolume,
+  within,
 } from "./volume-spec.ts";
 
 /**
@@ -59,21 +60,30 @@ const base = {
   mode: "",
 } as const;
 
+/** What docker shows as the mode of a volume that was asked for without one. */
+const SHARED = "z";
+
 function fromBind(text: string): PlannedMount {
   const { type, source, destination, readOnly, propagation = "rprivate", noCopy, mode } = parseVolume(text);
-  return { ...base, type, source, destination, readOnly, propagation, noCopy, mode, createSource: type === "bind" };
+  return {
+    ...base,
+    ...{ type, source, destination, readOnly, propagation, noCopy },
+    mode: type === "volume" ? mode || SHARED : mode,
+    createSource: type === "bind",
+  };
 }
 
 /** One of HostConfig.Mounts; the option block must be that of the type. */
 function fromRequest(mount: MountRequest): PlannedMount {
-  const fail = (why: string) => invalid(`invalid mount config for type "${mount.Type}": ${why}`);
+  const fail = (why: string) => invalid(`invalid mount config for type "${mount.Type.slice(0, 64)}": ${why}`);
   const { BindOptions: bind, VolumeOptions: volume, Source: source = "" } = mount;
   if (bind && mount.Type !== "bind") throw fail("field BindOptions must not be specified");
   if (volume && mount.Type !== "volume") throw fail("field VolumeOptions must not be specified");
   if (mount.ImageOptions && mount.Type !== "image") throw fail("field ImageOptions must not be specified");
   if (mount.TmpfsOptions && mount.Type !== "tmpfs") throw fail("field TmpfsOptions must not be specified");
+  if (!["bind", "volume", "tmpfs", "image"].includes(mount.Type)) throw fail("mount type unknown");
   if (mount.Target === "") throw fail("field Target must not be empty");
-  const destination = checkDestination(mount.Target);
+  const destination = within(fail, () => checkDestination(mount.Target));
   const common = { ...base, type: mount.Type, source, destination, readOnly: mount.ReadOnly ?? false };
 
   if (mount.Type === "bind") {
@@ -91,7 +101,7 @@ function fromRequest(mount: MountRequest): PlannedMount {
     }
     return {
       ...common,
-      source: hostPath(source),
+      source: within(fail, () => hostPath(source)),
       propagation,
       nonRecursive: bind?.NonRecursive ?? false,
       createSource: bind?.CreateMountpoint ?? false,
@@ -104,10 +114,11 @@ function fromRequest(mount: MountRequest): PlannedMount {
     else if (common.readOnly) throw fail("must not set ReadOnly mode when using anonymous volumes");
     return {
       ...common,
+      mode: SHARED,
       noCopy: volume?.NoCopy ?? false,
       ...subpathOf(volume?.Subpath, fail),
       ...(volume?.Labels ? { labels: volume.Labels } : {}),
-      ...driverOf(volume?.DriverConfig),
+      ...driverOf(volume?.DriverConfig, source),
     };
   }
   if (mount.Type === "image") {
@@ -130,8 +141,9 @@ function subpathOf(subpath: string | undefined, fail: Fail): { subpath?: string 
 
 function driverOf(
   config: { Name?: string; Options?: Record<string, string> } = {},
+  volume: string,
 ): Pick<PlannedMount, "driverOptions"> {
-  checkDriver(config.Name ?? "");
+  checkDriver(config.Name ?? "", volume);
   return config.Options && Object.keys(config.Options).length > 0 ? { driverOptions: config.Options } : {};
 }
 
@@ -170,7 +182,6 @@ export function planMounts(
     if (at.has(mount.destination)) throw invalid(`Duplicate mount point: ${mount.destination}`);
     at.set(mount.destination, mount);
   };
-  checkDriver(host.VolumeDriver ?? "");
   for (const text of host.Binds ?? []) add(fromBind(text));
   for (const mount of host.Mounts ?? []) add(fromRequest(mount));
   for (const [path, text] of Object.entries(host.Tmpfs ?? {})) {
@@ -187,12 +198,16 @@ export function planMounts(
     if (!at.has(destination))
       at.set(destination, { ...base, type: "volume", source: spec.source, destination, mode: spec.mode });
   }
+  const { VolumeDriver: driver = "" } = host;
+  for (const { type, source } of at.values()) if (type === "volume") checkDriver(driver, source);
   return [...at.values()].sort((a, b) => depth(a.destination) - depth(b.destination));
 }
 
 /** Throws notFound for all but the one driver there is. */
-export function checkDriver(driver: string): void {
+export function checkDriver(driver: string, volume: string): void {
   if (driver === "" || driver === "local") return;
   const name = driver.slice(0, 256);
-  throw notFound(`error looking up volume plugin ${name}: plugin ${JSON.stringify(name)} not found`);
+  throw notFound(
+    `create ${volume.slice(0, 256)}: error looking up volume plugin ${name}: plugin ${JSON.stringify(name)} not found`,
+  );
 }

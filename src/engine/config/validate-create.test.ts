@@ -184,7 +184,7 @@ const REFUSED: [unknown, string][] = [
   [{ ...BASE, StopTimeout: 1.5 }, "invalid JSON: StopTimeout: 1.5 is not an integer below 2^53"],
   [{ ...BASE, HostConfig: [] }, "invalid JSON: HostConfig: expected an object, got an array"],
   [host({ Memory: "64m" }), "invalid JSON: HostConfig.Memory: expected an integer, got a string"],
-  [host({ Mounts: [{ Type: "bind" }] }), "HostConfig.Mounts[0]: field Target must not be empty"],
+  [host({ Mounts: [{ Type: "bind" }] }), 'invalid mount config for type "bind": field Target must not be empty'],
   [host({ Devices: [{}] }), "HostConfig.Devices[0]: field PathOnHost must not be empty"],
   [{ Image: "x" }, "no command specified"],
   [{ Image: "x", Cmd: [""] }, "no command specified"],

@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { invalid } from "../../base/errors.ts";
+import { invalid, messageOf } from "../../base/errors.ts";
 
 export const PROPAGATIONS = ["private", "rprivate", "shared", "rshared", "slave", "rslave"] as const;
 export type Propagation = (typeof PROPAGATIONS)[number];
@@ -22,11 +22,13 @@ const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 
 /** Throws invalid for what cannot be the name of a local volume. */
 export function checkVolumeName(name: string): void {
-  if (name.length === 1)
-    throw invalid("volume name is too short, names should be at least two alphanumeric characters");
+  const shown = name.slice(0, 256);
+  if (name.length === 1) {
+    throw invalid(`create ${shown}: volume name is too short, names should be at least two alphanumeric characters`);
+  }
   if (VOLUME_NAME.test(name) && name.length <= 255) return;
   throw invalid(
-    `${JSON.stringify(name.slice(0, 256))} includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
+    `create ${shown}: ${JSON.stringify(shown)} includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
   );
 }
 
@@ -39,7 +41,8 @@ function cleanPath(path: string, what: string): string {
   return clean.length > 1 && clean.endsWith("/") ? clean.slice(0, -1) : clean;
 }
 
-export const hostPath = (path: string) => cleanPath(path, "source path");
+/** Docker calls both ends of a mount its mount path. */
+export const hostPath = (path: string) => cleanPath(path, "mount path");
 
 // procfs files that may be covered (lxcfs and the like); anything else below /proc could fake what security relies on.
 const PROC_FILES = /^\/proc\/(cpuinfo|diskstats|meminfo|stat|swaps|uptime|loadavg|slabinfo|sys\/kernel\/ns_last_pid)$/;
@@ -96,14 +99,24 @@ export function parseVolume(spec: string): VolumeSpec {
   if (second === undefined) {
     return { type: "volume", source: "", destination: checkDestination(first), ...parseMode("rw"), mode: "" };
   }
-  if (!second.startsWith("/")) throw fail(`: mount path must be absolute`);
+  const type = first.startsWith("/") ? "bind" : "volume";
+  const failMount = (why: string) => fail(`: invalid mount config for type "${type}": ${why}`);
   const options = { ...parseMode(mode ?? "rw"), mode: mode ?? "" };
-  const destination = checkDestination(second);
-  if (first.startsWith("/")) {
-    if (options.noCopy) throw fail(": nocopy is for volumes only");
-    return { type: "bind", source: hostPath(first), destination, ...options };
+  const destination = within(failMount, () => checkDestination(second));
+  if (type === "bind") {
+    if (options.noCopy) throw failMount("field VolumeOptions must not be specified");
+    return { type, source: within(failMount, () => hostPath(first)), destination, ...options };
   }
   checkVolumeName(first);
-  if (options.propagation !== undefined) throw fail(": propagation is for binds only");
-  return { type: "volume", source: first, destination, ...options };
+  if (options.propagation !== undefined) throw failMount("field BindOptions must not be specified");
+  return { type, source: first, destination, ...options };
+}
+
+/** What `body` throws becomes the reason of `fail`, which says where it stands. */
+export function within<T>(fail: (why: string) => Error, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw fail(messageOf(error));
+  }
 }

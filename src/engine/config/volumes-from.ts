@@ -3,10 +3,8 @@ import type { PlannedMount } from "./mount-plan.ts";
 
 /** `container[:mode]` of HostConfig.VolumesFrom; mode is ro, rw, z or Z, of each kind one. Throws invalid. */
 export function parseVolumesFrom(text: string): { container: string; readOnly: boolean } {
-  const [container = "", mode = "rw", ...more] = text.split(":");
-  if (container === "" || more.length > 0) {
-    throw invalid(`malformed volumes-from specification: ${JSON.stringify(text.slice(0, 256))}`);
-  }
+  if (text === "") throw invalid("volumes-from specification cannot be an empty string");
+  const [container = "", mode = "rw"] = text.split(/:(.*)/s, 2);
   const words = mode.split(",");
   const known = (list: readonly string[]) => words.filter((word) => list.includes(word)).length;
   if (known(["ro", "rw"]) > 1 || known(["z", "Z"]) > 1 || words.length !== known(["ro", "rw", "z", "Z"])) {
