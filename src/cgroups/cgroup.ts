@@ -12,7 +12,7 @@ import { checkUnused, delegate, mkdir, tryRmdir } from "./make.ts";
 import { ancestors, checkCgroupPath } from "./path.ts";
 import { children, moveAll, processes } from "./processes.ts";
 import { killEach, removeDirectories } from "./remove.ts";
-import { type CgroupStats, readStats } from "./stats.ts";
+import { type CgroupStats, cpuTime, readStats } from "./stats.ts";
 import { settleType } from "./threaded.ts";
 import { UndoDirectory } from "./undo.ts";
 import { enableControllers, writeUnified } from "./unified.ts";
@@ -216,6 +216,11 @@ export class Cgroup {
     const v2 = this.#unified?.table("memory.events").oom_kill ?? 0;
     const v1 = this.#v1("memory")?.table("memory.oom_control").oom_kill ?? 0;
     return v2 + v1 > 0;
+  }
+
+  /** Nanoseconds of CPU used since the start; undefined where nothing accounts it. */
+  cpuTime(): number | undefined {
+    return cpuTime((controller) => this.#v1(controller), this.#unified);
   }
 
   /** What was used, from whichever hierarchy accounts it. */

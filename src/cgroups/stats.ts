@@ -62,6 +62,17 @@ export function readStats(
   });
 }
 
+/** CPU time alone, in ns: one file. */
+export function cpuTime(
+  v1: (controller: string) => CgroupDirectory | undefined,
+  unified: CgroupDirectory | undefined,
+): number | undefined {
+  const old = v1("cpuacct")?.number("cpuacct.usage");
+  if (old !== undefined) return old;
+  const used = unified?.table("cpu.stat").usage_usec;
+  return used === undefined ? undefined : used * 1000;
+}
+
 /** v1 writes "no limit" as the largest multiple of the page size. */
 const V1_UNLIMITED = 2 ** 62;
 

@@ -37,6 +37,9 @@ export class Container {
   copies: Copies | undefined;
   /** Ids of its exec instances. */
   readonly execs = new Set<string>();
+  /** Execs that run, those of an earlier engine too. */
+  activeExecs = 0;
+  #used = false;
 
   constructor(
     public record: ContainerRecord,
@@ -73,6 +76,18 @@ export class Container {
   /** Whether a promise about it must outlive the machine: it does not itself if it is removed at its end. */
   get durable(): boolean {
     return !this.record.host.AutoRemove;
+  }
+
+  /** A client has come or gone: it attaches, or an exec of its begins or ends. */
+  use(): void {
+    this.#used = true;
+  }
+
+  /** Whether a client is there, or was since this was asked last. */
+  takeUse(): boolean {
+    const used = this.#used || this.activeExecs > 0 || this.stdio.clients > 0;
+    this.#used = false;
+    return used;
   }
 
   wake(waiters: Set<() => void>): void {

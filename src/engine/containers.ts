@@ -104,6 +104,7 @@ export class Containers {
     if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
     refuseRestarting(container);
     const attachment = container.stdio.attach(options);
+    container.use();
     emit(this.ctx, container, "attach");
     return attachment;
   }

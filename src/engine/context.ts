@@ -5,6 +5,7 @@ import type { Hierarchy } from "../cgroups/hierarchy.ts";
 import type { LogConfig } from "./config/log-config.ts";
 import type { Container } from "./container.ts";
 import type { EventLog } from "./events.ts";
+import type { Expiry } from "./expiry/expiry.ts";
 import type { HealthMonitor } from "./health/monitor.ts";
 import type { EngineImages } from "./host-image.ts";
 import type { Endpoints } from "./networks/endpoints.ts";
@@ -28,6 +29,7 @@ export interface Context {
   readonly networks: Networks;
   readonly endpoints: Endpoints;
   readonly health: HealthMonitor;
+  readonly expiry: Expiry;
   readonly bootId: string;
   /** The log of containers that ask for none. */
   readonly defaultLog: LogConfig;

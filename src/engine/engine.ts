@@ -12,6 +12,7 @@ import { type Context, readBootId } from "./context.ts";
 import { DiskUsages } from "./disk-usage.ts";
 import { EventLog } from "./events.ts";
 import { Execs } from "./execs.ts";
+import { Expiry } from "./expiry/expiry.ts";
 import { type ExplainedStep, explain } from "./explain.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { EngineImages } from "./host-image.ts";
@@ -121,6 +122,7 @@ export class Engine {
         endpoints: new Endpoints(networks, store, table, events, options.log),
         trash: new Trash(paths.temporary, options.log),
         health: new HealthMonitor(),
+        expiry: new Expiry(),
         restarts: new Restarts((container) => startContainer(ctx, engine.volumes, container, { again: true })),
         bootId: readBootId(),
         defaultLog: completeLogConfig({}, options.defaultLog ?? DEFAULT_LOG),
@@ -130,6 +132,7 @@ export class Engine {
       };
       const engine = new Engine(ctx, locks);
       await reconcile(ctx, engine.volumes);
+      for (const container of ctx.table.all()) if (container.isUp) ctx.expiry.begin(ctx, container);
       ctx.restarts.begin(ctx, { idle: store.takeIdle(ctx.bootId) });
       images.collect((id) => ctx.table.usersOf(id));
       images.sweep();
@@ -202,6 +205,7 @@ export class Engine {
    */
   async close(options: { idle?: boolean } = {}): Promise<void> {
     this.#ctx.restarts.close();
+    this.#ctx.expiry.close();
     await this.#ctx.health.close();
     if (options.idle) this.#ctx.store.noteIdle(this.#ctx.bootId);
     await this.execs.close();

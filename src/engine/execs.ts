@@ -101,6 +101,7 @@ export class Execs {
       attachment?.close();
       throw error;
     }
+    container.activeExecs++;
     exec.pid = exec.running.pid;
     stdio.connect(exec.running);
     emit(this.ctx, container, `exec_start: ${execCommandText(request)}`, { execID: id });
@@ -113,6 +114,8 @@ export class Execs {
   async #watch(exec: Exec, running: Running, stdio: Stdio): Promise<void> {
     const { code } = await running.exited;
     if (exec.running !== running) return;
+    exec.container.activeExecs--;
+    exec.container.use();
     // The exit code is there before the output ends: clients ask for it then.
     this.#ended(exec, code);
     emit(this.ctx, exec.container, "exec_die", { execID: exec.id, exitCode: String(code) });

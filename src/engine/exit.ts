@@ -31,6 +31,7 @@ async function end(ctx: Context, volumes: Volumes, container: Container, running
   if (container.record.host.PidMode) cgroup?.killAll();
   await container.stdio.finish();
   recordExit(ctx, container, status, { oomKilled: cgroup?.oomKilled() ?? false });
+  ctx.expiry.end(container);
   container.running = undefined;
   // Whoever waited is answered first.
   await new Promise(setImmediate);

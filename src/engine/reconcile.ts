@@ -171,7 +171,7 @@ function takeOver(
     if (runDir.startsWith(ctx.paths.execDir(id, HEALTH_EXEC))) {
       endKeeper(runDir, pid);
       removeBelow(ctx.paths.runDir(id), basename(runDir));
-    } else takeOverExec(ctx, runDir, keepers);
+    } else takeOverExec(ctx, container, runDir, keepers);
   }
   ctx.health.begin(ctx, container);
 }
@@ -192,14 +192,19 @@ function startOf(runDir: string): string {
 }
 
 /** Nobody knows an old engine's execs by id any more, but their output must not block them. */
-function takeOverExec(ctx: Context, runDir: string, keepers: Map<string, number>): void {
+function takeOverExec(ctx: Context, container: Container, runDir: string, keepers: Map<string, number>): void {
   const running = adopt(runDir, keepers);
   if (!running) return;
   const stdio = new Stdio({ tty: running.pty !== undefined, stdinOnce: true });
   stdio.connect(running);
+  container.activeExecs++;
   running.exited
     .then(() => stdio.finish())
-    .then(() => running.release())
+    .then(() => {
+      running.release();
+      container.activeExecs--;
+      container.use();
+    })
     .catch((error) => ctx.log(`an earlier engine's exec: ${messageOf(error)}`));
 }
 

@@ -18,6 +18,7 @@ import { toSpec } from "./config/to-spec.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { watchExit } from "./exit.ts";
+import { expiryOf } from "./expiry/expiry.ts";
 import { startingHealth } from "./health/record.ts";
 import { openNamespaceOf } from "./join.ts";
 import { knownKind, launchKind, rememberKind } from "./launch-kind.ts";
@@ -58,12 +59,13 @@ export async function startContainer(
   // A copy may still hold the files of the last run, and this one's would be another overlay on the same directory.
   if (container.copies) await container.copies.settled();
   if (container.removed) throw conflict(`cannot start container ${container.id}: it is marked for removal`);
-  const { stopped: _, restarts, ...before } = container.state;
+  const { stopped: _stopped, idle: _idle, restarts, expires, ...before } = container.state;
   // Beside the time that it was to start, which stays until it has.
   const count = again && restarts ? { restarts: { count: restarts.count, delay: restarts.delay } } : {};
   container.state = {
     ...before,
     ...(again && restarts ? { restarts } : {}),
+    ...(again && expires !== undefined ? { expires } : expiryOf(container.record.host)),
     status: "starting",
     bootId: ctx.bootId,
     error: "",
@@ -96,6 +98,7 @@ export async function startContainer(
     const exitCode = error instanceof LaunchError ? error.exitCode : 128;
     container.state = { ...before, ...count, status, pid: 0, exitCode, error: messageOf(error) };
     ctx.store.updateState(container.id, container.state);
+    ctx.expiry.end(container);
     container.stdio.endClients();
     container.wake(container.exitWaiters);
     throw error instanceof InroError ? error : unavailable(messageOf(error), error);
@@ -116,6 +119,7 @@ export async function startContainer(
   ctx.endpoints.announce(container);
   emit(ctx, container, "start");
   ctx.health.begin(ctx, container);
+  ctx.expiry.begin(ctx, container);
   watchExit(ctx, volumes, container, running);
   // Last: output that is there already leaves the pipe now, and is in the log only when this turn is over. A kill in
   // between would lose it.

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { durably } from "../images/records.ts";
 import type { ContainerConfig, HostConfig } from "../spec/docker-api.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
+import type { Idleness } from "./expiry/idleness.ts";
 import type { HealthRecord } from "./health/record.ts";
 import type { EndpointConfig, RunNetwork } from "./networks/records.ts";
 import type { Restarts } from "./restart/policy.ts";
@@ -56,6 +57,10 @@ export interface StateRecord {
   restarts?: Restarts;
   /** Of the present run. */
   network?: RunNetwork;
+  /** Of one with a TTL: milliseconds since the epoch of its end; restarts by the engine do not change it. */
+  expires?: number;
+  /** Of one with an IdleTTL; of the present run. */
+  idle?: Idleness;
   /** Of one that has a health check, since its first start. */
   health?: HealthRecord;
 }

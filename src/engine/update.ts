@@ -1,13 +1,15 @@
-import { conflict, InroError, messageOf } from "../base/errors.ts";
+import { conflict, InroError, invalid, messageOf } from "../base/errors.ts";
 import type { HostConfig } from "../spec/docker-api.ts";
 import type { Resources } from "../spec/oci-runtime.ts";
 import { containerDevices } from "./config/devices.ts";
+import { healthCheck } from "./config/health.ts";
 import { hostFiles } from "./config/host-files.ts";
 import { THROTTLES } from "./config/limits.ts";
 import { resources } from "./config/resources.ts";
 import { validateUpdate } from "./config/validate-update.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
+import { expiryOf } from "./expiry/expiry.ts";
 import { hasRestartPolicy } from "./restart/policy.ts";
 
 /**
@@ -23,6 +25,9 @@ export function updateContainer(
   if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
   const { host: before } = container.record;
   const { host, warnings } = validateUpdate(body, before, options);
+  if (host.RestartOnUnhealthy && !healthCheck(container.record.config)) {
+    throw invalid("RestartOnUnhealthy needs a health check");
+  }
   if (container.isRunning) {
     const { rules } = containerDevices(host, hostFiles);
     const changed = withLifted(resources(host, rules, hostFiles), before, host);
@@ -35,9 +40,21 @@ export function updateContainer(
   }
   container.record = { ...container.record, host };
   ctx.store.updateContainer(container.record);
+  if (asksForTime(body)) renew(ctx, container);
   if (!hasRestartPolicy(host)) ctx.restarts.cancel(ctx, container, { stopped: false });
   emit(ctx, container, "update");
   return { Warnings: warnings };
+}
+
+const asksForTime = (body: unknown) => ["TTL", "IdleTTL"].some((name) => Object.hasOwn(body as object, name));
+
+/** From now on it has the time that its record says. */
+function renew(ctx: Context, container: Container): void {
+  if (!container.isUp) return;
+  const { expires: _expires, idle: _idle, ...state } = container.state;
+  container.state = { ...state, ...expiryOf(container.record.host) };
+  ctx.store.updateState(container.id, container.state);
+  ctx.expiry.begin(ctx, container);
 }
 
 /** A limit that is no more says so to the kernel: what is absent would stay as it is. */

@@ -158,6 +158,10 @@ export interface HostConfig {
   RestartPolicy?: { Name?: string; MaximumRetryCount?: number };
   /** inro's own: a container that becomes unhealthy is stopped and started again, whatever its policy. */
   RestartOnUnhealthy?: boolean;
+  /** inro's own, nanoseconds: a container is stopped so long after a client has started it. 0: never. */
+  TTL?: number;
+  /** inro's own, nanoseconds: a container is stopped when nobody has used it for so long. 0: never. */
+  IdleTTL?: number;
   LogConfig?: { Type?: string; Config?: Record<string, string> };
   ConsoleSize?: [number, number];
   ExtraHosts?: string[] | null;

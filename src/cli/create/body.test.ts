@@ -133,6 +133,7 @@ describe("the body of create", () => {
     ],
     ["--sysctl net.a=1 --annotation a=b", { Sysctls: { "net.a": "1" }, Annotations: { a: "b" } }],
     ["--restart-on-unhealthy", { RestartOnUnhealthy: true }],
+    ["--ttl 1h30m --idle-ttl 250ms", { TTL: 5400e9, IdleTTL: 250e6 }],
     ["--restart on-failure:3", { RestartPolicy: { Name: "on-failure", MaximumRetryCount: 3 } }],
     [
       "--log-driver json-file --log-opt max-size=1m",

@@ -76,6 +76,8 @@ function hostConfig(options: Options): HostConfig {
     ReadonlyRootfs: "read-only",
     Init: "init",
     RestartOnUnhealthy: "restart-on-unhealthy",
+    TTL: "ttl",
+    IdleTTL: "idle-ttl",
     UsernsMode: "userns",
     PidMode: "pid",
     IpcMode: "ipc",

@@ -8,7 +8,7 @@ import {
 } from "./devices.ts";
 import { parseEnv, parseLabel } from "./environment.ts";
 import { parseGpus } from "./gpus.ts";
-import { healthFlags } from "./health.ts";
+import { durationFlag, healthFlags } from "./health.ts";
 import { parseMount } from "./mounts.ts";
 import { parseAddress, parseDomain, parseHost, parseLink, parseNetwork } from "./network.ts";
 import { restartFlag } from "./restart.ts";
@@ -94,6 +94,7 @@ export const createFlags: readonly Flag[] = [
   { name: "group-add", ...list, help: "Add a supplementary group" },
   ...healthFlags,
   { name: "hostname", short: "h", ...string, help: "Host name" },
+  { name: "idle-ttl", ...durationFlag, help: "Stop it when nobody has used it for so long (30m)" },
   { name: "init", ...bool, help: "Run an init that reaps processes and forwards signals" },
   { name: "interactive", short: "i", ...bool, help: "Keep stdin open" },
   { name: "ip", ...string, help: "IPv4 address in its network" },
@@ -159,6 +160,7 @@ export const createFlags: readonly Flag[] = [
   { name: "storage-opt", ...list, help: "Option of the storage driver (key=value)" },
   { name: "sysctl", ...list, value: "map", parse: parseSysctl, help: "Kernel parameter of its namespaces (key=value)" },
   { name: "tmpfs", ...list, help: "Mount a tmpfs (path[:options])" },
+  { name: "ttl", ...durationFlag, help: "Stop it so long after its start (1h30m)" },
   { name: "tty", short: "t", ...bool, help: "Give it a terminal" },
   { name: "ulimit", ...list, value: "ulimit", parse: parseUlimit, help: "Resource limit (type=soft[:hard])" },
   { name: "use-api-socket", ...bool, help: "Mount the engine's socket at /var/run/docker.sock" },

@@ -167,6 +167,8 @@ export const hostConfig = object<HostConfig>({
   ReadonlyPaths: list(text),
   RestartPolicy: object({ Name: text, MaximumRetryCount: integer }),
   RestartOnUnhealthy: boolean,
+  TTL: integer,
+  IdleTTL: integer,
   LogConfig: object({ Type: text, Config: map(text) }),
   ConsoleSize: consoleSize,
   ExtraHosts: list(text),

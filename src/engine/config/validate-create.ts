@@ -6,6 +6,7 @@ import type { ImageConfig } from "../../spec/oci-image.ts";
 import { portRequests } from "../networks/ports.ts";
 import { checkDevices } from "./devices.ts";
 import { checkEnv } from "./environment.ts";
+import { checkExpiry } from "./expiry.ts";
 import { record } from "./fields.ts";
 import { checkHealth, healthCheck } from "./health.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
@@ -70,6 +71,7 @@ export function validateCreate(
   if (![...(config.Entrypoint ?? []), ...(config.Cmd ?? [])][0]) throw invalid("no command specified");
 
   checkRestartPolicy(given);
+  checkExpiry(given);
   if (given.RestartOnUnhealthy && !healthCheck(config)) throw invalid("RestartOnUnhealthy needs a health check");
   const { host: limited, warnings } = checkLimits(given, facts);
   const host = normalize(limited, facts, log, asked.NetworkDisabled === true);

@@ -1,5 +1,6 @@
 import { conflict, invalid } from "../../base/errors.ts";
 import type { HostConfig } from "../../spec/docker-api.ts";
+import { checkExpiry } from "./expiry.ts";
 import { record } from "./fields.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
 import { checkLimits, THROTTLES } from "./limits.ts";
@@ -58,7 +59,10 @@ export function validateUpdate(
   const base = { ...present };
   if (changes.NanoCpus) for (const name of ["CpuQuota", "CpuPeriod"] as const) delete base[name];
   else if (changes.CpuQuota || changes.CpuPeriod) delete base.NanoCpus;
-  return checkLimits({ ...base, ...changes, ...restart }, facts);
+  checkExpiry(asked);
+  const { TTL = present.TTL, IdleTTL = present.IdleTTL } = asked;
+  const times = { ...(TTL === undefined ? {} : { TTL }), ...(IdleTTL === undefined ? {} : { IdleTTL }) };
+  return checkLimits({ ...base, ...changes, ...restart, ...times }, facts);
 }
 
 function restartChanges(asked: HostConfig, present: HostConfig): Partial<HostConfig> {

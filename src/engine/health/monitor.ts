@@ -4,11 +4,11 @@ import { nowText } from "../clock.ts";
 import { type HealthCheck, healthCheck } from "../config/health.ts";
 import type { Container } from "../container.ts";
 import { type Context, emit } from "../context.ts";
+import { goDuration } from "../duration.ts";
 import { isExhausted } from "../restart/policy.ts";
 import { endContainer } from "../stop.ts";
 import { Timers } from "../timers.ts";
 import { CommandProbe } from "./command.ts";
-import { goDuration } from "./duration.ts";
 import { NativeProbe } from "./native.ts";
 import { pauseAfter, withResult } from "./record.ts";
 

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { HealthConfig } from "../../spec/docker-api.ts";
 import { formatNanoseconds } from "../clock.ts";
 import { checkHealth, healthCheck } from "../config/health.ts";
-import { goDuration } from "./duration.ts";
+import { goDuration } from "../duration.ts";
 import { endedHealth, type HealthRecord, pauseAfter, startingHealth, withResult } from "./record.ts";
 
 const config = (Healthcheck: HealthConfig, Shell?: string[]) => ({ Healthcheck, ...(Shell ? { Shell } : {}) });

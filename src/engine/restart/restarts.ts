@@ -53,6 +53,7 @@ export class Restarts {
       ...(options.stopped ? { stopped: true } : {}),
     };
     ctx.store.updateState(container.id, container.state);
+    ctx.expiry.end(container);
     container.wake(container.exitWaiters);
   }
 
@@ -60,7 +61,9 @@ export class Restarts {
   begin(ctx: Context, options: { idle: boolean }): void {
     for (const container of ctx.table.all()) {
       const { record, state } = container;
-      if (!options.idle && state.status === "exited" && startsWithEngine(record.host, state.stopped === true)) {
+      const over = state.expires !== undefined && state.expires <= Date.now();
+      const starts = !over && startsWithEngine(record.host, state.stopped === true);
+      if (!options.idle && state.status === "exited" && starts) {
         container.state = { ...state, status: "restarting", restarts: { count: 0, delay: 0, due: Date.now() } };
         ctx.store.updateState(container.id, container.state);
       }
