@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { invalid } from "../base/errors.ts";
+import { InroError, invalid, messageOf } from "../base/errors.ts";
 import type { Bounds, Engine } from "../engine/engine.ts";
 import type { EventMessage } from "../spec/docker-api.ts";
 
@@ -104,10 +104,15 @@ export async function readBody(call: Call, limit: number): Promise<Buffer> {
   const tooLarge = () => invalid(`request body too large: over ${limit} bytes`);
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of call.request) {
-    size += chunk.length;
-    if (size > limit) throw tooLarge();
-    chunks.push(chunk);
+  try {
+    for await (const chunk of call.request) {
+      size += chunk.length;
+      if (size > limit) throw tooLarge();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    // The client went away in the middle of it.
+    throw error instanceof InroError ? error : invalid(`read the request's body: ${messageOf(error)}`, error);
   }
   if (call.upgrade && size === 0) {
     const { headers } = call.request;

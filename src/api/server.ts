@@ -1,6 +1,5 @@
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Duplex } from "node:stream";
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
+import type { Duplex, Writable } from "node:stream";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
@@ -100,8 +99,12 @@ class Departure {
   #controller: AbortController | undefined;
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.happened) this.#controller.abort();
+    if (!this.#controller) {
+      const controller = new AbortController();
+      this.#controller = controller;
+      // Who asks for it after the client has gone listens first, and must hear of it all the same.
+      if (this.happened) queueMicrotask(() => controller.abort());
+    }
     return this.#controller.signal;
   }
 
@@ -164,10 +167,13 @@ async function answer(
     return;
   }
   const type: Record<string, string> = reply.type ? { "Content-Type": reply.type } : {};
-  const headers = { ...HEADERS, ...type, ...reply.headers };
+  const headers: Record<string, string> = { ...HEADERS, ...type, ...reply.headers };
   if (!("stream" in reply)) {
     const body = reply.body ?? "";
-    if (access) access.bytes = Buffer.byteLength(body);
+    const bytes = Buffer.byteLength(body);
+    if (access) access.bytes = bytes;
+    // Without it the body would be chunked; 204 and 304 have none to speak of (RFC 9110, 8.6).
+    if (reply.status !== 204 && reply.status !== 304) headers["Content-Length"] = String(bytes);
     response.writeHead(reply.status, headers).end(body);
     // An unread body (a refused upload) would hold the connection.
     request.resume();
@@ -179,7 +185,7 @@ async function answer(
     for await (const chunk of reply.stream) {
       if (gone.happened) break;
       if (access) access.bytes += Buffer.byteLength(chunk);
-      if (!response.write(chunk)) await Promise.race([once(response, "drain"), once(response, "close")]);
+      if (!response.write(chunk)) await room(response);
     }
     response.end();
   } catch (error) {
@@ -205,16 +211,46 @@ async function upgrade(
   if (access) access.status = "hijack" in reply ? 101 : reply.status;
   if ("hijack" in reply) return await hijack(reply.hijack, raw, gone, access);
   const type: Record<string, string> = reply.type ? { "Content-Type": reply.type } : {};
-  const body = "stream" in reply ? "" : Buffer.from(reply.body ?? "");
-  if (access) access.bytes = body.length;
-  const headers = { ...HEADERS, ...type, ...reply.headers, Connection: "close", "Content-Length": String(body.length) };
+  const headers: Record<string, string> = { ...HEADERS, ...type, ...reply.headers, Connection: "close" };
+  if (!("stream" in reply)) {
+    const body = Buffer.from(reply.body ?? "");
+    if (access) access.bytes = body.length;
+    headers["Content-Length"] = String(body.length);
+    socket.end(Buffer.concat([responseHead(reply.status, headers), body]));
+    return;
+  }
+  // What streams without a hijack ends with the connection.
+  socket.write(responseHead(reply.status, headers));
+  // Read on, or its end would not be seen.
+  socket.resume();
+  try {
+    for await (const chunk of reply.stream) {
+      if (gone.happened) break;
+      if (access) access.bytes += Buffer.byteLength(chunk);
+      if (!socket.write(chunk)) await room(socket);
+    }
+    socket.end();
+  } catch (error) {
+    if (!gone.happened) options.log(`${request.method} ${request.url}: ${messageOf(error)}`);
+    socket.destroy();
+  }
+}
+
+function responseHead(status: number, headers: Record<string, string>): Buffer {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(
-    Buffer.concat([
-      Buffer.from(`HTTP/1.1 ${reply.status} ${reply.status}\r\n${lines.join("")}\r\n`),
-      Buffer.from(body),
-    ]),
-  );
+  return Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines.join("")}\r\n`);
+}
+
+/** Resolves when more may be written to a stream that is full, or never will be. */
+function room(stream: Writable): Promise<void> {
+  if (stream.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off("drain", done).off("close", done);
+      resolve();
+    };
+    stream.on("drain", done).on("close", done);
+  });
 }
 
 /** Time for a client to read the header before the output comes. */
@@ -240,7 +276,7 @@ async function hijack(
     for await (const chunk of stream.output) {
       if (gone.happened) break;
       if (access) access.bytes += chunk.length;
-      if (!socket.write(chunk)) await Promise.race([once(socket, "drain"), once(socket, "close")]);
+      if (!socket.write(chunk)) await room(socket);
     }
     await new Promise<void>((resolve) => {
       socket.end(() => resolve());

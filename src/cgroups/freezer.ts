@@ -7,7 +7,8 @@ const BOUND_MS = 10_000;
 /** Kernel: cgroup-v2.rst, cgroup.freeze. Resolves when all processes inside have stopped or go on. */
 export async function freezeUnified(directory: CgroupDirectory, frozen: boolean): Promise<void> {
   directory.write("cgroup.freeze", frozen ? 1 : 0, { ENOENT: "the cgroup is gone, or Linux is older than 5.2" });
-  const done = () => directory.table("cgroup.events").frozen === (frozen ? 1 : 0);
+  // Reading it fails when the cgroup has gone, which would never be frozen.
+  const done = () => /^frozen (\d)$/m.exec(directory.read("cgroup.events"))?.[1] === (frozen ? "1" : "0");
   if (await within(done)) return;
   if (frozen) directory.write("cgroup.freeze", 0);
   throw notFrozen(directory, frozen);

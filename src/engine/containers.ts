@@ -1,4 +1,4 @@
-import { conflict, InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
+import { codeOf, conflict, InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { dirSize } from "../layers/tree-size.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
@@ -144,13 +144,15 @@ export class Containers {
   /** Starts a stopped one too. */
   async restart(ref: string, options: StopOptions = {}): Promise<void> {
     const container = this.#get(ref);
+    const unlessDone = (error: unknown) => {
+      if (!(error instanceof InroError && error.kind === "notModified")) throw error;
+    };
     if (container.isUp || container.state.status === "starting") {
-      await stopContainer(this.ctx, container, options).catch((error) => {
-        // It has just ended by itself, or could not be started.
-        if (!(error instanceof InroError && error.kind === "notModified")) throw error;
-      });
+      // It may just have ended by itself, or could not be started.
+      await stopContainer(this.ctx, container, options).catch(unlessDone);
     }
-    await container.mutex.run(() => this.#start(container));
+    // Somebody else may just have started it.
+    await container.mutex.run(() => this.#start(container)).catch(unlessDone);
     emit(this.ctx, container, "restart");
   }
 
@@ -221,7 +223,7 @@ export class Containers {
       if (container.state.status === "paused") throw conflict(`container ${container.id} is already paused`);
       refuseRestarting(container);
       if (!container.isRunning) throw conflict(`container ${container.id} is not running`);
-      await openCgroup(this.ctx, container)?.freeze();
+      await this.#orEnded(container, openCgroup(this.ctx, container)?.freeze());
       this.#setFrozen(container, "running", "paused");
     });
   }
@@ -230,9 +232,19 @@ export class Containers {
     const container = this.#get(ref);
     await container.mutex.run(async () => {
       if (container.state.status !== "paused") throw conflict(`container ${container.id} is not paused`);
-      await openCgroup(this.ctx, container)?.thaw();
+      await this.#orEnded(container, openCgroup(this.ctx, container)?.thaw());
       this.#setFrozen(container, "paused", "running");
     });
+  }
+
+  /** A container that ends meanwhile takes its cgroup along: a conflict. */
+  async #orEnded(container: Container, work: Promise<void> | undefined): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      const gone = codeOf(error) === "ENOENT" || codeOf(error) === "ENODEV";
+      throw gone ? conflict(`container ${container.id} is not running`, error) : error;
+    }
   }
 
   #setFrozen(container: Container, from: "running" | "paused", to: "running" | "paused"): void {

@@ -59,7 +59,8 @@ export class EventLog implements Events {
       wake();
     };
     const listener = (event: EventMessage) => {
-      if (wanted(event)) queue.push(event);
+      if (over || !wanted(event)) return;
+      queue.push(event);
       if (queue.length > LONGEST_QUEUE) stop();
       else wake();
     };

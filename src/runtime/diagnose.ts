@@ -24,9 +24,12 @@ export class LaunchError extends InroError {
     readonly code?: string,
     readonly call?: string,
   ) {
-    super(exitCode === 128 ? "internal" : "invalid", message);
+    super(exitCode === 128 && !OF_THE_CONTAINER.has(code ?? "") ? "internal" : "invalid", message);
   }
 }
+
+/** What says that the configuration does not fit the tree or the kernel, and would fail again. */
+const OF_THE_CONTAINER = new Set(["EINVAL", "EISDIR", "ELOOP", "ENAMETOOLONG", "ENOENT", "ENOTDIR", "ERANGE", "EROFS"]);
 
 /**
  * `operation object: ERRNO (step n of m)`, and the likely cause beside it. For that of an execve `tree` is looked at,
