@@ -2,19 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { engineForTests, hasBusybox, isRoot } from "../harness.ts";
+import { random } from "../random.ts";
 
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
-
-/** mulberry32: the same sequence for the same seed. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const gone = async (pid: number) => {
   while (existsSync(`/proc/${pid}`)) await Bun.sleep(2);
