@@ -1,11 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { command, engineForTests, hasBusybox, isRoot } from "../harness.ts";
 
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 const MIB = 1 << 20;
+/** A day of a busy machine is INRO_LAUNCHES=20000: some five minutes. */
+const LAUNCHES = Number(process.env.INRO_LAUNCHES ?? 1000);
 
 /** Bytes of memory that a process had at most. */
 const highWater = (pid: number) =>
@@ -38,6 +40,7 @@ describe.skipIf(why !== "")(`much of everything${why && ` (${why})`}`, async () 
     }),
   });
   const NOTHING = { mounts: [], cgroups: [], runDirs: [], containers: [], keepers: [] };
+  const database = () => statSync(join(engine.dataRoot, "inro.db")).size;
   const descriptors = () => readdirSync(`/proc/${engine.pid}/fd`).length;
 
   const launch = async (body: object): Promise<{ id: string; code: number }> => {
@@ -63,19 +66,26 @@ describe.skipIf(why !== "")(`much of everything${why && ` (${why})`}`, async () 
     await Promise.all(Array.from({ length: parallel }, worker));
   };
 
-  test("1,000 launches leave no descriptor, mount, cgroup, process or directory, and no memory", async () => {
-    const ids = new Set<string>();
-    await launches(100, 10, ids);
-    const before = { descriptors: descriptors(), memory: highWater(engine.pid) };
-    await launches(900, 10, ids);
-    expect(ids.size).toBe(1000);
-    // The keepers are reaped a moment after their containers are reported.
-    while (state(ids).keepers.length > 0) await Bun.sleep(5);
-    expect(state(ids)).toEqual(NOTHING);
-    expect(descriptors()).toBeLessThanOrEqual(before.descriptors + 5);
-    expect(highWater(engine.pid) - before.memory).toBeLessThan(64 * MIB);
-    expect((await engine.inro(["system", "check"])).stdout).toBe("no leaks found\n");
-  });
+  const left = "leave no descriptor, mount, cgroup, process or directory, no memory, and the database as it was";
+  const limit = LAUNCHES * 120;
+  test(
+    `${LAUNCHES} launches ${left}`,
+    async () => {
+      const ids = new Set<string>();
+      await launches(LAUNCHES / 10, 10, ids);
+      const before = { descriptors: descriptors(), memory: highWater(engine.pid), database: database() };
+      await launches(LAUNCHES - LAUNCHES / 10, 10, ids);
+      expect(ids.size).toBe(LAUNCHES);
+      // The keepers are reaped a moment after their containers are reported.
+      while (state(ids).keepers.length > 0) await Bun.sleep(5);
+      expect(state(ids)).toEqual(NOTHING);
+      expect(descriptors()).toBeLessThanOrEqual(before.descriptors + 5);
+      expect(highWater(engine.pid) - before.memory).toBeLessThan(64 * MIB);
+      expect(database() - before.database).toBeLessThan(MIB);
+      expect((await engine.inro(["system", "check"])).stdout).toBe("no leaks found\n");
+    },
+    limit,
+  );
 
   test("1 GiB through stdout: every byte arrives, engine, client and the logger keep flat", async () => {
     const line = "0123456789abcdef".repeat(63).concat("0123456789abcde");
