@@ -1,11 +1,21 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import * as k from "../../src/linux/constants.ts";
 import { close, getxattr, openat, setxattr } from "../../src/linux/file.ts";
 import { busyboxRoot, engineForTests } from "../harness.ts";
-import { Box, missing, shell } from "../isolation/container.ts";
+import { Box, missing, shell, until } from "../isolation/container.ts";
 
 const [major = 0, minor = 0] = release().split(".").map(Number);
 const shares = major > 6 || (major === 6 && minor >= 15);
@@ -241,6 +251,91 @@ describe.skipIf(missing !== "")(`volumes in containers${missing}`, () => {
     expect([look.stdout, look.stderr]).toEqual(["text", expect.stringContaining("Read-only file system")]);
     await engine.ok("volume", "rm", volume);
     expect(existsSync(join(host, "file"))).toBe(true);
+  });
+
+  const noLoop =
+    existsSync("/usr/sbin/losetup") && existsSync("/usr/sbin/mkfs.ext4") ? "" : " (needs losetup and mkfs.ext4)";
+  test.skipIf(noLoop !== "")(`a file system on a device is mounted in the container alone${noLoop}`, async () => {
+    const file = join(dir, "ext4");
+    const run = (...command: string[]) => {
+      const { exitCode, stdout, stderr } = Bun.spawnSync(command);
+      if (exitCode !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);
+      return stdout.toString().trim();
+    };
+    run("truncate", "-s", "16M", file);
+    run("mkfs.ext4", "-q", file);
+    const device = run("losetup", "--find", "--show", file);
+    try {
+      const volume = fresh();
+      await engine.ok(
+        "volume",
+        "create",
+        "-o",
+        "type=ext4",
+        "-o",
+        `device=${device}`,
+        "-o",
+        "o=noexec,noatime",
+        volume,
+      );
+      {
+        await using box = await Box.run(engine, ["-v", `${volume}:/v`]);
+        await box.sh("echo text > /v/file");
+        expect(await box.sh("grep ' /v ' /proc/mounts")).toMatch(/ ext4 .*noexec.*noatime|ext4 .*noatime.*noexec/);
+        // Another one, read-only, of the same superblock.
+        const both = await engine.inro([
+          "run",
+          "--rm",
+          "-v",
+          `${volume}:/v:ro`,
+          "busybox",
+          "sh",
+          "-c",
+          "cat /v/file; touch /v/x",
+        ]);
+        expect([both.stdout, both.stderr]).toEqual(["text\n", expect.stringContaining("Read-only file system")]);
+        expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(device);
+      }
+      expect(await shell(engine, "cat /v/file", "-v", `${volume}:/v`)).toBe("text");
+      const wrong = fresh();
+      await engine.ok("volume", "create", "-o", "type=ext4", "-o", `device=${device}`, "-o", "o=nosuchoption", wrong);
+      expect((await engine.inro(["run", "--rm", "-v", `${wrong}:/v`, "busybox", "true"])).stderr).toContain(
+        "nosuchoption",
+      );
+    } finally {
+      run("losetup", "-d", device);
+    }
+  });
+
+  test("an engine killed while it fills a volume leaves it empty, and the start fills it", async () => {
+    const name = await image((root) => {
+      mkdirSync(join(root, "data"));
+      for (let i = 0; i < 2000; i++) writeFileSync(join(root, "data", `file${i}`), "x");
+    });
+    const volume = fresh();
+    const container = fresh("box");
+    const body = { Image: name, Cmd: ["true"], HostConfig: { Binds: [`${volume}:/data`] } };
+    const created = engine.api("POST", `/containers/create?name=${container}`, body).catch(() => undefined);
+    await until("the copy begins", () => existsSync(join(engine.dataRoot, "volumes", volume, "_data.new")));
+    await engine.kill();
+    await created;
+    await engine.start();
+    expect([0, 2000]).toContain(readdirSync(data(volume)).length);
+    await engine.ok("start", "-a", container);
+    expect(readdirSync(data(volume))).toHaveLength(2000);
+    expect(readdirSync(join(engine.dataRoot, "volumes", volume))).toEqual(["_data"]);
+  });
+
+  test("where an image's symlinks lead is in the image", async () => {
+    const name = await image((root) => {
+      writeFileSync(join(root, "etc/mark"), "the image's");
+      Bun.spawnSync(["ln", "-s", "../../../../../../etc", join(root, "data")]);
+    });
+    const volume = fresh();
+    await engine.ok("create", "-v", `${volume}:/data`, name, "true");
+    expect(readFileSync(join(data(volume), "mark"), "utf8")).toBe("the image's");
+    expect(existsSync(join(data(volume), "passwd"))).toBe(true);
+    expect(readFileSync(join(data(volume), "passwd"), "utf8")).not.toContain("daemon");
   });
 
   test("options of a mount make a volume, and those that cannot be are errors", async () => {
