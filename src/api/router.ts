@@ -1,6 +1,7 @@
 import { InroError, invalid } from "../base/errors.ts";
 import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
 import { archiveRoutes } from "./archive.ts";
+import { authRoutes } from "./auth.ts";
 import type { Found, Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
 import { diskUsageRoutes } from "./disk-usage.ts";
@@ -75,6 +76,7 @@ const bucketOf = (method: string, path: string, last: string) => {
 const table = new RouteTable({
   ...unbuiltRoutes,
   ...systemRoutes,
+  ...authRoutes,
   ...eventRoutes,
   ...containerRoutes,
   ...archiveRoutes,

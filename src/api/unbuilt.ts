@@ -77,7 +77,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
   ...sentence("searching a registry is not supported yet", "GET /images/search"),
   ...sentence("pushing images is not supported yet", "POST /images/*/push"),
   ...sentence("attestations of images are not supported yet", "GET /images/*/attestations"),
-  ...sentence("checking credentials at a registry is not supported yet", "POST /auth"),
   ...sentence(
     "checkpoints of containers are not supported: inro-runtime has checkpoint and restore",
     `

@@ -72,9 +72,18 @@ export class EngineChoice {
       endpoint,
       headers: this.config.HttpHeaders ?? {},
       version: this.env.DOCKER_API_VERSION || undefined,
+      credentials: (image) => this.#registryAuth(image),
       onUnreachable: async (error) =>
         endpoint.default && (await import("../client/autostart.ts")).startEngine(endpoint, error),
     });
+  }
+
+  async #registryAuth(image: string): Promise<string | undefined> {
+    const { auths, credsStore, credHelpers } = this.config;
+    if (!auths && !credsStore && !credHelpers && !this.env.DOCKER_AUTH_CONFIG) return undefined;
+    const { findCredentials, registryAuthHeader, registryOf } = await import("./credentials.ts");
+    const found = await findCredentials(this.config, registryOf(image));
+    return found && registryAuthHeader(found);
   }
 }
 

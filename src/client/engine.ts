@@ -59,15 +59,19 @@ export interface LogOptions {
  */
 export class Engine {
   readonly transport: Transport;
+  readonly #credentials: ((image: string) => Promise<string | undefined>) | undefined;
 
   constructor(
     options: {
       endpoint?: Endpoint;
       onUnreachable?: (error: unknown) => Promise<boolean>;
       version?: string | undefined;
+      /** The X-Registry-Auth of an image's registry, asked before each pull. */
+      credentials?: (image: string) => Promise<string | undefined>;
       headers?: Record<string, string>;
     } = {},
   ) {
+    this.#credentials = options.credentials;
     this.transport = new Transport(options.endpoint ?? resolveEndpoint(), {
       onUnreachable: options.onUnreachable,
       version: options.version,
@@ -301,10 +305,15 @@ export class Engine {
   ): Promise<{ Untagged?: string; Deleted?: string }[]> {
     return this.json("DELETE", `/images/${imagePath(name)}`, { query });
   }
+  /** What an image's registry is shown; undefined: nothing. */
+  async registryAuth(image: string): Promise<string | undefined> {
+    return this.#credentials?.(image);
+  }
   async *pullImage(
     query: { fromImage: string; tag?: string | undefined; platform?: string | undefined },
-    auth?: string,
+    given?: string,
   ): AsyncGenerator<StreamMessage> {
+    const auth = given ?? (await this.registryAuth(query.fromImage));
     const response = await this.transport.request({
       method: "POST",
       path: "/images/create",

@@ -128,7 +128,7 @@ export class Authorizer {
       const url = new URL(scheme.realm);
       for (const [name, value] of fields) url.searchParams.append(name, value);
       // Challenges list several scopes separated by blanks; the GET form repeats the parameter.
-      for (const scope of scheme.scope.split(" ")) url.searchParams.append("scope", scope);
+      for (const scope of scheme.scope.split(" ").filter(Boolean)) url.searchParams.append("scope", scope);
       const headers: Record<string, string> = { Accept: "application/json" };
       if (this.auth?.username) {
         url.searchParams.append("account", this.auth.username);

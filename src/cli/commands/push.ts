@@ -6,6 +6,8 @@ import { showProgress } from "../progress.ts";
 import { splitReference } from "../pull.ts";
 import { canonical } from "./pull.ts";
 
+const NOBODY = Buffer.from("{}").toString("base64url");
+
 export const command: Command = {
   usage: "[OPTIONS] NAME[:TAG]",
   args: [1, 1],
@@ -28,7 +30,7 @@ export const command: Command = {
       path: `/images/${fromImage.split("/").map(encodeURIComponent).join("/")}/push`,
       query: { tag: all ? undefined : tag, platform: options.string("platform") || undefined },
       // Engines want the header, also without a login.
-      headers: { "X-Registry-Auth": Buffer.from("{}").toString("base64url") },
+      headers: { "X-Registry-Auth": (await engine().registryAuth(fromImage)) ?? NOBODY },
     });
     const messages = jsonStream<StreamMessage>(response.body);
     if (!quiet) await showProgress(messages, stdout);
