@@ -22,6 +22,9 @@ export const networkRoutes: Record<string, Handler> = {
     await call.engine.networks.disconnect(call.params[0]!, await jsonBody(call));
     return empty(200);
   },
+  "GET /inro/ports": async (call) => json(200, call.engine.networks.ports()),
+  "POST /inro/containers/*/ports": async (call) =>
+    json(200, await call.engine.networks.changePorts(call.params[0]!, await jsonBody(call))),
   "DELETE /networks/*": async (call) => {
     call.engine.networks.remove(call.params[0]!);
     return empty(204);

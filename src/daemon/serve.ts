@@ -45,6 +45,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const engine = await Engine.open({
     dataRoot,
     execRoot,
+    ...(settings.ip === undefined ? {} : { publishAddress: settings.ip }),
     ...(settings.bridge === "none" ? { defaultBridge: false } : {}),
     reservedLabels: scopes.flatMap(({ scope: { label } }) => (label ? [label.key] : [])),
     ...(mirror === undefined ? {} : { registryMirror: mirror }),

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { parseSocketFlag, type SocketSettings, socketSettings } from "../api/scope/policy.ts";
 import { invalid } from "../base/errors.ts";
 import { boolean, type Check, list, map, type Shape, text } from "../engine/config/fields.ts";
@@ -22,6 +23,8 @@ export interface Settings {
   sockets?: SocketSettings[];
   /** No default network: containers that name none have none. */
   bridge?: "none";
+  /** Where ports are published that name no address; default 127.0.0.1. Docker's is 0.0.0.0. */
+  ip?: string;
 }
 
 export const oneOf =
@@ -41,6 +44,11 @@ function keyValues(words: string[], at: string): Record<string, string> {
     }),
   );
 }
+const address: Check<string> = (value, at) => {
+  const given = text(value, at);
+  if (isIP(given) === 4) return given;
+  throw invalid(`${at}: ${JSON.stringify(given.slice(0, 64))} is no IPv4 address`);
+};
 
 /** A key's check takes the value of the file and that of the flag alike. */
 export const SETTINGS: Shape<Settings> = {
@@ -59,6 +67,7 @@ export const SETTINGS: Shape<Settings> = {
   "log-opts": (value, at) => (Array.isArray(value) ? keyValues(list(text)(value, at), at) : map(text)(value, at)),
   sockets: list((value, at) => (typeof value === "string" ? parseSocketFlag(value) : socketSettings(value, at))),
   bridge: oneOf("none"),
+  ip: address,
 };
 
 /** Checks values by their keys. Throws invalid. */

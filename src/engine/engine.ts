@@ -42,6 +42,8 @@ export interface EngineOptions {
   dataRoot: string;
   /** What does not: run directories of containers. Made 0700 if missing. */
   execRoot: string;
+  /** Where ports are published that name no address of the host; default 127.0.0.1. */
+  publishAddress?: string;
   /** False: containers that name no network have none, and there is no network `bridge` (docker's `--bridge none`). */
   defaultBridge?: boolean;
   /** Base URL asked instead of docker.io. */
@@ -119,7 +121,7 @@ export class Engine {
         images,
         events,
         networks,
-        endpoints: new Endpoints(networks, store, table, events, options.log),
+        endpoints: new Endpoints(networks, store, table, events, options.publishAddress ?? "127.0.0.1", options.log),
         trash: new Trash(paths.temporary, options.log),
         health: new HealthMonitor(),
         expiry: new Expiry(),

@@ -354,9 +354,13 @@ function toContainer(one: IpFamily): Expression[][] {
       nat("destination", one === 4 ? NFPROTO.ipv4 : NFPROTO.ipv6, { address: found, port: found + words }),
     ];
   };
-  return [rule(true, []), rule(false, [destinationType(R(0)), compare(R(0), "==", word(RTN_LOCAL))])];
+  const local = [destinationType(R(0)), compare(R(0), "==", word(RTN_LOCAL))];
+  // The kernel lets nothing leave the loopback with ::1: better refused than lost.
+  const notLoopback = [payload("network", DESTINATION[6], 16, R(0)), compare(R(0), "!=", addressBytes(LOOPBACK6))];
+  return [rule(true, []), rule(false, one === 6 ? [...local, ...notLoopback] : local)];
 }
 
+const LOOPBACK6: IpAddress = { family: 6, value: 1n };
 const LOCALHOST: Subnet = { family: 4, base: 0x7f000000n, prefix: 8 };
 
 /** A bridge lets addresses of localhost through (route_localnet), so nobody there may use them (CVE-2020-8558). */

@@ -20,9 +20,9 @@ const EADDRNOTAVAIL = 99;
 const EPROTONOSUPPORT = 93;
 
 /**
- * Binds a port and listens, so that the machine's tools show who has it; connections never get here, since the firewall
- * turns them to the container. `port` 0: any. The number and the socket, which the caller closes. A port that is taken is
- * an error that names who has it.
+ * Binds a port. Nobody listens: packets are the container's, and what the firewall does not turn to it (::1) is to be
+ * refused. `port` 0: any. The number and the socket, which the caller closes. A port that is taken is an error that names
+ * who has it.
  */
 export function holdPort(
   protocol: Protocol,
@@ -48,9 +48,11 @@ export function holdPort(
       name.view.writeUInt16BE(port, 2);
       if (address) name.view.set(addressBytes(address), family === 4 ? 4 : 8);
       const length = family === 4 ? 16 : 28;
-      let result = trySys("bind", fd, name.address, length);
-      if (result === 0 && protocol !== "udp") result = trySys("listen", fd, 1);
+      const result = trySys("bind", fd, name.address, length);
       if (result < 0) throw taken(shown, protocol, port, -result);
+      // From here on the port is not to be shared.
+      const zero = bytes(new Uint8Array(4));
+      if (protocol === "tcp") sys("setsockopt", "SO_REUSEADDR", fd, SOL_SOCKET, SO_REUSEADDR, zero, 4);
       const size = room(8);
       size.view.writeUInt32LE(28, 0);
       sys("getsockname", shown, fd, name.address, size.address);

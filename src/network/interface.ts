@@ -115,6 +115,12 @@ function create(host: NetworkStack, into: NetworkNamespace, spec: InterfaceSpec)
   }
 }
 
+/** Changes how the bridge treats one of its ports. */
+export function setBridgePort(host: NetworkStack, name: string, port: BridgePort): void {
+  const attributes: Attribute[] = [[IFLA_IFNAME, text(name)], portInfo(port)];
+  host.socket.request(linkMessage(name, { index: 0, attributes }));
+}
+
 function portInfo({ hairpin = false, isolated = false }: BridgePort): Attribute {
   return slaveInfo("bridge", [
     [IFLA_BRPORT_MODE, u8(hairpin ? 1 : 0)],

@@ -26,10 +26,15 @@ const LOST_MS = 400;
  * own process is every server and client: it opens sockets in the network namespaces of host, neighbour and containers.
  */
 export class Lab {
-  readonly engine = new TestEngine([], { networks: true });
+  readonly engine: TestEngine;
+  readonly #namespaces = new Map<string, number>();
   readonly outside: NetworkNamespace = createNetworkNamespace();
   readonly #open: { stop(): void }[] = [];
-  readonly #namespaces = new Map<string, number>();
+
+  /** `extra`: options of its `serve`. */
+  constructor(extra: string[] = ["--ip", "0.0.0.0"]) {
+    this.engine = new TestEngine(extra, { networks: true });
+  }
 
   get host(): number {
     return this.engine.namespace!.fd;
@@ -176,8 +181,8 @@ export async function eventually<T>(attempt: () => Promise<T | undefined>): Prom
 }
 
 /** A lab for one test file. */
-export function labForTests(): Lab {
-  const lab = new Lab();
+export function labForTests(extra?: string[]): Lab {
+  const lab = new Lab(extra);
   beforeAll(() => lab.start());
   afterAll(() => lab.stop());
   return lab;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { inNetworkNamespace } from "../../src/linux/netlink/socket.ts";
 import { hasBusybox, isRoot } from "../harness.ts";
 import { HOST, labForTests, OUTSIDE } from "./lab.ts";
 
@@ -105,6 +106,11 @@ describe.skipIf(why !== "")(`who reaches whom${why && ` (${why})`}`, () => {
     expect(await lab.ask(lab.host, "tcp", "127.0.0.1", 8601)).toBe(
       (await lab.inspect("six")).NetworkSettings.Networks.six!.Gateway!,
     );
+    // Refused, so that whoever tries localhost goes on to 127.0.0.1.
+    const refused = inNetworkNamespace(lab.host, () =>
+      Bun.connect({ hostname: "::1", port: 8600, socket: { data: () => undefined } }),
+    );
+    await expect(refused).rejects.toMatchObject({ code: "ECONNREFUSED" });
     expect(await lab.reaches(lab.outside.fd, "tcp", HOST[4], 8601)).toBe(false);
     expect(await lab.reaches(lab.outside.fd, "tcp", HOST[4], 8602)).toBe(false);
     expect(await lab.engine.ok("port", "six")).toBe(

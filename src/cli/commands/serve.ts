@@ -43,6 +43,13 @@ const SETTING_FLAGS: Record<string, Flag> = {
     value: "key=value",
     help: "Its options, such as max-size=10m; may repeat",
   },
+  ip: {
+    name: "ip",
+    type: "string",
+    value: "address",
+    default: "127.0.0.1",
+    help: "Where ports are published that name no address; docker's is 0.0.0.0",
+  },
   "registry-mirrors": { name: "registry-mirror", type: "list", help: "Registry to ask before docker.io" },
 };
 

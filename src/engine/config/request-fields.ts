@@ -114,7 +114,7 @@ const mount: Check<MountRequest> = (value, at) => ({ Type: "" as never, Target: 
 
 const bindings = list(object<PortBinding>({ HostIp: text, HostPort: text }));
 /** A port without bindings may be null. */
-const portBindings: Check<PortBinding[] | null> = (value, at) => (value === null ? null : bindings(value, at));
+export const portBindings: Check<PortBinding[] | null> = (value, at) => (value === null ? null : bindings(value, at));
 
 export const hostConfig = object<HostConfig>({
   Binds: list(text),

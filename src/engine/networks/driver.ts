@@ -5,7 +5,7 @@ import { addPort, bridgeMark, ensureBridge } from "../../network/bridge.ts";
 import { Firewall } from "../../network/firewall.ts";
 import { FirewallWatch } from "../../network/firewall-watch.ts";
 import { NetworkStack, readNetSysctl, writeNetSysctl } from "../../network/host.ts";
-import type { Attachment } from "../../network/interface.ts";
+import { type Attachment, setBridgePort } from "../../network/interface.ts";
 import type { NetworkAddresses } from "./addresses.ts";
 import type { EndpointState, NetworkRecord } from "./records.ts";
 import { gatewayMode, ICC, IPVLAN_FLAGS, IPVLAN_MODES, isOn, MACVLAN_MODES, MASQUERADE, mtuOf } from "./validate.ts";
@@ -96,9 +96,7 @@ export class NetworkDriver {
   ): Attachment {
     if (network.driver === "bridge") {
       const bridge = this.ensure(network, addresses);
-      // Where br_netfilter is at work, what a container sends to a published port of its own is bridged back to it.
-      const hairpin = options.publishes && readNetSysctl("bridge/bridge-nf-call-iptables") === "1";
-      const isolated = !isOn(network.options, ICC, true);
+      const { hairpin, isolated } = bridgePort(network, options.publishes);
       const port = hairpin || isolated ? { hairpin, isolated } : undefined;
       return { kind: "bridge", bridge, hostName: endpoint.hostInterface!, ...(port ? { port } : {}) };
     }
@@ -116,6 +114,11 @@ export class NetworkDriver {
       mode: IPVLAN_MODES[ipvlan_mode]!,
       flags: IPVLAN_FLAGS[ipvlan_flag]!,
     };
+  }
+
+  /** A container publishes ports from now on that had none before. */
+  publishes(network: NetworkRecord, { hostInterface }: EndpointState): void {
+    if (hostInterface) setBridgePort(this.stack, hostInterface, bridgePort(network, true));
   }
 
   /** Takes a network's bridge and rules away; one that somebody else has made is left alone. */
@@ -159,4 +162,10 @@ export class NetworkDriver {
     }
     writeNetSysctl("ipv6/conf/all/forwarding", "1");
   }
+}
+
+/** Where br_netfilter is at work, what a container sends to a published port of its own is bridged back to it. */
+function bridgePort(network: NetworkRecord, publishes: boolean): { hairpin: boolean; isolated: boolean } {
+  const hairpin = publishes && readNetSysctl("bridge/bridge-nf-call-iptables") === "1";
+  return { hairpin, isolated: !isOn(network.options, ICC, true) };
 }

@@ -6,6 +6,7 @@ import { randomMac } from "../../network/bridge.ts";
 import type { InterfaceSpec } from "../../network/interface.ts";
 import { plug, unplug } from "../../network/interface.ts";
 import { adoptNetworkNamespace, createNetworkNamespace, type NetworkNamespace } from "../../network/namespace.ts";
+import type { HostConfig, PortBinding } from "../../spec/docker-api.ts";
 import type { Container } from "../container.ts";
 import type { EventLog } from "../events.ts";
 import { openNamespaceOf } from "../join.ts";
@@ -15,8 +16,10 @@ import { endpointConfig, IFNAME_OPTION } from "./endpoint-settings.ts";
 import type { Networks } from "./networks.ts";
 import { portRequests } from "./ports.ts";
 import { PublishedPorts, type Target } from "./published.ts";
-import type { EndpointConfig, EndpointState, NetworkRecord, RunNetwork } from "./records.ts";
+import type { EndpointConfig, EndpointState, NetworkRecord, PortState, RunNetwork } from "./records.ts";
 import { gatewayMode, HOST_BINDING, mtuOf, PREFIX } from "./validate.ts";
+
+type PortBindings = NonNullable<HostConfig["PortBindings"]>;
 
 const FAMILIES: readonly IpFamily[] = [4, 6];
 
@@ -29,6 +32,8 @@ export class Endpoints {
     private readonly store: Store,
     private readonly table: ContainerTable,
     private readonly events: EventLog,
+    /** Of ports that name no address. A firewall's INPUT rules do not see what is sent on to a container, so: nobody's but ours. */
+    private readonly publishAddress: string,
     private readonly log: (line: string) => void,
   ) {
     this.ports = new PublishedPorts(networks.driver.firewall, (id) =>
@@ -223,6 +228,72 @@ export class Endpoints {
     if (endpoint) this.#emit("disconnect", network.id, container);
   }
 
+  /** Publishes ports of a container, at once if it runs; all or none. What is added is given as it came to be. */
+  publish(container: Container, bindings: PortBindings): PortState[] {
+    const { record } = container;
+    if (!record.endpoints) throw new InroError("conflict", `container ${record.name} has no network of its own`);
+    const requests = portRequests({}, { PortBindings: bindings });
+    const run = container.state.network;
+    let added: PortState[] = [];
+    if (run) {
+      const target = this.#target(container, run);
+      added = this.ports.reserve(container.id, requests, target);
+      try {
+        for (const endpoint of this.#routes(container, run).values()) {
+          const network = this.networks.byId(endpoint.network);
+          if (network && run.ports.length === 0) this.networks.driver.publishes(network, endpoint);
+        }
+        this.ports.open(container.id, added, target);
+      } catch (error) {
+        this.ports.release(container.id, added);
+        throw error;
+      }
+      container.state = { ...container.state, network: { ...run, ports: [...run.ports, ...added] } };
+      this.store.updateState(container.id, container.state);
+    }
+    this.#updateBindings(container, (all) => {
+      for (const [port, more] of Object.entries(bindings)) all[port] = [...(all[port] ?? []), ...(more ?? [])];
+    });
+    return added;
+  }
+
+  /** Takes published ports back; ones that are not there are notFound. */
+  unpublish(container: Container, bindings: PortBindings): void {
+    const run = container.state.network;
+    const unwanted = portRequests({}, { PortBindings: bindings });
+    const matches = (port: PortState) =>
+      unwanted.some(
+        ({ protocol, port: number, hostAddress, hostPorts }) =>
+          protocol === port.protocol &&
+          number === port.port &&
+          (hostAddress === "" || hostAddress === port.hostAddress) &&
+          (!hostPorts || (port.hostPort >= hostPorts[0] && port.hostPort <= hostPorts[1])),
+      );
+    const gone = run?.ports.filter(matches) ?? [];
+    if (run && gone.length === 0) {
+      throw new InroError("notFound", `container ${container.record.name} publishes no such port`);
+    }
+    if (run) {
+      this.ports.release(container.id, gone);
+      container.state = {
+        ...container.state,
+        network: { ...run, ports: run.ports.filter((port) => !gone.includes(port)) },
+      };
+      this.store.updateState(container.id, container.state);
+    }
+    this.#updateBindings(container, (all) => {
+      for (const { protocol, port, hostAddress, hostPorts } of unwanted) {
+        const key = `${port}/${protocol}`;
+        const left = (all[key] ?? []).filter(({ HostIp = "", HostPort = "" }) => {
+          const sameAddress = hostAddress === "" || HostIp === hostAddress;
+          return !(sameAddress && (!hostPorts || HostPort === "" || HostPort === String(hostPorts[0])));
+        });
+        if (left.length > 0) all[key] = left;
+        else delete all[key];
+      }
+    });
+  }
+
   /** Lets go of everything; where no container runs, the machine is as it was before. */
   close(): void {
     const { driver } = this.networks;
@@ -233,6 +304,15 @@ export class Endpoints {
       this.log(`networks: ${messageOf(error)}`);
     }
     driver.close();
+  }
+
+  #updateBindings(container: Container, change: (bindings: Record<string, PortBinding[]>) => void): void {
+    const { record } = container;
+    const bindings: Record<string, PortBinding[]> = {};
+    for (const [port, list] of Object.entries(record.host.PortBindings ?? {})) if (list) bindings[port] = [...list];
+    change(bindings);
+    container.record = { ...record, host: { ...record.host, PortBindings: bindings } };
+    this.store.updateContainer(container.record);
   }
 
   #connectRunning(container: Container, network: NetworkRecord, config: EndpointConfig): void {
@@ -367,7 +447,7 @@ export class Endpoints {
   /** Where published ports lead to: the container's address in the network of its default route. */
   #target(container: Container, run: RunNetwork): Target {
     const routes = this.#routes(container, run);
-    const target: Target = { routed: { 4: false, 6: false } };
+    const target: Target = { routed: { 4: false, 6: false }, defaultAddress: this.publishAddress };
     for (const family of FAMILIES) {
       const endpoint = routes.get(family);
       const network = endpoint && this.networks.byId(endpoint.network);

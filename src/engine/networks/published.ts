@@ -12,10 +12,11 @@ export interface Target {
   ipv6?: string;
   /** No translation for that family: the container's own address is reached. */
   routed: { 4: boolean; 6: boolean };
-  /** For ports without an address of their own (docker's host_binding_ipv4). */
-  defaultAddress?: string;
+  /** For ports without an address of their own. 0.0.0.0 stands for all of IPv6 too. */
+  defaultAddress: string;
 }
 
+const ANY = "0.0.0.0";
 const TRIES = 32;
 
 /** Ports of the host that lead into containers: a socket holds each, so that nobody else takes it. */
@@ -185,7 +186,18 @@ function hostAddresses({ hostAddress, protocol, port }: PortRequest, target: Tar
       `publish ${port}/${protocol} at ${hostAddress}: the container has no IPv${family} address`,
     );
   }
-  return [...(target.ipv4 ? [target.defaultAddress ?? "0.0.0.0"] : []), ...(target.ipv6 ? ["::"] : [])];
+  const { defaultAddress, routed } = target;
+  const all = defaultAddress === ANY;
+  const addresses = [
+    ...(target.ipv4 ? [routed[4] ? ANY : defaultAddress] : []),
+    ...(target.ipv6 && (all || routed[6]) ? ["::"] : []),
+  ];
+  if (addresses.length > 0 || !target.ipv6) return addresses;
+  // The kernel lets nothing leave loopback with the address ::1.
+  throw new InroError(
+    "invalid",
+    `publish ${port}/${protocol}: the container has IPv6 alone: name an address of this machine, as in [::]:${port}:${port}`,
+  );
 }
 
 function toPublished({ protocol, port, hostAddress, hostPort }: PortState, target: Target): PublishedPort | undefined {

@@ -1,12 +1,14 @@
 import { invalid } from "../../base/errors.ts";
 import { formatSubnet } from "../../network/address.ts";
-import type { NetworkContainer, NetworkInspect } from "../../spec/docker-api.ts";
-import { record as objectOf } from "../config/fields.ts";
-import type { Context } from "../context.ts";
+import type { NetworkContainer, NetworkInspect, PortBinding } from "../../spec/docker-api.ts";
+import { map, object, record as objectOf } from "../config/fields.ts";
+import { portBindings } from "../config/request-fields.ts";
+import type { Container } from "../container.ts";
+import { type Context, emit } from "../context.ts";
 import { labelsMatch } from "../list-filters.ts";
 import { writeHosts } from "../managed-files.ts";
 import type { Filters } from "../requests.ts";
-import type { NetworkRecord } from "./records.ts";
+import type { NetworkRecord, PortState } from "./records.ts";
 import { PREDEFINED } from "./validate.ts";
 
 /** Keys of `filters` of the list of networks. */
@@ -70,6 +72,25 @@ export class NetworkRequests {
       this.ctx.endpoints.disconnect(ref, container);
       if (container.isRunning) writeHosts(this.ctx, container);
     });
+  }
+
+  /** Body of POST /inro/containers/{id}/ports: port bindings to Add and to Remove, as HostConfig has them. */
+  async changePorts(ref: string, body: unknown): Promise<{ Added: PublishedSummary[] }> {
+    const { Add = {}, Remove = {} } = portChange(body, "");
+    const container = this.ctx.table.get(ref);
+    return container.mutex.run(async () => {
+      if (Object.keys(Remove).length > 0) this.ctx.endpoints.unpublish(container, Remove);
+      const added = Object.keys(Add).length > 0 ? this.ctx.endpoints.publish(container, Add) : [];
+      emit(this.ctx, container, "update");
+      return { Added: added.map((port) => summary(container, port)) };
+    });
+  }
+
+  /** GET /inro/ports: every port of a running container that is reached from elsewhere, and from where. */
+  ports(): PublishedSummary[] {
+    return this.ctx.table
+      .all()
+      .flatMap((container) => (container.state.network?.ports ?? []).map((port) => summary(container, port)));
   }
 
   #shown(network: NetworkRecord): NetworkInspect {
@@ -139,4 +160,38 @@ export class NetworkRequests {
 function containerRef(name: unknown): string {
   if (typeof name !== "string" || name === "") throw invalid("the request names no container");
   return name;
+}
+
+const portChange = object<{
+  Add?: Record<string, PortBinding[] | null>;
+  Remove?: Record<string, PortBinding[] | null>;
+}>({
+  Add: map(portBindings),
+  Remove: map(portBindings),
+});
+
+/** Who can reach a port: the whole world, this machine, or who reaches an address of it. */
+export interface PublishedSummary {
+  Container: string;
+  Id: string;
+  Port: number;
+  Protocol: string;
+  HostAddress: string;
+  /** 0: the container's own address is reached. */
+  HostPort: number;
+  From: string;
+}
+
+function summary({ id, record }: Container, { port, protocol, hostAddress, hostPort }: PortState): PublishedSummary {
+  const local = hostAddress.startsWith("127.") || hostAddress === "::1";
+  const any = hostAddress === "0.0.0.0" || hostAddress === "::";
+  return {
+    Container: record.name,
+    Id: id,
+    Port: port,
+    Protocol: protocol,
+    HostAddress: hostAddress,
+    HostPort: hostPort,
+    From: any ? "anywhere" : local ? "this machine" : `who reaches ${hostAddress}`,
+  };
 }
