@@ -201,6 +201,41 @@ export const STEPS: Step[] = [
   step("rmi -f box:1 nope", 0, "Untagged: box:1\n"),
   step("pull nope:x:y", 1, ""),
 
+  // Restart policies and health checks.
+  step("run -d --name loops --restart on-failure:2 busybox sh -c 'exit 7'", 0, ID),
+  step("inspect -f '{{.RestartCount}} {{.State.ExitCode}} {{.State.Status}}' loops", 0, "2 7 exited\n", {
+    until: /exited/,
+  }),
+  step("update --restart always loops", 0, "loops\n"),
+  step("start loops", 0, "loops\n"),
+  step("ps --filter name=loops --format '{{.State}} {{.Status}}'", 0, /^restarting Restarting \(7\) .* ago\n$/, {
+    until: /restarting/,
+  }),
+  step("rm loops", 1, ""),
+  step("stop loops", 0, "loops\n"),
+  step(
+    "inspect -f '{{.State.Status}} {{.State.Restarting}} {{.HostConfig.RestartPolicy.Name}}' loops",
+    0,
+    "exited false always\n",
+  ),
+  step(
+    "run -d --name checked --health-cmd 'test -d /bin' --health-interval 20ms --health-retries 1 busybox sleep 1000",
+    0,
+    ID,
+  ),
+  step("ps --filter health=healthy --format '{{.Names}} {{.Status}}'", 0, /^checked Up .* \(healthy\)\n$/, {
+    until: /checked/,
+  }),
+  step(
+    "inspect -f '{{.State.Health.Status}} {{.State.Health.FailingStreak}} {{.Config.Healthcheck.Test}}' checked",
+    0,
+    "healthy 0 [CMD-SHELL test -d /bin]\n",
+  ),
+  step("ps --filter health=well", 1, ""),
+  step("run --rm --no-healthcheck --health-cmd x busybox true", 125, ""),
+  step("run --rm --health-interval 1us --health-cmd x busybox true", 125, ""),
+  step("rm -f loops checked", 0, "loops\nchecked\n"),
+
   // Volumes.
   step("volume create --label a=b data", 0, "data\n"),
   step("volume create data", 0, "data\n"),

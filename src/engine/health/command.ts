@@ -1,10 +1,9 @@
-import { rm } from "node:fs/promises";
 import { newId } from "../../base/digest.ts";
 import { conflict } from "../../base/errors.ts";
 import type { Running } from "../../runtime/running.ts";
 import type { Container } from "../container.ts";
 import { type Context, emit } from "../context.ts";
-import { execCommandText, launchExec } from "../exec-process.ts";
+import { execCommandText, launchExec, removeExecDirectory } from "../exec-process.ts";
 import { OutputReader } from "../output-reader.ts";
 import { HEALTH_EXEC } from "../paths.ts";
 
@@ -51,7 +50,7 @@ export class CommandProbe {
       return { exitCode: code, output: this.output };
     } finally {
       running.release();
-      await rm(ctx.paths.execDir(container.id, id), { recursive: true, force: true });
+      removeExecDirectory(ctx.paths.execDir(container.id, id));
     }
   }
 
