@@ -14,7 +14,7 @@ import { Container, newState } from "./container.ts";
 import { type Context, emit } from "./context.ts";
 import { isHostImage } from "./host-image.ts";
 import { checkLog } from "./log/container-log.ts";
-import { bindSource } from "./mount-sources.ts";
+import { checkBindSource } from "./mount-sources.ts";
 import { requestedEndpoints } from "./networks/endpoint-settings.ts";
 import type { Bounds } from "./requests.ts";
 import type { ContainerRecord, StateRecord } from "./store.ts";
@@ -61,7 +61,7 @@ export function createContainer(
   );
   const { bounds } = request;
   const allowed = bounds ? boundMounts(mounts, bounds, (name) => ctx.store.volume(name)) : mounts;
-  for (const mount of allowed) if (mount.type === "bind" && !mount.createSource) bindSource(mount);
+  for (const mount of allowed) if (mount.type === "bind" && !mount.createSource) checkBindSource(mount);
   const planned = volumes.plan(allowed.map((mount) => withImage(ctx, mount)));
   const range = usernsRequest(host.UsernsMode);
   const record: ContainerRecord = {

@@ -139,8 +139,14 @@ function needsDetachedCopies(what: string): void {
   if (!kernelAtLeast(6, 15)) throw notImplemented(`${what} needs Linux 6.15: older ones cannot share a detached mount`);
 }
 
+/** Throws invalid for a source that is missing, or that leads out of where it must be. */
+export function checkBindSource(mount: PlannedMount): void {
+  if (mount.beneath === undefined) bindSource(mount);
+  else close(openBeneath(mount.beneath, mount.source));
+}
+
 /** Makes a source that is to be made; else a missing one is invalid. */
-export function bindSource(mount: PlannedMount): PlannedMount {
+function bindSource(mount: PlannedMount): PlannedMount {
   try {
     statSync(mount.source);
   } catch (error) {
