@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { createRequire } from "node:module";
 import { PassThrough, Readable } from "node:stream";
-// @ts-expect-error: it comes without types.
-import Docker from "dockerode";
 import { tarOf } from "../../src/images/testing/samples.ts";
 import { engineForTests, hasBusybox, isRoot } from "../harness.ts";
+
+/** Without types, which it does not have itself. */
+const Docker = createRequire(import.meta.url)("dockerode");
 
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 const engine = why ? undefined : engineForTests();
