@@ -8,6 +8,7 @@ import * as k from "../linux/constants.ts";
 import { scratch, str } from "../linux/ffi.ts";
 import { findKeepers } from "../runtime/running.ts";
 import { type Context, openCgroup, openCgroupAt } from "./context.ts";
+import { networkProbe } from "./networks/check.ts";
 import { cgroupPath } from "./paths.ts";
 import { containerOf, endKeeper, isRunning, removeBelow } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
@@ -31,6 +32,7 @@ export async function check(ctx: Context, options: { repair: boolean }): Promise
     });
   }
   await ctx.trash.empty();
+  await ctx.endpoints.settled();
   const findings: Finding[] = [];
   for (const probe of [
     lostContainers,
@@ -41,6 +43,7 @@ export async function check(ctx: Context, options: { repair: boolean }): Promise
     mounts,
     containerDirectories,
     volumes,
+    networkProbe,
     old,
   ]) {
     for (const { repair, ...found } of probe(ctx)) {

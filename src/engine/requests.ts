@@ -128,7 +128,10 @@ export interface Finding {
     | "layer"
     | "ingest"
     | "volume"
-    | "temporary";
+    | "temporary"
+    | "interface"
+    | "firewall"
+    | "namespace";
   /** A path or an id. */
   object: string;
   problem: string;

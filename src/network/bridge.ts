@@ -16,9 +16,6 @@ import {
 import { AF, addressBytes, type IpAddress, type Subnet, sizeOf } from "./address.ts";
 import { addressMessage, linkMessage, type NetworkStack, writeNetSysctl } from "./host.ts";
 
-/** What is written on a bridge, so that we know it for ours: `inro <network id>`. */
-export const bridgeMark = (networkId: string): string => `inro ${networkId}`;
-
 /** An address with the subnet that it is in. */
 export interface InterfaceAddress {
   address: IpAddress;
@@ -28,7 +25,8 @@ export interface InterfaceAddress {
 export interface BridgeSpec {
   /** At most 15 bytes. */
   name: string;
-  networkId: string;
+  /** Written on it, so that its owner knows it again (IFLA_IFALIAS). */
+  mark: string;
   mtu?: number;
   /** The host's own, which are the containers' gateways. */
   addresses: readonly InterfaceAddress[];
@@ -49,9 +47,9 @@ export function randomMac(): Buffer {
  * a kernel without bridges `unavailable`.
  */
 export function ensureBridge(host: NetworkStack, spec: BridgeSpec): number {
-  const { name, networkId } = spec;
+  const { name, mark } = spec;
   let link = host.link(name);
-  if (link && link.alias !== bridgeMark(networkId)) {
+  if (link && link.alias !== mark) {
     throw conflict(`interface ${name} exists already and is not of this network: remove it, or choose another name`);
   }
   if (!link) {
@@ -69,9 +67,7 @@ export function ensureBridge(host: NetworkStack, spec: BridgeSpec): number {
       throw unavailable(`make bridge ${name}: this kernel has no bridges (CONFIG_BRIDGE)`, error);
     }
     link = host.link(name)!;
-    host.socket.request(
-      linkMessage(name, { index: link.index, attributes: [[IFLA_IFALIAS, Buffer.from(bridgeMark(networkId))]] }),
-    );
+    host.socket.request(linkMessage(name, { index: link.index, attributes: [[IFLA_IFALIAS, Buffer.from(mark)]] }));
   }
   if (!(link.flags & IFF_UP)) {
     for (const { address, subnet } of spec.addresses) host.socket.request(hostAddress(link, address, subnet));

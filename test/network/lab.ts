@@ -47,8 +47,7 @@ export class Lab {
   }
 
   async stop(): Promise<void> {
-    for (const one of this.#open.splice(0)) one.stop();
-    for (const fd of this.#namespaces.values()) close(fd);
+    this.leave();
     await this.engine.stop();
     this.outside.close();
   }
@@ -79,6 +78,13 @@ export class Lab {
       this.#namespaces.set(`${Id} ${State.Pid}`, fd);
     }
     return fd;
+  }
+
+  /** Ends all servers and lets go of all namespaces, so that those of ended containers can go. */
+  leave(): void {
+    for (const one of this.#open.splice(0)) one.stop();
+    for (const fd of this.#namespaces.values()) close(fd);
+    this.#namespaces.clear();
   }
 
   /** Serves tcp and udp on a port, in both families, for as long as the lab lives; answers with the client's address. */

@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { notFound } from "../../base/errors.ts";
 import { addressOfBytes, type IpFamily, type Subnet, subnetOf } from "../../network/address.ts";
-import { addPort, bridgeMark, ensureBridge } from "../../network/bridge.ts";
+import { addPort, ensureBridge } from "../../network/bridge.ts";
 import { Firewall } from "../../network/firewall.ts";
 import { FirewallWatch } from "../../network/firewall-watch.ts";
 import { NetworkStack, readNetSysctl, writeNetSysctl } from "../../network/host.ts";
@@ -33,6 +33,11 @@ export class NetworkDriver {
     return this.#stack;
   }
 
+  /** What is written on the bridge of a network of this engine. */
+  mark(networkId: string): string {
+    return `${this.firewall.table.name} ${networkId}`;
+  }
+
   /** Subnets that the host has routes to, but for the default route, and what to call them. */
   hostSubnets(): { subnet: Subnet; owner: string; direct: boolean }[] {
     const names = new Map(this.stack.links().map(({ index, name }) => [index, name]));
@@ -59,7 +64,7 @@ export class NetworkDriver {
     const before = stack.link(name);
     const index = ensureBridge(stack, {
       name,
-      networkId: network.id,
+      mark: this.mark(network.id),
       ...(mtu === undefined ? {} : { mtu }),
       addresses: isolated ? [] : addresses.gateways,
     });
@@ -126,8 +131,9 @@ export class NetworkDriver {
     this.#ready.delete(network.id);
     if (network.driver !== "bridge" || !network.bridge) return;
     this.firewall.removeNetwork(network.bridge);
+    if (this.firewall.networks.length === 0 && this.#stack && this.firewall.isThere) this.firewall.remove();
     const link = this.stack.link(network.bridge);
-    if (link?.alias === bridgeMark(network.id)) this.stack.deleteLink(link.index, network.bridge);
+    if (link?.alias === this.mark(network.id)) this.stack.deleteLink(link.index, network.bridge);
   }
 
   /** After a restart, or for a bridge that was made anew: these are its ports. */
@@ -140,7 +146,7 @@ export class NetworkDriver {
     if (!this.#stack) return;
     for (const network of networks) {
       const link = network.bridge ? this.stack.link(network.bridge) : undefined;
-      if (link?.alias === bridgeMark(network.id)) this.stack.deleteLink(link.index, network.bridge!);
+      if (link?.alias === this.mark(network.id)) this.stack.deleteLink(link.index, network.bridge!);
     }
     this.#ready.clear();
     if (this.firewall.isThere) this.firewall.remove();

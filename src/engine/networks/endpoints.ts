@@ -21,11 +21,17 @@ import { gatewayMode, HOST_BINDING, mtuOf, PREFIX } from "./validate.ts";
 
 type PortBindings = NonNullable<HostConfig["PortBindings"]>;
 
+const DEPARTURE_MS = 5;
+const LONGEST_DEPARTURE_MS = 5000;
+const MOST_DEPARTING = 10_000;
+
 const FAMILIES: readonly IpFamily[] = [4, 6];
 
 /** The places of containers in networks: what a run has is reserved first, then recorded, then made. */
 export class Endpoints {
   readonly ports: PublishedPorts;
+  /** Interfaces that go with their namespaces: the kernel is at it. */
+  readonly #departing = new Set<string>();
 
   constructor(
     private readonly networks: Networks,
@@ -94,6 +100,8 @@ export class Endpoints {
   release(container: Container, run: RunNetwork): void {
     this.ports.release(container.id);
     this.#freeAddresses(run);
+    if (this.#departing.size > MOST_DEPARTING) this.#departing.clear();
+    for (const { hostInterface } of run.endpoints) if (hostInterface) this.#departing.add(hostInterface);
     for (const { network } of run.endpoints) this.#emit("disconnect", network, container);
   }
 
@@ -128,13 +136,9 @@ export class Endpoints {
         if (driver.firewall.isThere) driver.firewall.remove();
         return;
       }
+      this.reattach();
       for (const container of running) {
         const run = container.state.network!;
-        for (const { network: id, hostInterface } of run.endpoints) {
-          const network = this.networks.byId(id);
-          if (!network || network.driver !== "bridge" || !hostInterface) continue;
-          driver.addPorts(driver.ensure(network, this.networks.addresses(network)), [hostInterface]);
-        }
         const target = run.ports.length > 0 ? this.#target(container, run) : undefined;
         if (target) this.ports.open(container.id, run.ports, target);
       }
@@ -175,6 +179,29 @@ export class Endpoints {
         throw new InroError("conflict", `cannot link to a non running container: /${other.record.name}`);
       }
     }
+  }
+
+  /** Makes the interfaces of running containers ports of their bridges, which are made if they are not there. */
+  reattach(): void {
+    const { driver } = this.networks;
+    for (const { state } of this.table.all()) {
+      for (const { network: id, hostInterface } of state.network?.endpoints ?? []) {
+        const network = this.networks.byId(id);
+        if (network?.driver !== "bridge" || !hostInterface) continue;
+        driver.addPorts(driver.ensure(network, this.networks.addresses(network)), [hostInterface]);
+      }
+    }
+  }
+
+  /** Resolves when the kernel has taken apart what ended containers have left. */
+  async settled(): Promise<void> {
+    const end = Date.now() + LONGEST_DEPARTURE_MS;
+    while (this.#departing.size > 0 && Date.now() < end) {
+      const names = new Set(this.networks.driver.stack.links().map(({ name }) => name));
+      for (const name of this.#departing) if (!names.has(name)) this.#departing.delete(name);
+      if (this.#departing.size > 0) await new Promise((resolve) => setTimeout(resolve, DEPARTURE_MS));
+    }
+    this.#departing.clear();
   }
 
   /** POST /networks/{id}/connect; the caller holds the container's mutex. */
@@ -451,7 +478,7 @@ export class Endpoints {
     for (const family of FAMILIES) {
       const endpoint = routes.get(family);
       const network = endpoint && this.networks.byId(endpoint.network);
-      if (!network || network.driver !== "bridge") continue;
+      if (!endpoint || network?.driver !== "bridge") continue;
       const address = family === 4 ? endpoint.ipv4 : endpoint.ipv6;
       if (address) target[family === 4 ? "ipv4" : "ipv6"] = address;
       target.routed[family] = gatewayMode(network, family) === "routed";
