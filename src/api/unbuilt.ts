@@ -67,7 +67,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
     "building images is not supported yet",
     `
     POST /build
-    POST /build/prune
     POST /build/cancel
     `,
   ),

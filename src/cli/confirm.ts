@@ -4,11 +4,11 @@ import { stdout } from "./output.ts";
 
 export const forceFlag: Flag = { name: "force", short: "f", type: "bool", help: "Do not ask" };
 
-/** Prints a warning and asks; anything but y or yes, the end of stdin too, ends the command with `cancelled`. */
-export async function confirm(warning: string, cancelled: string): Promise<void> {
+/** Prints a warning and asks; anything but y or yes, the end of stdin too, ends the command quietly, as in docker. */
+export async function confirm(warning: string): Promise<void> {
   await stdout.write(`${warning}\nAre you sure you want to continue? [y/N] `);
   if (/^\s*y(es)?\s*$/i.test(await firstLine())) return;
-  throw new ExitError(0, cancelled);
+  throw new ExitError(0, "");
 }
 
 async function firstLine(): Promise<string> {

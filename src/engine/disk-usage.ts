@@ -78,8 +78,9 @@ export class DiskUsages {
       const ours = volumes.filter(({ Options }) => localVolume(Options ?? undefined).kind === "directory");
       const sizes = await sizesInChild(ours.map(({ Mountpoint }) => Mountpoint));
       const sizeOf = new Map(ours.map(({ Name }, i) => [Name, sizes[i]!]));
+      const counts = this.engine.volumes.useCounts();
       return volumes.map((volume) => {
-        const RefCount = this.engine.volumes.usersOf(volume.Name).length;
+        const RefCount = counts.get(volume.Name) ?? 0;
         return { ...volume, UsageData: { Size: sizeOf.get(volume.Name) ?? 0, RefCount } };
       });
     };

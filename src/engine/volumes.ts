@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { newId } from "../base/digest.ts";
-import { conflict, InroError, notFound, notImplemented } from "../base/errors.ts";
+import { conflict, InroError, messageOf, notFound, notImplemented } from "../base/errors.ts";
 import { sizesInChild } from "../layers/apply-command.ts";
 import type { Running } from "../runtime/running.ts";
 import type { Volume, VolumePruneResponse } from "../spec/docker-api.ts";
@@ -78,7 +78,7 @@ export class Volumes {
 
   /** By name. Unknown keys and bad values are invalid. */
   list(filters: Filters = new Map()): Volume[] {
-    const used = new Set(this.ctx.table.all().flatMap(({ record }) => volumesOf(record.mounts)));
+    const used = this.useCounts();
     const wanted = volumeFilter(filters, (name) => used.has(name));
     return this.ctx.store
       .volumes()
@@ -110,17 +110,15 @@ export class Volumes {
     this.#pruning = true;
     try {
       const unused = ({ name, anonymous, labels }: VolumeRecord) =>
-        (all || anonymous) &&
-        labelsMatch(labels, filters) &&
-        this.usersOf(name).length === 0 &&
-        !this.copying.has(name);
-      const chosen = this.ctx.store.volumes().filter(unused);
+        (all || anonymous) && labelsMatch(labels, filters) && !this.copying.has(name);
+      const used = this.useCounts();
+      const chosen = this.ctx.store.volumes().filter((volume) => !used.has(volume.name) && unused(volume));
       const sizes = await sizesInChild(chosen.map(({ name }) => this.ctx.paths.volume(name)));
       const response: VolumePruneResponse = { VolumesDeleted: [], SpaceReclaimed: 0 };
       for (const [i, { name }] of chosen.entries()) {
         // Since then it may have come into use.
         const volume = this.ctx.store.volume(name);
-        if (!volume || !unused(volume)) continue;
+        if (!volume || !unused(volume) || this.usersOf(name).length > 0) continue;
         this.discard(name);
         response.VolumesDeleted.push(name);
         response.SpaceReclaimed += sizes[i]!;
@@ -203,6 +201,15 @@ export class Volumes {
     this.ctx.events.emit("volume", "destroy", name, { driver: "local" });
   }
 
+  /** How many containers mount each volume that is mounted at all. */
+  useCounts(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { record } of this.ctx.table.all()) {
+      for (const name of new Set(volumesOf(record.mounts))) counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    return counts;
+  }
+
   /** Ids of the containers that mount it. */
   usersOf(name: string): string[] {
     return this.containersOf(name).map(({ id }) => id);
@@ -234,7 +241,12 @@ export class Volumes {
   adopt({ id, record }: Container, running: Running): void {
     const memory = new Set(volumesOf(record.mounts).filter((name) => this.#isTmpfs(name)));
     for (const [i, name] of [...memory].entries()) {
-      this.held.take(name, id, () => running.kept(i));
+      try {
+        this.held.take(name, id, () => running.kept(i));
+      } catch (error) {
+        // Whoever starts with it now gets another one, and this container keeps its own.
+        this.ctx.log(`volume ${name} of container ${id.slice(0, 12)}: ${messageOf(error)}`);
+      }
     }
   }
 
@@ -246,10 +258,10 @@ export class Volumes {
     return {
       CreatedAt: created.replace(/\.\d+Z$/, "Z"),
       Driver: "local",
-      Labels: Object.keys(labels).length > 0 ? labels : null,
+      Labels: Object.keys(labels).length > 0 ? sorted(labels) : null,
       Mountpoint: this.ctx.paths.volumeData(name),
       Name: name,
-      Options: options ?? null,
+      Options: options ? sorted(options) : null,
       Scope: "local",
       ...(snapshotOf === undefined ? {} : { Status: { SnapshotOf: snapshotOf } }),
     };
@@ -264,10 +276,14 @@ function volumesOf(mounts: readonly PlannedMount[]): readonly string[] {
 
 export const noSuchVolume = (name: string) => notFound(`get ${name.slice(0, 256)}: no such volume`);
 
+/** By key, as Go prints maps. */
+function sorted(map: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
 /** Asking for an existing volume with options that are not its own would give something else than what was asked for. */
 function checkSameOptions({ name, options = {} }: VolumeRecord, asked: Record<string, string> | undefined): void {
   if (asked === undefined || Object.keys(asked).length === 0) return;
-  const sorted = (map: Record<string, string>) => JSON.stringify(Object.entries(map).sort());
-  if (sorted(options) === sorted(asked)) return;
+  if (JSON.stringify(sorted(options)) === JSON.stringify(sorted(asked))) return;
   throw conflict(`a volume named ${name} exists already with other options: remove it first, or choose another name`);
 }

@@ -29,11 +29,17 @@ export async function removeInChild(directory: string, names: string[]): Promise
 
 /** {@link dirSize} of each directory, in a child. */
 export async function sizesInChild(paths: readonly string[]): Promise<number[]> {
-  if (paths.length === 0) return [];
-  const result = await workInChild({ sizes: [...paths] }, {});
-  if ("sizes" in result) return result.sizes;
-  throw new InroError("internal", "size of directories: their process did something else");
+  const sizes: number[] = [];
+  while (sizes.length < paths.length) {
+    const result = await workInChild({ sizes: paths.slice(sizes.length, sizes.length + PATHS_AT_ONCE) }, {});
+    if (!("sizes" in result)) throw new InroError("internal", "size of directories: their process did something else");
+    sizes.push(...result.sizes);
+  }
+  return sizes;
 }
+
+/** An argument is at most 128 KiB (MAX_ARG_STRLEN, execve(2)). */
+const PATHS_AT_ONCE = 400;
 
 /** copyDirectory in a child; an abort kills it, and leaves what it has made to the caller. */
 export async function copyInChild(request: CopyRequest, signal?: AbortSignal): Promise<void> {

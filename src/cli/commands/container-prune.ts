@@ -13,7 +13,7 @@ export const command: Command = {
   async run({ options, engine }) {
     const filters = toFilters(options.list("filter"));
     if (!options.bool("force")) {
-      await confirm("WARNING! This will remove all stopped containers.", "container prune has been cancelled");
+      await confirm("WARNING! This will remove all stopped containers.");
     }
     const { ContainersDeleted, SpaceReclaimed } = await engine().pruneContainers(filters);
     await stdout.write(pruned("Deleted Containers:", ContainersDeleted ?? [], SpaceReclaimed));

@@ -22,7 +22,7 @@ export const command: Command = {
     const filters = { ...toFilters(options.list("filter")), dangling: [String(!all)] };
     if (!options.bool("force")) {
       const which = all ? "all images without at least one container associated to them" : "all dangling images";
-      await confirm(`WARNING! This will remove ${which}.`, "image prune has been cancelled");
+      await confirm(`WARNING! This will remove ${which}.`);
     }
     const { ImagesDeleted, SpaceReclaimed } = await engine().pruneImages(filters);
     await stdout.write(pruned("Deleted Images:", imageLines(ImagesDeleted ?? []), SpaceReclaimed));

@@ -11,10 +11,7 @@ export const command: Command = {
   examples: [["inro network prune -f --filter until=24h", "Those of yesterday and before, without asking"]],
   async run({ options, engine }) {
     if (!options.bool("force")) {
-      await confirm(
-        "WARNING! This will remove all custom networks not used by at least one container.",
-        "network prune has been cancelled",
-      );
+      await confirm("WARNING! This will remove all custom networks not used by at least one container.");
     }
     const { NetworksDeleted } = await engine().pruneNetworks(toFilters(options.list("filter")));
     if (NetworksDeleted?.length) {

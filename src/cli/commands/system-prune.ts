@@ -27,9 +27,9 @@ export const command: Command = {
     const values = options.list("filter");
     const filters = toFilters(values);
     if (volumes && filters.until) throw new ExitError(1, 'ERROR: The "until" filter is not supported with "--volumes"');
-    if (!options.bool("force")) await confirm(warning({ all, volumes, values }), "system prune has been cancelled");
+    if (!options.bool("force")) await confirm(warning({ all, volumes, values }));
     let space = 0;
-    for (const prune of [containers, networks, ...(volumes ? [anonymousVolumes] : []), images(all)]) {
+    for (const prune of [containers, networks, ...(volumes ? [anonymousVolumes] : []), images(all), buildCache(all)]) {
       const result = await prune(engine(), filters);
       await stdout.write(block(result.title, result.lines));
       space += result.space;
@@ -63,8 +63,26 @@ async function containers(engine: Engine, filters: Filters): Promise<Result> {
   return { title: "Deleted Containers:", lines: ContainersDeleted ?? [], space: SpaceReclaimed };
 }
 
+const buildCache =
+  (all: boolean) =>
+  async (engine: Engine, filters: Filters): Promise<Result> => {
+    const query = { all: all || undefined, filters: textOf(filters) };
+    const answer = await engine.json<Partial<{ CachesDeleted: string[] | null; SpaceReclaimed: number }>>(
+      "POST",
+      "/build/prune",
+      { query },
+    );
+    return {
+      title: "Deleted build cache objects:",
+      lines: answer.CachesDeleted ?? [],
+      space: answer.SpaceReclaimed ?? 0,
+    };
+  };
+
+const textOf = (filters: Filters) => (Object.keys(filters).length > 0 ? JSON.stringify(filters) : undefined);
+
 async function networks(engine: Engine, filters: Filters): Promise<Result> {
-  const query = { filters: Object.keys(filters).length > 0 ? JSON.stringify(filters) : undefined };
+  const query = { filters: textOf(filters) };
   try {
     const answer = await engine.json<{ NetworksDeleted: string[] | null }>("POST", "/networks/prune", { query });
     return { title: "Deleted Networks:", lines: answer.NetworksDeleted ?? [], space: 0 };

@@ -24,7 +24,7 @@ export const command: Command = {
     if (name !== "" && args[0] !== undefined) {
       throw new ExitError(
         1,
-        "conflicting options: cannot specify a volume name through both --name and as a positional arg",
+        "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
       );
     }
     const { Name } = await engine().createVolume({

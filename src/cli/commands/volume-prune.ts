@@ -23,10 +23,7 @@ export const command: Command = {
     if (all) filters.all = ["true"];
     if (!options.bool("force")) {
       const which = all ? "all local volumes" : "anonymous local volumes";
-      await confirm(
-        `WARNING! This will remove ${which} not used by at least one container.`,
-        "volume prune has been cancelled",
-      );
+      await confirm(`WARNING! This will remove ${which} not used by at least one container.`);
     }
     const { VolumesDeleted, SpaceReclaimed } = await engine().pruneVolumes(filters);
     await stdout.write(pruned("Deleted Volumes:", VolumesDeleted ?? [], SpaceReclaimed));
