@@ -13,6 +13,8 @@ export interface Call {
   query: URLSearchParams;
   /** API version that the client asked for, such as 1.47. */
   version: number;
+  /** The oldest that is served. */
+  minVersion: string;
   /** Aborts when the client is gone. */
   signal: AbortSignal;
   /** With `Connection: Upgrade`: the raw connection, and what had been read of it. */

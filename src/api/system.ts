@@ -17,7 +17,7 @@ const ping: Handler = async (call) => ({
 export const systemRoutes: Record<string, Handler> = {
   "GET /_ping": ping,
   "HEAD /_ping": ping,
-  "GET /version": async (call) => json(200, call.engine.version()),
+  "GET /version": async (call) => json(200, call.engine.version(call.minVersion)),
   "GET /info": async (call) => json(200, await call.engine.info()),
   "GET /inro/check": async (call) => json(200, await call.engine.check({ repair: flag(call.query, "repair") })),
   "POST /inro/explain": async (call) =>

@@ -78,6 +78,7 @@ export async function serve(options: ServeOptions): Promise<void> {
         log,
         onActive,
         ...(access ? { access } : {}),
+        ...(settings["min-api-version"] === undefined ? {} : { minVersion: settings["min-api-version"] }),
         ...(scope ? { guard: new Guard(scope, engine, findGet) } : {}),
       });
       const listener = await listen(api, address, peers);

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { parseSocketFlag, type SocketSettings, socketSettings } from "../api/scope/policy.ts";
 import { invalid } from "../base/errors.ts";
 import { boolean, type Check, list, map, type Shape, text } from "../engine/config/fields.ts";
+import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
 
 /** The engine's settings, under the names of docker's daemon.json; those without an equal there are inro's own. */
 export interface Settings {
@@ -16,6 +17,8 @@ export interface Settings {
   "access-log"?: string;
   "access-log-format"?: "text" | "json";
   "registry-mirrors"?: string[];
+  /** The oldest version of the API that is served. */
+  "min-api-version"?: string;
   /** The log of containers that ask for none, and its options; on the command line as `key=value`. */
   "log-driver"?: string;
   "log-opts"?: Record<string, string>;
@@ -50,6 +53,18 @@ const address: Check<string> = (value, at) => {
   throw invalid(`${at}: ${JSON.stringify(given.slice(0, 64))} is no IPv4 address`);
 };
 
+const apiVersion: Check<string> = (value, at) => {
+  const version = text(value, at);
+  const [, minor] = /^1\.(\d{1,3})$/.exec(version) ?? [];
+  const minorOf = (known: string) => Number(known.split(".")[1]);
+  if (minor !== undefined && Number(minor) >= minorOf(MIN_API_VERSION) && Number(minor) <= minorOf(API_VERSION)) {
+    return version;
+  }
+  throw invalid(
+    `${at}: ${JSON.stringify(version.slice(0, 64))} is no version from ${MIN_API_VERSION} to ${API_VERSION}`,
+  );
+};
+
 /** A key's check takes the value of the file and that of the flag alike. */
 export const SETTINGS: Shape<Settings> = {
   hosts: list(text),
@@ -63,6 +78,7 @@ export const SETTINGS: Shape<Settings> = {
   "access-log": text,
   "access-log-format": oneOf("text", "json"),
   "registry-mirrors": list(text),
+  "min-api-version": apiVersion,
   "log-driver": text,
   "log-opts": (value, at) => (Array.isArray(value) ? keyValues(list(text)(value, at), at) : map(text)(value, at)),
   sockets: list((value, at) => (typeof value === "string" ? parseSocketFlag(value) : socketSettings(value, at))),

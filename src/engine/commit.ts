@@ -1,5 +1,5 @@
 import { treeInChild } from "../archive/command.ts";
-import { conflict, invalid } from "../base/errors.ts";
+import { codeOf, conflict, invalid } from "../base/errors.ts";
 import { applyChanges } from "../images/changes.ts";
 import { tagTarget } from "../images/find.ts";
 import { canonical, familiar } from "../images/reference.ts";
@@ -98,6 +98,11 @@ function imageConfig(config: ContainerConfig): NonNullable<ImageConfig["config"]
   return Object.fromEntries(present.map((name) => [name, config[name]]));
 }
 
+/** A container that ends meanwhile takes its cgroup along, and writes no more. */
+function unlessGone(error: unknown): void {
+  if (codeOf(error) !== "ENOENT" && codeOf(error) !== "ENODEV") throw error;
+}
+
 /** Two blocks of zeros: a tar without members. */
 const EMPTY_TAR = 1024;
 
@@ -118,14 +123,14 @@ async function* frozen(ctx: Context, container: Container, tar: AsyncIterable<Ui
   };
   await container.mutex.run(async () => {
     set("running", "paused");
-    await cgroup.freeze();
+    await cgroup.freeze().catch(unlessGone);
   });
   try {
     yield* tar;
   } finally {
     await container.mutex.run(async () => {
       if (container.state.status !== "paused" || !container.state.commit) return;
-      await cgroup.thaw();
+      await cgroup.thaw().catch(unlessGone);
       set("paused", "running");
     });
   }

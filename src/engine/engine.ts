@@ -168,9 +168,9 @@ export class Engine {
     return info(this.#ctx);
   }
 
-  /** GET /version. */
-  version(): Record<string, unknown> {
-    return version();
+  /** GET /version; `minVersion` is the oldest version of the API that is served. */
+  version(minVersion: string): Record<string, unknown> {
+    return version(minVersion);
   }
 
   /** The launch of a create request as steps; nothing stays. With `trace` it is run once, and timed. */

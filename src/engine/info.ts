@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { arch, cpus, hostname, release, totalmem } from "node:os";
-import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
+import { API_VERSION } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
 import { hostFacts } from "./config/host-facts.ts";
 import { LOG_DRIVERS } from "./config/log-config.ts";
@@ -11,14 +11,14 @@ export const VERSION = "0.1.0";
 const machine = () => (arch() === "arm64" ? "aarch64" : "x86_64");
 const goArch = () => (arch() === "arm64" ? "arm64" : "amd64");
 
-/** GET /version. */
-export function version(): Record<string, unknown> {
+/** GET /version; `minVersion` is the oldest version of the API that is served. */
+export function version(minVersion: string): Record<string, unknown> {
   const details = {
     ApiVersion: API_VERSION,
     Arch: goArch(),
     Experimental: "false",
     KernelVersion: release(),
-    MinAPIVersion: MIN_API_VERSION,
+    MinAPIVersion: minVersion,
     Os: "linux",
   };
   return {
@@ -26,7 +26,7 @@ export function version(): Record<string, unknown> {
     Components: [{ Name: "Engine", Version: VERSION, Details: details }],
     Version: VERSION,
     ApiVersion: API_VERSION,
-    MinAPIVersion: MIN_API_VERSION,
+    MinAPIVersion: minVersion,
     GitCommit: "",
     GoVersion: "",
     Os: "linux",

@@ -50,6 +50,12 @@ const SETTING_FLAGS: Record<string, Flag> = {
     default: "127.0.0.1",
     help: "Where ports are published that name no address; docker's is 0.0.0.0",
   },
+  "min-api-version": {
+    name: "min-api-version",
+    type: "string",
+    value: "version",
+    help: "Oldest version of the API to serve (default 1.24)",
+  },
   "registry-mirrors": { name: "registry-mirror", type: "list", help: "Registry to ask before docker.io" },
 };
 

@@ -79,7 +79,7 @@ function bodyFor({ body }: Route): fc.Arbitrary<Pick<Request, "body" | "headers"
 
 describe.skipIf(why !== "")(`fuzzed requests${why && ` (${why})`}`, () => {
   // Nothing may leave the machine: docker.io is asked by way of a closed port, and found unknown.
-  const engine = engineForTests(["--registry-mirror", "http://127.0.0.1:1"]);
+  const engine = engineForTests(["--registry-mirror", "http://127.0.0.1:1", "--bridge", "none"]);
   const execs: string[] = [];
   const failures: string[] = [];
 
