@@ -122,14 +122,12 @@ async function dispatch(
   raw?: Call["upgrade"],
 ): Promise<Reply> {
   const [path = "/", query = ""] = splitOnce(request.url ?? "/", "?");
-  let container: string | undefined;
   try {
     const minVersion = options.minVersion ?? MIN_API_VERSION;
     const found = route(request.method ?? "GET", path, minVersion);
     if (!found) return { status: 404, body: '{"message":"page not found"}\n', type: "application/json" };
     const { handler, params, version } = found;
     const { guard } = options;
-    if (path.includes("/containers/")) container = params[0];
     const call: Call = {
       engine: options.engine,
       request,
@@ -145,25 +143,13 @@ async function dispatch(
     const reply = await (guard ? enforce(guard, found, call) : handler(call));
     if (raw) raw.head = call.upgrade!.head;
     return reply;
-  } catch (caught) {
-    const error = container === undefined ? caught : orGone(caught, options.engine, container);
+  } catch (error) {
     const status = statusOf(error);
     if (status === 500) options.log(`${request.method} ${path}: ${messageOf(error)}`);
     if (error instanceof AncientVersion) {
       return { status, body: `${messageOf(error)}\n`, type: "text/plain; charset=utf-8" };
     }
     return status === 304 ? { status } : { status, body: errorBody(error), type: "application/json" };
-  }
-}
-
-/** Where a container was removed meanwhile, that is what to say, and not what the operation on it then came to. */
-function orGone(error: unknown, engine: Engine, container: string): unknown {
-  if (statusOf(error) !== 500) return error;
-  try {
-    engine.containers.resolve(container);
-    return error;
-  } catch (gone) {
-    return gone;
   }
 }
 

@@ -11,6 +11,7 @@ import { type Context, emit } from "./context.ts";
 import { openFiles } from "./files.ts";
 import { hiddenIn, layersOf, lookupIn, prepareRootfs } from "./rootfs.ts";
 import type { Volumes } from "./volumes.ts";
+import { orRemoved, whileThere } from "./while-there.ts";
 
 export interface ExtractRequest {
   /** A tar: plain, gzip, zstd, bzip2 or xz. */
@@ -34,7 +35,7 @@ export class Archives {
   async stat(ref: string, path: string, signal: AbortSignal): Promise<PathStat> {
     const container = this.ctx.table.get(ref);
     const work = workOf(container, path);
-    const files = await openFiles(this.ctx, this.volumes, container, signal);
+    const files = await whileThere(container, openFiles(this.ctx, this.volumes, container, signal));
     try {
       return await statInChild(files.namespace, work, files.signal);
     } catch (error) {
@@ -52,7 +53,7 @@ export class Archives {
   ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
     const container = this.ctx.table.get(ref);
     const work = workOf(container, path);
-    const files = await openFiles(this.ctx, this.volumes, container, signal);
+    const files = await whileThere(container, openFiles(this.ctx, this.volumes, container, signal));
     try {
       const { stat, tar, ended } = await packInChild(files.namespace, work, files.signal);
       void ended.catch(() => {}).then(() => files.close());
@@ -72,7 +73,7 @@ export class Archives {
       owner: request.copyUIDGID ? this.#ownerOf(container) : ("archive" as const),
       noOverwriteDirNonDir: request.noOverwriteDirNonDir === true,
     };
-    const files = await openFiles(this.ctx, this.volumes, container, signal);
+    const files = await whileThere(container, openFiles(this.ctx, this.volumes, container, signal));
     try {
       await extractInChild(files.namespace, work, request.source, files.signal);
       emit(this.ctx, container, "extract-to-dir");
@@ -101,7 +102,8 @@ export class Archives {
 
   /** POST /commit: see {@link commitContainer}. */
   commit(ref: string, body: unknown, request: CommitRequest, signal: AbortSignal): Promise<string> {
-    return commitContainer(this.ctx, this.ctx.table.get(ref), body, request, signal);
+    const container = this.ctx.table.get(ref);
+    return whileThere(container, commitContainer(this.ctx, container, body, request, signal));
   }
 
   #ownerOf(container: Container): { uid: number; gid: number } {
@@ -120,6 +122,6 @@ function workOf(container: Container, path: string): { path: string; ids?: IdRan
 
 /** In docker's words. */
 function missing(error: unknown, container: Container, path: string): unknown {
-  if (!(error instanceof InroError) || error.kind !== "notFound") return error;
+  if (!(error instanceof InroError) || error.kind !== "notFound") return orRemoved(error, container);
   return notFound(`Could not find the file ${path.slice(0, 4096)} in container ${container.record.name}`, error);
 }

@@ -37,6 +37,7 @@ import { updateContainer } from "./update.ts";
 import { fillVolumes } from "./volumes/fill.ts";
 import type { Volumes } from "./volumes.ts";
 import { wait } from "./wait.ts";
+import { whileThere } from "./while-there.ts";
 
 /**
  * The containers. `ref` is a full id, a unique prefix of one, or a name (with or without `/`); "No such container" is
@@ -200,7 +201,8 @@ export class Containers {
   }
 
   async inspect(ref: string, options: { size?: boolean } = {}): Promise<ContainerInspect> {
-    return inspectContainer(this.ctx, this.#get(ref), options.size === true);
+    const container = this.#get(ref);
+    return whileThere(container, inspectContainer(this.ctx, container, options.size === true));
   }
 
   /** Characters. Not running is a conflict; without a terminal nothing happens. */
@@ -273,7 +275,8 @@ export class Containers {
   }
 
   async changes(ref: string, signal = new AbortController().signal): Promise<Change[]> {
-    return containerChanges(this.ctx, this.#get(ref), signal);
+    const container = this.#get(ref);
+    return whileThere(container, containerChanges(this.ctx, container, signal));
   }
 
   /** `psArgs` default `-ef`; Titles and Processes as ps(1) prints them. */
