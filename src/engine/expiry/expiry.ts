@@ -21,6 +21,7 @@ export function expiryOf({ TTL }: HostConfig): { expires?: number } {
 export class Expiry {
   readonly #ends = new Timers<Container>();
   readonly #looks = new Timers<Container>();
+  readonly #stopping = new Set<Container>();
   readonly #last = new Map<Container, { at: number; cpu: number }>();
 
   /** A container runs or waits for its restart: since now, or already when the engine started. */
@@ -70,13 +71,17 @@ export class Expiry {
   }
 
   #stop(ctx: Context, container: Container, why: string): void {
-    if (!container.isUp) return;
+    // Of one that is just being restarted, the time begins once more when it is there, and then the stop.
+    if (!container.isUp || this.#stopping.has(container)) return;
+    this.#stopping.add(container);
     ctx.log(`container ${container.id.slice(0, 12)}: is stopped: ${why}`);
-    stopContainer(ctx, container).catch((error) => {
-      // It has just ended by itself.
-      if (error instanceof InroError && error.kind === "notModified") return;
-      ctx.log(`container ${container.id.slice(0, 12)}: cannot be stopped: ${messageOf(error)}`);
-    });
+    stopContainer(ctx, container)
+      .catch((error) => {
+        // It has just ended by itself.
+        if (error instanceof InroError && error.kind === "notModified") return;
+        ctx.log(`container ${container.id.slice(0, 12)}: cannot be stopped: ${messageOf(error)}`);
+      })
+      .finally(() => this.#stopping.delete(container));
   }
 }
 

@@ -12,6 +12,8 @@ import { CommandProbe } from "./command.ts";
 import { NativeProbe } from "./native.ts";
 import { pauseAfter, withResult } from "./record.ts";
 
+const LONGEST_KILL_MS = 1000;
+
 /**
  * Runs the health checks of the containers that have one, one at a time for each. What they find is written down each
  * time, so that another engine goes on with it.
@@ -39,16 +41,16 @@ export class HealthMonitor {
     this.#probes.get(container)?.one.kill();
   }
 
-  /** The engine leaves. A probe that is under way is not one. */
+  /** The engine leaves. Probes that are under way are killed, and count for nothing. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#timers.clear();
-    await Promise.all(
-      [...this.#probes.values()].map(({ one, over }) => {
-        one.kill();
-        return over;
-      }),
-    );
+    const probes = [...this.#probes.values()];
+    if (probes.length === 0) return;
+    for (const { one } of probes) one.kill();
+    // One in a frozen cgroup v1 does not die before it is thawed: it is left to the next engine.
+    const late = new Promise((resolve) => setTimeout(resolve, LONGEST_KILL_MS).unref());
+    await Promise.race([Promise.all(probes.map(({ over }) => over)), late]);
   }
 
   #schedule(ctx: Context, container: Container, check: HealthCheck, waited = 0): void {

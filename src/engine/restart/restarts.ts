@@ -13,6 +13,7 @@ const OWNER_MS = 50;
  */
 export class Restarts {
   readonly #timers = new Timers<Container>();
+  #turn: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   /** `start` starts a container whose state is `restarting`; the caller holds its mutex. */
@@ -30,6 +31,9 @@ export class Restarts {
   async #due(ctx: Context, container: Container): Promise<void> {
     const awaited = joinedContainers(container.record.host).some((ref) => isComing(ctx, ref));
     if (awaited && !this.#closed) return this.#timers.set(container, OWNER_MS, () => void this.#due(ctx, container));
+    // Hundreds may be due at once, when an engine starts: in between it has an ear for its clients.
+    this.#turn = this.#turn.then(() => new Promise(setImmediate));
+    await this.#turn;
     try {
       await container.mutex.run(async () => {
         if (container.state.status === "restarting" && !this.#closed) await this.start(container);
