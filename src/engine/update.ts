@@ -42,6 +42,7 @@ export function updateContainer(
   ctx.store.updateContainer(container.record);
   if (asksForTime(body)) renew(ctx, container);
   if (!hasRestartPolicy(host)) ctx.restarts.cancel(ctx, container, { stopped: false });
+  if (!before.RestartOnUnhealthy) ctx.health.reconsider(ctx, container);
   emit(ctx, container, "update");
   return { Warnings: warnings };
 }

@@ -146,8 +146,9 @@ describe.skipIf(!isRoot)("health checks (needs root)", () => {
 
   test("RestartOnUnhealthy restarts, counts, and stops with a stop", async () => {
     const id = await inTest.run("echo up; exec sleep 1000", {
-      ...check(["CMD-SHELL", "echo >> /checks; test $(wc -l < /checks) -ge 4"]),
-      StopTimeout: 0,
+      // Well again while it is being ended.
+      ...check(["CMD-SHELL", "echo >> /checks; test $(wc -l < /checks) -ge 3"]),
+      StopTimeout: 1,
       HostConfig: { RestartOnUnhealthy: true },
     });
     await inTest.event(id, "health_status: unhealthy");
@@ -156,9 +157,15 @@ describe.skipIf(!isRoot)("health checks (needs root)", () => {
     const { RestartCount, State } = await inTest.containers.inspect(id);
     expect([RestartCount, State.Status]).toEqual([1, "running"]);
     expect(inTest.lines.splice(0)).toEqual([expect.stringMatching(/is unhealthy, and restarted for it$/)]);
-    await inTest.containers.stop(id);
+    await inTest.containers.stop(id, { timeout: 0 });
     expect((await inTest.state(id)).Status).toBe("exited");
     await inTest.remove(id);
+    const late = await inTest.run("exec sleep 1000", { ...check(["CMD", "false"]), StopTimeout: 0 });
+    await inTest.event(late, "health_status: unhealthy");
+    await inTest.containers.update(late, { RestartOnUnhealthy: true });
+    await inTest.event(late, "start", 2);
+    await inTest.remove(late);
+    expect(inTest.lines.splice(0).length).toBeGreaterThan(0);
     const refused = inTest.create("true", { HostConfig: { RestartOnUnhealthy: true } });
     await expect(refused).rejects.toMatchObject({
       kind: "invalid",

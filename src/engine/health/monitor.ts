@@ -35,6 +35,11 @@ export class HealthMonitor {
     this.#schedule(ctx, container, check, Math.max(0, Date.now() - since));
   }
 
+  /** RestartOnUnhealthy may have been set since it is unhealthy. */
+  reconsider(ctx: Context, container: Container): void {
+    if (container.isRunning) this.#unhealthy(ctx, container);
+  }
+
   /** The container has ended. */
   end(container: Container): void {
     this.#timers.cancel(container);
@@ -56,7 +61,8 @@ export class HealthMonitor {
   #schedule(ctx: Context, container: Container, check: HealthCheck, waited = 0): void {
     const { running } = container;
     const { health, startedAt } = container.state;
-    if (this.#closed || !running || !health) return;
+    // One that is to be restarted for its health is not asked again, or it might seem well when it ends.
+    if (this.#closed || !running || !health || isToRestart(container)) return;
     const pause = pauseAfter(health, check, Date.now() - Date.parse(startedAt));
     this.#timers.set(container, pause - waited, () => {
       if (container.state.status === "paused") return this.#schedule(ctx, container, check);
@@ -110,11 +116,15 @@ export class HealthMonitor {
 
   /** RestartOnUnhealthy: ends it as a stop does, which its policy does not take for one (restart/policy.ts). */
   #unhealthy(ctx: Context, container: Container): void {
-    const { host } = container.record;
-    if (!host.RestartOnUnhealthy || container.state.stopped || isExhausted(host, container.state.restarts)) return;
+    if (!isToRestart(container)) return;
     ctx.log(`container ${container.id.slice(0, 12)}: is unhealthy, and restarted for it`);
     endContainer(ctx, container).catch((error) => {
       ctx.log(`container ${container.id.slice(0, 12)}: is unhealthy, and cannot be ended: ${messageOf(error)}`);
     });
   }
+}
+
+function isToRestart({ record, state }: Container): boolean {
+  const wanted = record.host.RestartOnUnhealthy === true && state.health?.status === "unhealthy";
+  return wanted && !state.stopped && !isExhausted(record.host, state.restarts);
 }
