@@ -69,7 +69,8 @@ export async function startContainer(
     status: "starting",
     bootId: ctx.bootId,
     error: "",
-    exitCode: 0,
+    // Shown as restarting, with how the last run ended, until this one runs.
+    exitCode: again ? before.exitCode : 0,
     oomKilled: false,
   };
   let running: Running;
@@ -109,6 +110,7 @@ export async function startContainer(
     ...count,
     ...startingHealth(container.record.config, before.health),
     status: "running",
+    exitCode: 0,
     pid: running.pid,
     startedAt: nowText(),
     finishedAt: ZERO_TIME,

@@ -27,7 +27,7 @@ function comparable(text: string, directory: string): string {
 }
 
 describe.skipIf(why !== "")(`docker's command line and ours, each with an engine${why && ` (${why})`}`, () => {
-  const engines = why ? [] : [engineForTests(), engineForTests()];
+  const engines = why ? [] : [0, 1].map(() => engineForTests([], { networks: true }));
   let clients: Client[] = [];
   let said: [Said[], Said[]];
   beforeAll(async () => {
