@@ -13,9 +13,6 @@ export function goJson(map: Record<string, string>): string {
   );
 }
 
-// Every record carries them.
-const LONGEST_ATTRIBUTES = 16 * 1024;
-
 /** What the log options `labels`, `labels-regex`, `env` and `env-regex` choose of a container. Throws invalid. */
 export function extraAttributes(
   { config, host }: Pick<ContainerRecord, "config" | "host">,
@@ -40,9 +37,6 @@ export function extraAttributes(
     }
     choose(variables, options.env, options["env-regex"]);
   }
-  if (JSON.stringify(attributes).length > LONGEST_ATTRIBUTES) {
-    throw invalid(`log options choose labels and variables of more than ${LONGEST_ATTRIBUTES} bytes`);
-  }
   return attributes;
 }
 
@@ -54,6 +48,15 @@ function goRegExp(pattern: string): RegExp {
   } catch (error) {
     throw invalid(`error parsing regexp: ${messageOf(error)}`);
   }
+}
+
+// Every record carries them, in whatever form.
+const LONGEST_ATTRIBUTES = 16 * 1024;
+
+/** Attributes of which each line has a copy: throws invalid when that would be too much. */
+export function bounded(attributes: Record<string, string>): Record<string, string> {
+  if (Buffer.byteLength(goJson(attributes)) <= LONGEST_ATTRIBUTES) return attributes;
+  throw invalid(`the log's labels, variables and tag have more than ${LONGEST_ATTRIBUTES} bytes`);
 }
 
 const SHORT_ID = 12;

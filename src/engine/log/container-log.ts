@@ -4,7 +4,7 @@ import { nowNanoseconds } from "../clock.ts";
 import { bufferSize, cacheOptions, isCached, jsonFileLimits, localLimits } from "../config/log-config.ts";
 import type { OutputChunk, StreamId } from "../requests.ts";
 import type { ContainerRecord } from "../store.ts";
-import { extraAttributes, logTag } from "./attributes.ts";
+import { bounded, extraAttributes, logTag } from "./attributes.ts";
 import { blockFormat } from "./block-format.ts";
 import { jsonFormat } from "./json-format.ts";
 import { LogFile } from "./log-file.ts";
@@ -110,7 +110,7 @@ const wantsAttributes = (options: Record<string, string>) =>
 
 function attributesOf(record: ContainerRecord): Record<string, string> {
   const tag = logTag(record, "");
-  return { ...extraAttributes(record), ...(tag === "" ? {} : { tag }) };
+  return bounded({ ...extraAttributes(record), ...(tag === "" ? {} : { tag }) });
 }
 
 /** The part of a log's options that only a container's own facts can show to be wrong. Throws invalid. */

@@ -10,8 +10,6 @@ const BACKSLASH = 0x5c;
 const LETTER_N = 0x6e;
 const LETTER_Z = 0x5a;
 const HEAD = Buffer.from('{"log":"');
-// A record is at most 16 KiB of text, six bytes each, and its attributes; what is longer is no record.
-const LONGEST_RECORD = 1024 * 1024;
 /** Copying by a call pays off from here on. */
 const LONG = 64;
 
@@ -37,7 +35,7 @@ export class JsonDecoder implements Decoder {
       if (!this.#record(data, at, end)) this.#foreign(data.toString("utf8", at, end));
       at = end + 1;
     }
-    return length - at > LONGEST_RECORD ? length : at;
+    return at;
   }
 
   end(): void {}

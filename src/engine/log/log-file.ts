@@ -30,7 +30,7 @@ export interface LogFileOptions {
 export class LogFile {
   readonly #encoder: Encoder;
   readonly #limits: LogLimits;
-  readonly #listeners = new Set<() => void>();
+  #change: PromiseWithResolvers<void> | undefined;
   #fd: number | undefined;
   #size = 0;
   #ended = true;
@@ -89,7 +89,8 @@ export class LogFile {
 
   /** Resolves at the next write, end or {@link wake}. */
   changed(): Promise<void> {
-    return new Promise((resolve) => this.#listeners.add(resolve));
+    this.#change ??= Promise.withResolvers();
+    return this.#change.promise;
   }
 
   /** Lets every waiting reader look again. */
@@ -153,10 +154,8 @@ export class LogFile {
   }
 
   #notify(): void {
-    if (this.#listeners.size === 0) return;
-    const listeners = [...this.#listeners];
-    this.#listeners.clear();
-    for (const listener of listeners) listener();
+    this.#change?.resolve();
+    this.#change = undefined;
   }
 
   #open(): void {

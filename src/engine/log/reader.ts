@@ -6,7 +6,9 @@ import { later } from "./time-text.ts";
 
 /** Bytes read at once; what they become must not hold the event loop up. */
 const READ = 128 * 1024;
-const ROOM = 4 * READ;
+/** A record is at most 16 KiB of text, six bytes each, and its attributes; what is longer is none. */
+const LONGEST_RECORD = 384 * 1024;
+const ROOM = LONGEST_RECORD + READ;
 
 export interface ReadOptions extends PrintOptions {
   /** The last so many lines; undefined is all. */
@@ -111,7 +113,7 @@ export class LogReader {
       buffer.copyWithin(0, taken, used);
       used -= taken;
       // What does not fit is no record.
-      if (used > ROOM - READ) used = 0;
+      if (used > LONGEST_RECORD) used = 0;
       yield* printer.take();
       if (n > 0) continue;
       if (complete) return;
