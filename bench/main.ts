@@ -7,6 +7,7 @@ import { type Crowd, crowd } from "./crowd.ts";
 import { type Engine, lifeCycle } from "./engine.ts";
 import { bareFloor, OverlayDirectories, rowsFloor } from "./floor.ts";
 import { engineKeepers, type Keepers, podmanKeepers } from "./keepers.ts";
+import { podmanReadBack, podmanTakeIn, readBack, takeIn } from "./logs.ts";
 import { machine } from "./machine.ts";
 import { HELP, IDLE_CONTAINERS, type Plan, planOf } from "./options.ts";
 import { ociRuntimes } from "./peers.ts";
@@ -23,6 +24,8 @@ import { Workspace } from "./workspace.ts";
 
 /** A resident engine has served before: as many times the warm-up, so that its code is compiled. */
 const RESIDENT = 20;
+/** Each takes seconds. */
+const LOG_ROUNDS = 5;
 
 async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   const { rounds, warmUp, containers, binary } = plan;
@@ -109,6 +112,18 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
       await measure(cycles, rounds, warmUp * RESIDENT, progress("API")),
     ),
   );
+
+  const logRounds = Math.min(rounds, LOG_ROUNDS);
+  const drivers = engines.flatMap((engine) => [
+    { engine, driver: "json-file" as const },
+    ...(engine === inro ? [{ engine, driver: "local" as const }] : []),
+  ]);
+  const takers = drivers.map(({ engine, driver }) => takeIn(engine, driver));
+  if (podman) takers.push(podmanTakeIn(podman));
+  tables.push(timeTable("256 MiB of log lines, taken in", await measure(takers, logRounds, 1, progress("logs"))));
+  const readers = await Promise.all(drivers.map(({ engine, driver }) => readBack(engine, driver)));
+  if (podman) readers.push(await podmanReadBack(podman, workspace));
+  tables.push(timeTable("The same, read back", await measure(readers, logRounds, 1, progress("logs, back"))));
 
   const keepers: Keepers[] = [];
   for (const engine of engines) {

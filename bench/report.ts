@@ -13,7 +13,7 @@ export interface Table {
 
 /** Times by subject, fastest first; the ratio is to the row that starts with "inro". */
 export function timeTable(title: string, measured: readonly Measured[]): Table {
-  const base = measured.find(({ subject }) => /^inro( run|, API)$/.test(subject.name));
+  const base = measured.find(({ subject }) => /^inro( run|, API|, json-file)$/.test(subject.name));
   const inro = base ? median(base.times) : Number.NaN;
   const rows = measured
     .toSorted((a, b) => median(a.times) - median(b.times))

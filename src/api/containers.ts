@@ -117,6 +117,8 @@ export const containerRoutes: Record<string, Handler> = {
   },
   "GET /containers/*/logs": async (call) => {
     const { query } = call;
+    // JSON lines, experimental since API 1.54.
+    if (query.get("format") && call.version >= 1.54) throw notImplemented("logs: only the stream format is supported");
     const log = await call.engine.containers.logs(ref(call), {
       stdout: flag(query, "stdout"),
       stderr: flag(query, "stderr"),
