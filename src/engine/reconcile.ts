@@ -164,7 +164,7 @@ function takeOver(
   }
   if (state.commit) thawCommitted(ctx, container);
   if (container.record.mounts.length > 0) volumes.adopt(container, running);
-  container.stdio.connect(running);
+  container.stdio.connect(running, true);
   watchExit(ctx, volumes, container, running);
   for (const [runDir, pid] of keepers) {
     if (!runDir.startsWith(ctx.paths.execDir(id, ""))) continue;

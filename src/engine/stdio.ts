@@ -47,9 +47,12 @@ export class Stdio {
     return this.#subscribers.size;
   }
 
-  /** A process runs: reads its output from now on, and lets waiting input through. The ends stay the caller's. */
-  connect(ends: StdioEnds): void {
-    this.#logged((log) => log.begin());
+  /**
+   * A process runs: reads its output from now on, and lets waiting input through. The ends stay the caller's. With
+   * `adopted` an earlier engine has read the output so far.
+   */
+  connect(ends: StdioEnds, adopted = false): void {
+    this.#logged((log) => log.begin(adopted));
     this.#ending = false;
     this.#logFailed = false;
     const read = (fd: number | undefined, stream: StreamId) => {

@@ -1,5 +1,5 @@
 import type { OutputChunk, StreamId } from "../requests.ts";
-import { ATTRIBUTES, BLOCK, blockEnd, ENTRY_HEADER, writeHeader } from "./blocks.ts";
+import { ATTRIBUTES, BLOCK, blockEnd, ENTRY_HEADER, lastBlock, writeHeader } from "./blocks.ts";
 import type { Encoder, Output } from "./format.ts";
 
 const NEWLINE = 0x0a;
@@ -40,6 +40,13 @@ export class BlockEncoder implements Encoder {
 
   pending(): OutputChunk[] {
     return [];
+  }
+
+  readonly held = 0;
+
+  resume(_: readonly OutputChunk[], fd: number, size: number): void {
+    const { block, entries } = lastBlock(fd, size);
+    for (const { stream, to } of entries) if (stream !== ATTRIBUTES) this.#middle[stream] = block[to - 1] !== NEWLINE;
   }
 
   /** At the beginning of each block, and when they change. */

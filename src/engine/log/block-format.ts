@@ -1,7 +1,6 @@
-import fs from "node:fs";
 import { BlockDecoder } from "./block-decoder.ts";
 import { BlockEncoder } from "./block-encoder.ts";
-import { ATTRIBUTES, BLOCK, ENTRY_HEADER, type Entry, entriesOf, parseAttributes } from "./blocks.ts";
+import { ATTRIBUTES, BLOCK, ENTRY_HEADER, type Entry, entriesOf, lastBlock, parseAttributes } from "./blocks.ts";
 import type { LogFormat, Tail } from "./format.ts";
 import type { Source } from "./source.ts";
 import { type Instant, instant, later } from "./time-text.ts";
@@ -134,11 +133,6 @@ class LineCounter {
 
 /** Up to the end of the last whole entry of the last block. */
 function whole(fd: number, size: number): number {
-  const start = size - (size % BLOCK);
-  const block = Buffer.alloc(size - start);
-  fs.readSync(fd, block, 0, block.length, start);
-  let end = 0;
-  for (const entry of entriesOf(block, block.length)) end = entry.to;
-  // Zeros to the end of a block, as far as they came.
-  return start + end;
+  const { entries, start } = lastBlock(fd, size);
+  return start + (entries.at(-1)?.to ?? 0);
 }

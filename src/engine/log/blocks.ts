@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import type { StreamId } from "../requests.ts";
 
 /**
@@ -58,6 +59,14 @@ export function readEntry(data: Buffer, at: number, end: number, full: number): 
     from,
     to,
   };
+}
+
+/** The block in which a file of `size` bytes ends. */
+export function lastBlock(fd: number, size: number): { block: Buffer; entries: Entry[]; start: number } {
+  const start = size - (size % BLOCK);
+  const block = Buffer.alloc(size - start);
+  fs.readSync(fd, block, 0, block.length, start);
+  return { block, entries: [...entriesOf(block, block.length)], start };
 }
 
 /** The whole entries of a block in data[0..length). */

@@ -42,10 +42,10 @@ export class ContainerLog {
     }
   }
 
-  /** A run starts, or is taken over. */
-  begin(): undefined {
+  /** A run starts, or with `adopted` is taken over from an earlier engine. */
+  begin(adopted = false): undefined {
     this.remote?.begin();
-    this.file?.begin();
+    this.file?.begin(adopted);
   }
 
   /**

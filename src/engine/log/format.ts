@@ -52,6 +52,10 @@ export interface Encoder {
   end(time: bigint, output: Output): void;
   /** Output that is in no file yet, because its line is not finished. */
   pending(): OutputChunk[];
+  /** Bytes of it. */
+  readonly held: number;
+  /** Goes on where another encoder was killed: with what it held, and its file as it is. */
+  resume(pending: readonly OutputChunk[], fd: number, size: number): void;
 }
 
 /** Turns records into what {@link Printer} prints. What is no record is passed over. */

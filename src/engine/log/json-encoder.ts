@@ -28,6 +28,14 @@ export class JsonEncoder implements Encoder {
     this.#streams[2].end(time, output);
   }
 
+  get held(): number {
+    return this.#streams[1].held + this.#streams[2].held;
+  }
+
+  resume(pending: readonly OutputChunk[]): void {
+    for (const { stream, data } of pending) this.#streams[stream].hold(data);
+  }
+
   pending(): OutputChunk[] {
     return ([1, 2] as const).flatMap((stream) => {
       const data = this.#streams[stream].pending;
@@ -68,6 +76,15 @@ class RecordEncoder {
 
   get pending(): Uint8Array {
     return this.#lines.pending;
+  }
+
+  get held(): number {
+    return this.#lines.held;
+  }
+
+  /** The beginning of the next line. */
+  hold(data: Uint8Array): void {
+    this.#lines.push(data, () => {});
   }
 
   push(data: Uint8Array, time: bigint, output: Output): void {

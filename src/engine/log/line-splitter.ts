@@ -16,6 +16,10 @@ export class LineSplitter {
     return this.#held?.subarray(0, this.#length) ?? new Uint8Array(0);
   }
 
+  get held(): number {
+    return this.#length;
+  }
+
   push(data: Uint8Array, onPiece: OnPiece): void {
     for (let at = 0; at < data.length; ) {
       const room = LONGEST_PIECE - this.#length;

@@ -7,6 +7,7 @@ import type { OutputChunk, StreamId } from "../requests.ts";
 import { compressFile, PART } from "./compress-file.ts";
 import type { Encoder, LogFormat } from "./format.ts";
 import { openSource, type Source } from "./source.ts";
+import { Unfinished } from "./unfinished.ts";
 
 /** A file of a log. Its number grows from file to file, and stays when its name changes. */
 interface Segment {
@@ -37,6 +38,10 @@ export class LogFile {
   /** Oldest first, the current one last; undefined until they have been looked for. */
   #segments: Segment[] | undefined;
   #compressing = Promise.resolve();
+  readonly #unfinished: Unfinished;
+  #saved = false;
+  /** No run has begun since this engine has the log. */
+  #fresh = true;
 
   constructor(
     readonly path: string,
@@ -44,24 +49,42 @@ export class LogFile {
   ) {
     this.#encoder = options.format.encoder();
     this.#limits = options.limits;
+    this.#unfinished = new Unfinished(path);
   }
 
   get format(): LogFormat {
     return this.options.format;
   }
 
-  /** A run starts: followers keep waiting. */
-  begin(): void {
+  /** A run starts: followers keep waiting. With `adopted` it is the one that an earlier engine logged so far. */
+  begin(adopted = false): void {
     this.#ended = false;
     const attributes = this.options.attributes?.();
     if (attributes) this.#encoder.setAttributes(attributes);
+    if (!this.#fresh) return;
+    this.#fresh = false;
+    if (adopted || this.#unfinished.exists) this.#resume(adopted);
+  }
+
+  /** Takes up what an engine that was killed has left in the middle of a line. */
+  #resume(adopted: boolean): void {
+    const fd = this.#open();
+    this.#encoder.resume(this.#unfinished.restore(fd), fd, this.#size);
+    if (!adopted) this.#encoder.end(nowNanoseconds(), this);
+    else if (this.#encoder.held > 0) this.#save();
   }
 
   /** Takes one stream's output. Errors (a full disk) are thrown as node's, and leave nothing half-written. */
   write(stream: StreamId, data: Uint8Array, time = nowNanoseconds()): void {
     if (this.#fd === undefined) this.#open();
     this.#encoder.push(stream, data, time, this);
+    if (this.#encoder.held > 0) this.#save();
     this.#notify();
+  }
+
+  #save(): void {
+    this.#unfinished.save(this.#encoder.pending(), this.#fd!);
+    this.#saved = true;
   }
 
   /** Output of a run ended: unfinished lines are written, the file is closed; {@link write} opens it again. */
@@ -69,6 +92,8 @@ export class LogFile {
     try {
       if (this.#fd === undefined && this.pending().length > 0) this.#open();
       this.#encoder.end(nowNanoseconds(), this);
+      if (this.#saved) this.#unfinished.forget();
+      this.#saved = false;
     } finally {
       if (this.#fd !== undefined) fs.closeSync(this.#fd);
       this.#fd = undefined;
@@ -158,7 +183,7 @@ export class LogFile {
     this.#change = undefined;
   }
 
-  #open(): void {
+  #open(): number {
     const segments = this.#known();
     const fd = openOrMake(this.path);
     try {
@@ -173,6 +198,7 @@ export class LogFile {
     }
     this.#fd = fd;
     if (this.#limits.compress) for (const segment of segments.slice(0, -1)) this.#compress(segment);
+    return fd;
   }
 
   /** Looks for the files once; from then on nobody else changes them. */

@@ -286,6 +286,47 @@ describe.each([
     expect(files().filter((file) => !file.endsWith(extension))).toEqual(["x.log"]);
   });
 
+  test("an engine that is killed in the middle of a line loses nothing of it", async () => {
+    const killed = open();
+    killed.begin();
+    killed.write(1, Buffer.from("one\ntw"));
+    killed.write(2, Buffer.from("err"));
+    const next = open();
+    next.begin(true);
+    const also = open();
+    // It may be killed again before anything comes.
+    also.begin(true);
+    also.write(1, Buffer.from("o\nthree\n"));
+    also.write(2, Buffer.from("or\n"));
+    also.end();
+    expect(await show(also)).toEqual(["one\n", "two\n", "three\n", "error\n"]);
+    expect(files()).toEqual(["x.log"]);
+  });
+
+  test("what a run had left of a line when it was lost is no part of the next run's", async () => {
+    const killed = open();
+    killed.begin();
+    killed.write(1, Buffer.from("prompt> "));
+    const next = open();
+    next.begin();
+    next.write(1, Buffer.from("hello\n"));
+    next.end();
+    expect((await show(next)).join("")).toBe("prompt> hello\n");
+    expect(files()).toEqual(["x.log"]);
+    // One that belongs to an earlier state of the log is not taken.
+    const before = open();
+    before.begin();
+    before.write(1, Buffer.from("half"));
+    const kept = files().includes("x.log.unfinished") ? readFileSync(`${path}.unfinished`) : undefined;
+    before.write(1, Buffer.from(" whole\n"));
+    before.end();
+    if (kept) writeFileSync(`${path}.unfinished`, kept);
+    const after = open();
+    after.begin(true);
+    after.end();
+    expect((await show(after)).join("")).toBe("prompt> hello\nhalf whole\n");
+  });
+
   test("an error of the disk leaves nothing half-written", () => {
     const log = open();
     log.write(1, Buffer.from("a\n"));
