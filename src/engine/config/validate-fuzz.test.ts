@@ -54,12 +54,12 @@ describe("whatever is sent", () => {
     [
       fc.boolean(),
       "Tty OpenStdin StdinOnce AttachStdin",
-      "AutoRemove Privileged ReadonlyRootfs Init OomKillDisable PublishAllPorts",
+      "AutoRemove Privileged ReadonlyRootfs Init OomKillDisable PublishAllPorts RestartOnUnhealthy",
     ],
     [
       integer,
       "StopTimeout",
-      "ShmSize OomScoreAdj Memory MemorySwap MemoryReservation MemorySwappiness NanoCpus CpuShares CpuPeriod CpuQuota PidsLimit BlkioWeight",
+      "ShmSize OomScoreAdj Memory MemorySwap MemoryReservation MemorySwappiness NanoCpus CpuShares CpuPeriod CpuQuota PidsLimit BlkioWeight TTL IdleTTL",
     ],
     [
       fc.array(entry, { maxLength: 3 }),

@@ -132,15 +132,19 @@ describe.skipIf(!isRoot)("health checks (needs root)", () => {
         "exec busybox nc -ll -p 5432 -e echo nonsense",
         check(["HTTP", "http://127.0.0.1:5432/"]),
       );
+      const endless = await inTest.run(
+        "exec busybox nc -ll -p 5432 -e cat /dev/zero",
+        check(["HTTP", "http://127.0.0.1:5432/"]),
+      );
       await inTest.event(open, "health_status: healthy");
-      await Promise.all([closed, mute, wrong].map((id) => inTest.event(id, "health_status: unhealthy")));
+      await Promise.all([closed, mute, wrong, endless].map((id) => inTest.event(id, "health_status: unhealthy")));
       expect((await health(closed)).Log.at(-1)?.Output).toBe("connect 127.0.0.1:5433: ECONNREFUSED");
       expect((await health(mute)).Log.at(-1)).toMatchObject({
         ExitCode: -1,
         Output: "Health check exceeded timeout (100ms)",
       });
-      expect((await health(wrong)).Log.at(-1)?.Output).toBe("GET /: no HTTP answer");
-      await inTest.remove(open, closed, mute, wrong);
+      for (const id of [wrong, endless]) expect((await health(id)).Log.at(-1)?.Output).toBe("GET /: no HTTP answer");
+      await inTest.remove(open, closed, mute, wrong, endless);
     });
   });
 

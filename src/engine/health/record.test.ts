@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { isIP } from "node:net";
+import fc from "fast-check";
 import type { HealthConfig } from "../../spec/docker-api.ts";
 import { formatNanoseconds } from "../clock.ts";
 import { checkHealth, healthCheck } from "../config/health.ts";
@@ -62,6 +64,34 @@ for (const [test_, message] of [
 ] as const) {
   test(`${test_.join(" ")} is refused`, () => expect(() => checkHealth({ Test: [...test_] })).toThrow(message));
 }
+
+test("whatever the test, it is refused as invalid, or is a check", () => {
+  const words = fc.oneof(fc.constantFrom("CMD", "CMD-SHELL", "HTTP", "TCP", "NONE", ""), fc.string(), fc.webUrl());
+  const host = fc.oneof(fc.ipV4(), fc.ipV6(), fc.domain(), fc.string());
+  const address = fc.tuple(host, fc.integer()).map(([ip, port]) => `${ip.includes(":") ? `[${ip}]` : ip}:${port}`);
+  const text = fc.oneof(fc.array(words), fc.tuple(fc.constantFrom("HTTP", "TCP"), fc.oneof(address, words)));
+  fc.assert(
+    fc.property(text, (Test) => {
+      try {
+        checkHealth({ Test });
+      } catch (error) {
+        expect(error).toMatchObject({ kind: "invalid" });
+        return;
+      }
+      const probe = healthCheck(config({ Test }))?.probe;
+      if (probe?.kind === "tcp" || probe?.kind === "http") {
+        expect([isIP(probe.address.ip) > 0, probe.address.port > 0, probe.address.port < 65536]).toEqual([
+          true,
+          true,
+          true,
+        ]);
+      }
+      // A line of the request that it could break out of.
+      if (probe?.kind === "http") expect(`${probe.path}${probe.host}`).not.toMatch(/[\s\x00-\x1f]/);
+    }),
+    { numRuns: 2000 },
+  );
+});
 
 test("a success is healthy at once, as many failures as retries are unhealthy, five results are kept", () => {
   let health = startingHealth(config({ Test: ["CMD", "x"] }), undefined).health!;

@@ -1,4 +1,6 @@
+import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { engineInTest, isRoot } from "../testing/engine.ts";
 
 const policy = (Name: string, MaximumRetryCount = 0) => ({
@@ -156,6 +158,22 @@ describe.skipIf(!isRoot)("restart policies (needs root)", () => {
     await inTest.event(id, "die", 4);
     expect((await inTest.containers.inspect(id)).RestartCount).toBeGreaterThanOrEqual(3);
     await inTest.remove(id);
+  });
+
+  test("after the machine was restarted: what ran runs again, where its policy says so", async () => {
+    const names = ["always", "unless-stopped", "on-failure", "no"];
+    const [always = "", unlessStopped = "", onFailure = "", no = ""] = await Promise.all(
+      names.map((name) => inTest.run("exec sleep 1000", policy(name))),
+    );
+    await inTest.close();
+    const db = new Database(join(inTest.directory, "data/inro.db"));
+    db.run("UPDATE containers SET state = json_set(state, '$.bootId', 'another')");
+    db.close();
+    await inTest.open();
+    for (const id of [always, unlessStopped, onFailure]) await inTest.event(id, "start", 2);
+    expect(await inTest.state(no)).toMatchObject({ Status: "exited", ExitCode: 255 });
+    expect((await inTest.containers.inspect(always)).RestartCount).toBe(1);
+    await inTest.remove(always, unlessStopped, onFailure, no);
   });
 
   test("an engine that starts also starts what docker would, and one that was only idle nothing", async () => {
