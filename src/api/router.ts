@@ -4,6 +4,7 @@ import { archiveRoutes } from "./archive.ts";
 import { authRoutes } from "./auth.ts";
 import type { Found, Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
+import { debugRoutes } from "./debug.ts";
 import { diskUsageRoutes } from "./disk-usage.ts";
 import { eventRoutes } from "./events.ts";
 import { execRoutes } from "./exec.ts";
@@ -80,6 +81,7 @@ const table = new RouteTable({
   ...eventRoutes,
   ...containerRoutes,
   ...archiveRoutes,
+  ...debugRoutes,
   ...execRoutes,
   ...imageRoutes,
   ...networkRoutes,

@@ -7,6 +7,7 @@ import { doorCommand } from "../layers/door.ts";
 import type { Change, PathStat } from "../spec/docker-api.ts";
 import { ARCHIVE_DOOR } from "./door.ts";
 import type { ArchiveMessage, ArchiveWork, FilesWork, TreeWork } from "./process.ts";
+import type { ToolsRequest } from "./tools.ts";
 
 /**
  * Files of a container: by way of its mount namespace, which `namespace` is a descriptor of (it stays the caller's, and
@@ -46,6 +47,18 @@ export async function changesInChild(tree: ChangedTree, signal: AbortSignal): Pr
 /** A tar of a container's layers: what it did to its image, or all that it shows. As of {@link packInChild}. */
 export function treeInChild(work: TreeWork, signal: AbortSignal): AsyncIterable<Uint8Array> {
   return output(start(undefined, work, signal));
+}
+
+/** Fills `files`, an empty directory, with the tools of `root`, both descriptors; without one, of this machine. */
+export async function toolsInChild(
+  files: number,
+  root: number | undefined,
+  tools: ToolsRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  const child = start(files, { kind: "tools", tools, given: root !== undefined }, signal, root);
+  child.stdout.resume();
+  await child.ended;
 }
 
 async function* output({ stdout, ended, kill }: Child): AsyncGenerator<Uint8Array> {
@@ -107,14 +120,14 @@ interface Child {
   kill(): void;
 }
 
-function start(namespace: number | undefined, work: ArchiveWork, signal: AbortSignal): Child {
+function start(namespace: number | undefined, work: ArchiveWork, signal: AbortSignal, root?: number): Child {
   signal.throwIfAborted();
   const source = join(import.meta.dir, "process.ts");
   const [command, ...args] = doorCommand(ARCHIVE_DOOR, source, JSON.stringify(work));
   // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
   const [stdin, stdout] = work.kind === "extract" ? (["pipe", "ignore"] as const) : (["ignore", "pipe"] as const);
   const child: ChildProcess = spawn(command, args, {
-    stdio: [stdin, stdout, "pipe", namespace ?? "ignore"],
+    stdio: [stdin, stdout, "pipe", namespace ?? "ignore", root ?? "ignore"],
     cwd: "/",
   });
   const kill = () => void child.kill("SIGKILL");

@@ -6,12 +6,13 @@ import type { IdRange } from "../layers/owners.ts";
 import { layerTar, rootfsTar } from "../layers/tree-tar.ts";
 import { sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
-import { read, writeAll } from "../linux/file.ts";
+import { openat, read, writeAll } from "../linux/file.ts";
 import type { PathStat } from "../spec/docker-api.ts";
 import { Extractor } from "./extract.ts";
 import { pack } from "./pack.ts";
 import { rootOf } from "./root.ts";
 import { pathStat } from "./stat.ts";
+import { fillTools, type ToolsRequest } from "./tools.ts";
 
 /**
  * The other side of command.ts: `archiveMain` is a hidden door of the program, which does one piece of work on the files
@@ -23,7 +24,7 @@ import { pathStat } from "./stat.ts";
  *     engine  <--stdout: a tar, packed; or changes, as JSON--              this process
  *     engine  <--stderr: lines of JSON-- {stat}, then {done} or {error}    this process
  */
-export type ArchiveWork = FilesWork | TreeWork;
+export type ArchiveWork = FilesWork | TreeWork | ToolsWork;
 
 /** By the mount namespace. */
 export type FilesWork = {
@@ -41,6 +42,9 @@ export type TreeWork =
   | { kind: "changes" | "layer"; tree: ChangedTree }
   | { kind: "rootfs"; tree: Parameters<typeof rootfsTar>[0] };
 
+/** Of the tools of another root: descriptor 3 is the directory to fill, 4 that root; absent, it is this machine's. */
+export type ToolsWork = { kind: "tools"; tools: ToolsRequest; given: boolean };
+
 export type ArchiveMessage =
   | { stat: PathStat }
   | { done: true }
@@ -48,6 +52,7 @@ export type ArchiveMessage =
 
 /** Where the engine puts the descriptor of the mount namespace. */
 export const NAMESPACE_FD = 3;
+const TOOLS_ROOT_FD = 4;
 
 const SIGKILL = 9;
 const CHUNK = 1 << 18;
@@ -60,6 +65,12 @@ export async function archiveMain(json: string): Promise<number> {
     const work = JSON.parse(json) as ArchiveWork;
     if ("tree" in work) {
       await readTree(work);
+      send({ done: true });
+      return 0;
+    }
+    if (work.kind === "tools") {
+      const root = work.given ? TOOLS_ROOT_FD : openat(k.AT_FDCWD, "/", k.O_PATH | k.O_DIRECTORY);
+      fillTools(NAMESPACE_FD, root, work.tools);
       send({ done: true });
       return 0;
     }

@@ -35,6 +35,7 @@ const all: Entry[] = [
   entry("completion", "Print a shell's completion script", () => import("./commands/completion.ts")),
   entry("cp", "Copy files between a container and here", () => import("./commands/cp.ts")),
   entry("create", "Create a new container", () => import("./commands/create.ts")),
+  entry("debug", "A shell with tools in a container or image", () => import("./commands/debug.ts")),
   entry("diff", "Show what changed in a container's filesystem", () => import("./commands/diff.ts")),
   entry("events", "Show what happens in the engine", () => import("./commands/events.ts")),
   entry("history", "Show what an image was made of", () => import("./commands/history.ts")),

@@ -50,6 +50,25 @@ export interface LogOptions {
   details?: boolean;
 }
 
+/** POST /inro/debug, inro's own. */
+export interface DebugRequest {
+  /** A container, or else an image. */
+  Target: string;
+  /** The tools' image; "host" is the engine's machine. */
+  Image?: string;
+  /** A command of the tools; default bash, else sh. */
+  Shell?: string;
+  /** For the shell; absent: it is interactive. */
+  Command?: string;
+  User?: string;
+  WorkingDir?: string;
+  Env?: string[];
+  Privileged?: boolean;
+  Tty?: boolean;
+  AttachStdin?: boolean;
+  DetachKeys?: string;
+}
+
 /**
  * The Engine API, one method a request. Names and ids go into the path encoded; objects are the API's own. A status of
  * 400 or above is an ApiError; an engine that cannot be reached is an InroError `unavailable`.
@@ -266,6 +285,11 @@ export class Engine {
     changes?: string[];
   }): Promise<string> {
     return (await this.json<{ Id: string }>("POST", "/commit", { query, json: null })).Id;
+  }
+
+  /** Prepares a shell with tools in a container; answers an exec's id, to be started. */
+  async createDebug(body: DebugRequest): Promise<string> {
+    return (await this.json<{ Id: string }>("POST", "/inro/debug", { json: body })).Id;
   }
 
   async createExec(id: string, body: ExecCreateRequest): Promise<string> {

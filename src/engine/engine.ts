@@ -9,6 +9,8 @@ import { completeLogConfig, DEFAULT_LOG, type LogConfig } from "./config/log-con
 import { CGROUP_ROOT } from "./config/to-spec.ts";
 import { Containers } from "./containers.ts";
 import { type Context, readBootId } from "./context.ts";
+import { createDebug, type DebugCreated } from "./debug/debug.ts";
+import { endDebugTargets } from "./debug/target.ts";
 import { DiskUsages } from "./disk-usage.ts";
 import { EventLog } from "./events.ts";
 import { Execs } from "./execs.ts";
@@ -135,6 +137,7 @@ export class Engine {
       const engine = new Engine(ctx, locks);
       await reconcile(ctx, engine.volumes);
       for (const container of ctx.table.all()) if (container.isUp) ctx.expiry.begin(ctx, container);
+      await endDebugTargets(ctx, engine.volumes);
       ctx.restarts.begin(ctx, { idle: store.takeIdle(ctx.bootId) });
       images.collect((id) => ctx.table.usersOf(id));
       images.sweep();
@@ -156,6 +159,11 @@ export class Engine {
 
   get events(): EventLog {
     return this.#ctx.events;
+  }
+
+  /** POST /inro/debug: {@link createDebug}. */
+  debug(body: unknown, signal: AbortSignal): Promise<DebugCreated> {
+    return createDebug(this.#ctx, { volumes: this.volumes, execs: this.execs }, body, signal);
   }
 
   /** Who uses an image, for `images.remove`. */

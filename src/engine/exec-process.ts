@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { exec, LaunchError } from "../runtime/launch.ts";
 import { type Running, STATUS_FILE } from "../runtime/running.ts";
+import type { Toolbox } from "../runtime/toolbox.ts";
 import type { ExecCreateRequest } from "../spec/docker-api.ts";
-import type { Spec } from "../spec/oci-runtime.ts";
+import type { Capabilities, Spec } from "../spec/oci-runtime.ts";
 import { execProcess } from "./config/exec-process.ts";
+import { hostFacts } from "./config/host-facts.ts";
 import type { Container } from "./container.ts";
 import { type Context, openCgroup } from "./context.ts";
 import { layersOf, lookupIn } from "./rootfs.ts";
@@ -27,24 +29,35 @@ export async function launchExec(
   container: Container,
   id: string,
   request: ExecCreateRequest,
+  tools?: Toolbox,
 ): Promise<Running> {
   const { running } = container;
   if (!running) throw conflict(`container ${container.id} is not running`);
   const spec = specOf(ctx, container);
   const { upper, lower } = layersOf(ctx, container);
   const { config, host } = container.record;
-  const process = execProcess({ id: container.id, config, host, spec }, request, lookupIn(upper, lower));
+  const asked = execProcess({ id: container.id, config, host, spec }, request, lookupIn(upper, lower));
+  const process = tools ? { ...asked, capabilities: withPtrace(asked.capabilities) } : asked;
   container.cgroup ??= openCgroup(ctx, container);
   const { cgroup } = container;
   if (!cgroup) throw unavailable(`container ${container.id} has lost its cgroup`);
   const runDir = ctx.paths.execDir(container.id, id);
   mkdirSync(runDir, { mode: 0o700 });
   try {
-    return await exec({ running, process, spec, cgroup, runDir, stdin: request.AttachStdin === true });
+    return await exec({ running, process, spec, cgroup, runDir, stdin: request.AttachStdin === true, tools });
   } catch (error) {
     removeExecDirectory(runDir);
     throw error instanceof InroError ? error : unavailable(messageOf(error), error);
   }
+}
+
+const PTRACE = "CAP_SYS_PTRACE";
+
+/** What debugging needs and containers have not, as far as the engine has it: to trace processes of other users. */
+function withPtrace(sets: Capabilities | undefined): Capabilities {
+  if (!hostFacts().capabilities.includes(PTRACE)) return sets ?? {};
+  const added = Object.entries(sets ?? {}).map(([set, names]) => [set, [...new Set([...names, PTRACE])]]);
+  return Object.fromEntries(added) as Capabilities;
 }
 
 /** Of an exec that has ended: the status file is all that is in it. */

@@ -2,6 +2,7 @@ import { newId } from "../base/digest.ts";
 import { conflict, InroError, messageOf, notFound } from "../base/errors.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Running } from "../runtime/running.ts";
+import type { Toolbox } from "../runtime/toolbox.ts";
 import type { ExecCreateRequest, ExecInspect } from "../spec/docker-api.ts";
 import { validateExec } from "./config/exec-process.ts";
 import { execRequest } from "./config/request-fields.ts";
@@ -21,7 +22,19 @@ interface Exec {
   pid: number;
   exitCode: number | null;
   stdio?: Stdio;
+  debug?: ExecDebug;
 }
+
+/** What a debugging exec has besides: tools, mounted for it alone. `end` is called at its end, once. */
+export interface ExecDebug {
+  tools: Toolbox;
+  end(): void;
+}
+
+/** One that is not started holds its tools no longer. */
+const DEBUG_START_MS = 60 * 1000;
+
+const UNSTARTED = 126;
 
 /** An ended exec can be inspected for this long. */
 const KEEP_ENDED_MS = 5 * 60 * 1000;
@@ -36,12 +49,17 @@ export class Execs {
   constructor(private readonly ctx: Context) {}
 
   /** `body` is the untrusted ExecCreateRequest. A container that does not run, or is paused, is a conflict. */
-  async create(containerRef: string, body: unknown): Promise<{ Id: string }> {
+  async create(containerRef: string, body: unknown, debug?: ExecDebug): Promise<{ Id: string }> {
     const container = this.ctx.table.get(containerRef);
     const request = validateExec(body);
     checkRunning(container);
     const id = newId();
-    this.#execs.set(id, { id, container, request, status: "created", pid: 0, exitCode: null });
+    const exec: Exec = { id, container, request, status: "created", pid: 0, exitCode: null };
+    this.#execs.set(id, exec);
+    if (debug) {
+      exec.debug = debug;
+      setTimeout(() => exec.status === "created" && this.#ended(exec, UNSTARTED), DEBUG_START_MS).unref();
+    }
     container.execs.add(id);
     emit(this.ctx, container, `exec_create: ${execCommandText(request)}`, { execID: id });
     return { Id: id };
@@ -89,7 +107,7 @@ export class Execs {
       // Not while the container is being paused, ended or removed.
       exec.running = await container.mutex.run(async () => {
         checkRunning(container);
-        return launchExec(this.ctx, container, id, request);
+        return launchExec(this.ctx, container, id, request, exec.debug?.tools);
       });
     } catch (error) {
       this.#ended(exec, execExitCode(error));
@@ -129,6 +147,8 @@ export class Execs {
     exec.exitCode = exitCode;
     exec.pid = 0;
     exec.container.execs.delete(exec.id);
+    exec.debug?.end();
+    delete exec.debug;
     setTimeout(() => this.#execs.delete(exec.id), KEEP_ENDED_MS).unref();
   }
 

@@ -1,4 +1,5 @@
 import { chownSync, existsSync, mkdirSync, renameSync } from "node:fs";
+import { basename } from "node:path";
 import { codeOf } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, openat2, statat } from "../linux/file.ts";
@@ -10,10 +11,11 @@ import { hideIn } from "./hidden.ts";
 import { isHostImage } from "./host-image.ts";
 
 /** The directories of a container's root, top first: its own, then the image's. */
-export function layersOf(ctx: Context, container: Container): { upper: string; lower: string[] } {
+export function layersOf(ctx: Context, { id, record }: Container): { upper: string; lower: string[] } {
+  const { layers } = ctx.images.find(record.imageId);
   return {
-    upper: ctx.paths.inContainer(container.id, "upper"),
-    lower: ctx.images.find(container.record.imageId).layers,
+    upper: ctx.paths.inContainer(id, "upper"),
+    lower: record.below === undefined ? layers : [ctx.paths.inContainer(record.below, "upper"), ...layers],
   };
 }
 
@@ -38,7 +40,8 @@ export function prepareRootfs(ctx: Context, container: Container): Rootfs {
   const work = ctx.paths.inContainer(id, "work");
   makeLayer(ctx, container);
   for (const path of hiddenIn(ctx, container)) hideIn(upper, path);
-  return { kind: "overlay", lower, upper, work, volatile: record.host.AutoRemove === true };
+  const mapped = record.below === undefined ? {} : { mapped: 1 };
+  return { kind: "overlay", lower, upper, work, volatile: record.host.AutoRemove === true, ...mapped };
 }
 
 /** Directories of the machine that the container must not see. */
@@ -63,8 +66,9 @@ export function lookupIn(upper: string, lower: readonly string[]): (path: string
     const found = inLayer(upper, path);
     if (found !== "next") return found.text;
     for (const layer of lower) {
-      // The machine's own root is no layer of an image.
-      const found = layer === "/" ? inLayer(layer, path) : inImageLayer(layer, path);
+      // The machine's own root is no layer of an image, and neither is another container's.
+      const changes = layer === "/" || basename(layer) === "upper";
+      const found = changes ? inLayer(layer, path) : inImageLayer(layer, path);
       if (found !== "next") return found.text;
     }
     return undefined;

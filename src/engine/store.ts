@@ -29,6 +29,10 @@ export interface ContainerRecord {
   /** Volumes that were made for this container alone. */
   anonymous: string[];
   userns?: { hostID: number; size: number };
+  /** The container whose upper directory lies below this one's. */
+  below?: string;
+  /** Made for a debugging process: it goes with that, and with the engine. */
+  debug?: boolean;
   /** By the id of the network. Absent: it has no networks of its own. */
   endpoints?: Record<string, EndpointConfig>;
 }

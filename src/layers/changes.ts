@@ -58,7 +58,7 @@ export function changes({ upper, lowers, ids, made }: ChangedTree): Change[] {
 
 const textOf = (path: readonly Component[]) => `/${toText(path.join("/"))}`;
 
-/** Without what the engine made, and without directories that changed only in getting it. */
+/** Without what the engine made, and without directories that changed, or are there, only for having it. */
 export function ownChanges(all: TreeChange[], made: EngineMade | undefined): TreeChange[] {
   if (!made) return all;
   const [added, deleted] = [new Set(made.added), new Set(made.deleted)];
@@ -79,7 +79,7 @@ export function ownChanges(all: TreeChange[], made: EngineMade | undefined): Tre
   let last = "";
   for (const { change, path, ours } of kept.reverse()) {
     if (ours) continue;
-    if (change.kind === MODIFIED && above.has(path) && !last.startsWith(`${path}/`)) continue;
+    if (change.kind !== DELETED && above.has(path) && !last.startsWith(`${path}/`)) continue;
     own.push(change);
     last = path;
   }

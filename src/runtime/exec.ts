@@ -16,6 +16,7 @@ import type { Launcher } from "./plan.ts";
 import { beforeUserNamespace } from "./privileged.ts";
 import { setAffinity } from "./scheduling.ts";
 import { controlTerminal, makeTerminal, terminalAsStdio, useTerminal } from "./terminal.ts";
+import { mountTools } from "./toolbox.ts";
 import { canHide, isLate, Unseen } from "./unseen.ts";
 
 export interface ExecPlan {
@@ -43,6 +44,8 @@ export interface ExecPlan {
   traceable?: boolean;
   /** Processes of the container may trace others: {@link mayTrace}. */
   traced?: boolean;
+  /** Places of its tools: {@link mountTools}. */
+  tools?: readonly string[];
   launcher?: Launcher;
 }
 
@@ -137,6 +140,7 @@ export function execProgram(plan: ExecPlan): Builder {
     p.call("root of the user namespace", "setresgid", [0, 0, 0]);
     p.call("root of the user namespace", "setresuid", [0, 0, 0]);
   }
+  if (plan.tools) mountTools(p, plan.tools);
   if (plan.launcher) plan.launcher.inChild?.(p);
   else ownKeyring(p);
   if (process.terminal) {

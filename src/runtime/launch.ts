@@ -19,8 +19,9 @@ import type { Rootfs } from "./rootfs.ts";
 import type { Running } from "./running.ts";
 import { setUp } from "./setup.ts";
 import { type GivenNamespaces, hasOwnUserns, readAll, start } from "./start.ts";
-import { superviseProgram } from "./supervise.ts";
+import { pauseProgram, superviseProgram } from "./supervise.ts";
 import { type Encoded, encodeKnown, encodeLaunch } from "./template.ts";
+import type { Toolbox } from "./toolbox.ts";
 import { treeOf } from "./tree.ts";
 import { mayTrace } from "./unseen.ts";
 
@@ -44,10 +45,16 @@ export interface LaunchRequest {
   /** The keeper holds stdin's other end too, so that it stays open when the engine goes. */
   keepStdin?: boolean;
   init: boolean;
+  /** In place of its command: a process that only reaps what others leave, until it is told to end. Needs `init`. */
+  pause?: boolean;
   /** Descriptors that the keeper is to hold, for whoever adopts the container: {@link Running.kept}. They stay the caller's. */
   kept?: readonly number[] | undefined;
   /** Namespaces made beforehand, whose descriptors stay the caller's: where the spec joins a network, and its user namespace. */
   given?: GivenNamespaces;
+}
+
+function initProgram({ pause, spec }: LaunchRequest): Program {
+  return pause ? pauseProgram() : superviseProgram(spec.process!);
 }
 
 /** What {@link launch} will run, without running it. */
@@ -111,7 +118,7 @@ export async function launchTraced(
   const files = () => ({ tree: treeOf(request.rootfs, request.spec), cwd: request.spec.process?.cwd ?? "/" });
   const known = kind === undefined || trace ? undefined : encodeKnown(kind, id, () => launchProgram(request));
   if (known) return { running: await start(known, { runDir, tty, stdin, keepStdin, given, files }), trace: undefined };
-  const init = request.init ? superviseProgram(request.spec.process!) : undefined;
+  const init = request.init ? initProgram(request) : undefined;
   const options = { spec: request.spec, runDir, tty, stdin, keepStdin, kept, given, init, files };
   if (!trace) {
     return { running: await start(encodeLaunch(planOf(request), id, MACHINE, kind), options), trace: undefined };
@@ -134,22 +141,26 @@ export interface ExecRequest {
   /** An existing directory of this exec's own, mode 0700. */
   runDir: string;
   stdin: boolean;
+  /** Mounted for this process alone; its descriptors stay the caller's. */
+  tools?: Toolbox | undefined;
 }
 
 /** Starts another process in a running container, under a keeper of its own. As {@link launch}. */
 export async function exec(request: ExecRequest): Promise<Running> {
-  const { process, running, runDir, stdin } = request;
+  const { process, running, runDir, stdin, tools } = request;
   const tty = process.terminal === true;
   const files = () => ({ tree: { layers: [`/proc/${running.pid}/root`], binds: [] }, cwd: process.cwd });
-  return await start(encodeExec(request), { runDir, stdin, tty, files, target: running.pidfd });
+  const kept = tools && [tools.files, ...tools.trees.map(({ fd }) => fd)];
+  return await start(encodeExec(request), { runDir, stdin, tty, files, target: running.pidfd, kept });
 }
 
 /** Executables of execs in a container, by what they depend on: a health check is the same every time. */
 const execs = new WeakMap<Running, Map<string, Uint8Array>>();
 const EXECS = 8;
 
-function encodeExec({ running, process, spec, cgroup, stdin }: ExecRequest): Encoded {
+function encodeExec({ running, process, spec, cgroup, stdin, tools }: ExecRequest): Encoded {
   const place = { unified: cgroup.unifiedDir, joinFiles: cgroup.joinFiles };
+  const places = tools?.trees.map(({ at }) => at);
   const program = () =>
     execProgram({
       pid: running.pid,
@@ -160,13 +171,14 @@ function encodeExec({ running, process, spec, cgroup, stdin }: ExecRequest): Enc
       lastCapability: lastCapability(),
       cgroup: place,
       ownStdio: ownStdio(process.terminal === true, stdin),
+      ...(places ? { tools: places } : {}),
     });
   let known = execs.get(running);
   if (!known) {
     known = new Map();
     execs.set(running, known);
   }
-  const key = JSON.stringify([process, place, stdin]);
+  const key = JSON.stringify([process, place, stdin, places]);
   let elf = known.get(key);
   if (!elf) {
     elf = encode(program(), MACHINE);

@@ -12,6 +12,8 @@ export type Rootfs =
       lower: readonly string[];
       upper: string;
       work: string;
+      /** So many of the uppermost have the owners of the container's user namespace already. */
+      mapped?: number;
       /** The container goes with its upper directory, so nothing of it needs to reach the disk. */
       volatile?: boolean;
     }
@@ -54,9 +56,10 @@ export function detachedRoot(p: Builder, rootfs: Rootfs, userns: Slot | undefine
   p.call(why, "fsopen", [p.text("overlay"), k.FSOPEN_CLOEXEC], { into: fs });
   for (const [i, lower] of rootfs.lower.entries()) {
     let path = lower;
-    if (userns || lower.length > FSCONFIG_MAX) {
+    const maps = userns !== undefined && i >= (rootfs.mapped ?? 0);
+    if (maps || lower.length > FSCONFIG_MAX) {
       const tree = p.copyMount(why, k.AT_FDCWD, lower, 0);
-      if (userns) p.setAttributes("user namespace: owners of the layer", tree, { userns });
+      if (maps) p.setAttributes("user namespace: owners of the layer", tree, { userns });
       path = numbered(p, why, tree, i);
     }
     p.setString(why, fs, "lowerdir+", path);

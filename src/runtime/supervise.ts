@@ -16,6 +16,7 @@ export function handOver(p: Builder, _init: number, process: Process): void {
   p.call("--init", "execveat", [FD.exit, p.text(""), argv, envp, k.AT_EMPTY_PATH]);
 }
 
+const SIGTERM = 15;
 const SIGCHLD = 17;
 
 /**
@@ -55,5 +56,28 @@ export function superviseProgram(process: Process): Builder {
   // A group of its own in the foreground, so that ^C reaches the command; without a terminal neither matters.
   p.call("--init", "fcntl", [FD.report, k.F_SETFD, 1]);
   execProcess(p, process);
+  return p;
+}
+
+/** A pid 1 that starts nothing: it reaps what others leave behind, and ends at SIGTERM. */
+export function pauseProgram(): Builder {
+  const p = new Builder();
+  const wait = p.label("wait for a signal");
+  const reap = p.label("reap");
+  const end = p.label("end");
+  const all = p.bytes(new Uint8Array(8).fill(0xff), "all");
+  p.call("pause", "prctl", [k.PR_SET_NAME, p.text("pause"), 0, 0, 0]);
+  p.call("pause: signals are waited for", "rt_sigprocmask", [2, all, 0, 8]);
+  p.call("pause: it runs", "close", [FD.report]);
+  p.place(wait);
+  const info = p.room(128, "siginfo");
+  const signal = p.result("pause", "signal", "rt_sigtimedwait", [all, info, 0, 8]);
+  p.branch("pause", signal, "equal", SIGTERM, end);
+  p.place(reap);
+  const dead = p.result("pause", "dead", "wait4", [-1, 0, k.WNOHANG, 0], { ignore: ["ECHILD"] });
+  p.branch("pause: all reaped", dead, "at most", 0, wait);
+  p.branch("pause", dead, "equal", dead, reap);
+  p.place(end);
+  p.exit("pause: ends", p.room(8, "0"));
   return p;
 }
