@@ -21,8 +21,8 @@ const TEXT: Record<string, string> = {
   Host: `
     Binds:[bind] ContainerIDFile:text LogConfig:Log NetworkMode:networkMode PortBindings:{ports} RestartPolicy:Restart
     AutoRemove:bool VolumeDriver:driver VolumesFrom:[volumesFrom] Mounts:[Mount] ConsoleSize:[int] Annotations:{text}
-    CapAdd:[capability] CapDrop:[capability] CgroupnsMode:mode Dns:[text] DnsOptions:[text] DnsSearch:[text]
-    ExtraHosts:[text] GroupAdd:[user] IpcMode:mode Cgroup:mode Links:[text] OomScoreAdj:int PidMode:mode Privileged:bool
+    CapAdd:[capability] CapDrop:[capability] CgroupnsMode:mode Dns:[address] DnsOptions:[text] DnsSearch:[text]
+    ExtraHosts:[extraHost] GroupAdd:[user] IpcMode:mode Cgroup:mode Links:[link] OomScoreAdj:int PidMode:mode Privileged:bool
     PublishAllPorts:bool ReadonlyRootfs:bool SecurityOpt:[securityOption] StorageOpt:{text} Tmpfs:{tmpfs} UTSMode:mode
     UsernsMode:userns ShmSize:bytes Sysctls:{text} Runtime:runtime Isolation:text MaskedPaths:[path] ReadonlyPaths:[path]
     CpuShares:int Memory:bytes CgroupParent:cgroupParent BlkioWeight:int BlkioWeightDevice:[Weight]
@@ -53,17 +53,20 @@ const TEXT: Record<string, string> = {
   Request: "Driver:text Count:int DeviceIDs:[text] Capabilities:[text] Options:{text}",
   Ulimit: "Name:ulimit Soft:int Hard:int",
   Networking: "EndpointsConfig:{Endpoint}",
-  Endpoint: "Aliases:[text] Links:[text] MacAddress:text DriverOpts:{text} IPAMConfig:EndpointAddress GwPriority:int",
-  EndpointAddress: "IPv4Address:text IPv6Address:text LinkLocalIPs:[text]",
+  Endpoint: "Aliases:[alias] Links:[text] MacAddress:mac DriverOpts:{text} IPAMConfig:EndpointAddress GwPriority:int",
+  EndpointAddress: "IPv4Address:address IPv6Address:address LinkLocalIPs:[address]",
   ExecConfig: `
     AttachStdin:bool AttachStdout:bool AttachStderr:bool ConsoleSize:[int] DetachKeys:keys Tty:bool Env:[env] Cmd:command
     Privileged:bool User:user WorkingDir:path
   `,
   ExecStart: "Detach:bool Tty:bool ConsoleSize:[int]",
   VolumeCreate: "Name:volume Driver:driver DriverOpts:{text} Labels:{text}",
-  NetworkCreate: "Name:network Driver:noDriver Internal:bool EnableIPv6:bool IPAM:Ipam Options:{text} Labels:{text}",
+  NetworkCreate: `
+    Name:network Driver:networkDriver Scope:text Internal:bool Attachable:bool Ingress:bool ConfigOnly:bool
+    EnableIPv4:bool EnableIPv6:bool IPAM:Ipam Options:{networkOption} Labels:{text}
+  `,
   Ipam: "Driver:text Config:[IpamConfig] Options:{text}",
-  IpamConfig: "Subnet:text IPRange:text Gateway:text",
+  IpamConfig: "Subnet:subnet IPRange:subnet Gateway:address AuxiliaryAddresses:{address}",
   NetworkConnect: "Container:container EndpointConfig:Endpoint",
   NetworkDisconnect: "Container:container Force:bool",
   AuthConfig: "username:text password:text serveraddress:noRegistry",

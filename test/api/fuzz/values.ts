@@ -37,8 +37,8 @@ const POOLS: Record<string, readonly string[]> = {
   lostImage: ["nope", "made:1", "made:2", "sha256:abc"],
   exec: ["nope"],
   volume: ["va", "vb", "vc", `${FUZZ_DIR}/bound`],
-  network: ["bridge", "host", "none", "na", "nope"],
-  lostNetwork: ["na", "nope", "bridge"],
+  network: ["na", "na", "nb", "bridge", "host", "none", "nope"],
+  lostNetwork: ["na", "na", "nope", "bridge"],
   repo: ["made", "made:1", "Bad Name", "a/b/c"],
   tag: ["1", "2", "bad tag", ""],
   remote: ["127.0.0.1:1/x:1", "127.0.0.1:1/x", "Bad Name", "x@sha256:12"],
@@ -57,12 +57,16 @@ const POOLS: Record<string, readonly string[]> = {
   command: ["true", "sleep", "0.05", "sh", "-c", "exit 3", "nope", "/etc"],
   healthTest: ["CMD", "CMD-SHELL", "NONE", "true", "false"],
   bind: [`${FUZZ_DIR}/b1:/data`, `${FUZZ_DIR}/b2:/etc:ro`, "va:/vol", "vb:/vol:nocopy", "va", ":/x", "va:/x:z,Z,ro,rw"],
-  networkMode: ["none", "host", "default", "", "container:fa", "container:nope", "nope"],
+  networkMode: ["none", "host", "default", "bridge", "na", "", "container:fa", "container:nope", "nope"],
   mode: ["", "host", "private", "none", "shareable", "container:fa", "container:nope", "nope"],
   userns: ["", "host", "auto", "auto:size=2000", "auto:size=1", "nope"],
   restart: ["", "no", "on-failure", "nope"],
   driver: ["local", "", "nope"],
-  noDriver: ["nope", "overlay", "a b"],
+  networkDriver: ["bridge", "bridge", "", "macvlan", "overlay", "nope", "a b"],
+  subnet: ["10.99.0.0/24", "10.98.0.0/16", "fd00:99::/64", "10.99.0.1", "10.99.0.0/33", "0.0.0.0/0", "127.0.0.0/8"],
+  address: ["10.99.0.5", "10.99.0.1", "fd00:99::5", "1.2.3", "0.0.0.0", "::1"],
+  mac: ["02:42:ac:11:00:02", "ff:ff:ff:ff:ff:ff", "x", "00:00:00:00:00:00"],
+  alias: ["web", "a b", "-", "fa"],
   volumesFrom: ["fa", "fb:ro", "nope", "fa:zz"],
   capability: ["ALL", "NET_ADMIN", "CAP_CHOWN", "nope"],
   securityOption: ["no-new-privileges", "seccomp=unconfined", "seccomp={}", "apparmor=x", "label=disable", "nope=1"],
@@ -79,6 +83,9 @@ const POOLS: Record<string, readonly string[]> = {
   mountType: ["bind", "volume", "tmpfs", "image", "npipe", "nope"],
   propagation: ["", "rprivate", "shared", "rslave", "nope"],
   noRegistry: ["127.0.0.1:1", "Bad Name"],
+  networkOption: ["true", "false", "br-fuzz", "1500", "eth", "nat", "99999999"],
+  extraHost: ["a:10.0.0.1", "a:host-gateway", "a", "a:x", ":"],
+  link: ["fa:web", "fa", "nope:x", ":"],
   ports: [],
 };
 
@@ -86,7 +93,14 @@ const keys: Record<string, readonly string[]> = {
   none: ["80/tcp", "53/udp", "70000", "/data", "/", "x"],
   tmpfs: ["/tmp", "/run", "/", "x"],
   logOption: ["max-size", "max-file", "mode", "nope"],
-  Endpoint: ["default", "none", "na"],
+  Endpoint: ["default", "none", "na", "bridge"],
+  networkOption: [
+    "com.docker.network.bridge.name",
+    "com.docker.network.driver.mtu",
+    "com.docker.network.bridge.enable_icc",
+    "com.docker.network.bridge.gateway_mode_ipv4",
+    "nope",
+  ],
 };
 
 const filters = fc.dictionary(
@@ -151,9 +165,12 @@ function goodValue(type: string, depth: number): fc.Arbitrary<unknown> {
         fc.array(text(type), { maxLength: 2 }),
       );
     case "ports":
-      return fc.array(fc.record({ HostIp: text("text"), HostPort: fc.constantFrom("", "0", "x", "99999") }), {
-        maxLength: 2,
-      });
+      return fc.array(
+        fc.record({ HostIp: text("text"), HostPort: fc.constantFrom("", "0", "x", "99999", "8080", "8000-8002") }),
+        {
+          maxLength: 2,
+        },
+      );
     default:
       return text(type);
   }
