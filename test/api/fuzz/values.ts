@@ -185,19 +185,24 @@ function text(type: string): fc.Arbitrary<string> {
 export function objectOf(name: string, depth = 0): fc.Arbitrary<object> {
   const fields = SCHEMAS.get(name);
   if (!fields) throw new Error(`no schema ${name}`);
-  const maxLength = depth > 2 ? 2 : 5;
   const some = fc
-    .subarray(fields, { maxLength: Math.min(maxLength, fields.length) })
+    .subarray(fields, { maxLength: Math.min(depth > 2 ? 2 : 4, fields.length) })
     .chain((chosen) =>
       fc.record(Object.fromEntries(chosen.map((field) => [field.name, jsonOf(field.type, depth + 1)]))),
     );
-  if (name !== "Create") return some;
-  const base = fc.record({
-    Image: fc.constantFrom("busybox", "busybox", "host", "nope"),
-    Cmd: goodValue("command", 0),
-  });
-  return fc.tuple(base, some).map(([one, other]) => ({ ...one, ...other }));
+  const base = BASES[name];
+  return base ? fc.tuple(base(), some).map(([one, other]) => ({ ...one, ...other })) : some;
 }
+
+/** Without these next to nothing would come to pass. */
+const BASES: Record<string, () => fc.Arbitrary<object>> = {
+  Create: () =>
+    fc.record({ Image: fc.constantFrom("busybox", "busybox", "host", "nope"), Cmd: goodValue("command", 0) }),
+  ExecConfig: () => fc.record({ Cmd: goodValue("command", 0) }),
+  NetworkCreate: () => fc.record({ Name: text("network") }),
+  NetworkConnect: () => fc.record({ Container: text("container") }),
+  NetworkDisconnect: () => fc.record({ Container: text("container") }),
+};
 
 /** A query parameter's text; several for those that repeat. */
 export function queryOf(type: string): fc.Arbitrary<string> {
