@@ -1,10 +1,11 @@
-import { invalid } from "../base/errors.ts";
+import { invalid, notImplemented } from "../base/errors.ts";
 import { parseFilters } from "../engine/filters.ts";
 import { IMAGE_FILTERS, listImages } from "../engine/image-list.ts";
 import { IMAGE_PRUNE_FILTERS, pruneImages } from "../engine/image-prune.ts";
 import { parseRegistryAuth } from "../registry/auth.ts";
 import { type Call, empty, flag, type Handler, json } from "./call.ts";
 import { messageStream } from "./messages.ts";
+import { checkPlatforms, onlyHostPlatform } from "./platforms.ts";
 import { imageInspect, imageSummary } from "./versions.ts";
 
 const name = (call: Call) => call.params[0]!;
@@ -28,7 +29,8 @@ export const imageRoutes: Record<string, Handler> = {
     const source = query.get("fromSrc");
     const platform = optional("platform");
     if (source !== null && source !== "") {
-      if (source !== "-") throw invalid("import from a URL is not supported: send the archive as the request's body");
+      if (source !== "-")
+        throw notImplemented("import from a URL is not supported: send the archive as the request's body");
       return messageStream(async (report) => {
         const id = await call.engine.images.importTar({
           source: call.request,
@@ -58,6 +60,7 @@ export const imageRoutes: Record<string, Handler> = {
   },
   "POST /images/load": async (call) =>
     messageStream(async (report) => {
+      onlyHostPlatform(call);
       await call.engine.images.load({ source: call.request, onMessage: report, signal: call.signal });
     }),
   "GET /images/get": async (call) => {
@@ -66,24 +69,34 @@ export const imageRoutes: Record<string, Handler> = {
     return tar(call, names);
   },
   "GET /images/**/get": async (call) => tar(call, [name(call)]),
-  "GET /images/**/history": async (call) => json(200, call.engine.images.history(name(call))),
-  "GET /images/**/json": async (call) => json(200, imageInspect(call.engine.images.inspect(name(call)), call.version)),
+  "GET /images/**/history": async (call) => {
+    checkPlatforms(call, [name(call)]);
+    return json(200, call.engine.images.history(name(call)));
+  },
+  "GET /images/**/json": async (call) => {
+    if (flag(call.query, "manifests") && call.query.get("platform")) {
+      throw invalid("conflicting options: manifests and platform options cannot both be set");
+    }
+    checkPlatforms(call, [name(call)]);
+    return json(200, imageInspect(call.engine.images.inspect(name(call)), call.version));
+  },
   "POST /images/**/tag": async (call) => {
     call.engine.images.tag(name(call), call.query.get("repo") ?? "", call.query.get("tag") ?? "");
     return empty(201);
   },
-  "DELETE /images/**": async (call) =>
-    json(
-      200,
-      call.engine.images.remove(name(call), {
-        force: flag(call.query, "force"),
-        noprune: flag(call.query, "noprune"),
-        users: (id) => call.engine.imageUsers(id),
-      }),
-    ),
+  "DELETE /images/**": async (call) => {
+    checkPlatforms(call, [name(call)]);
+    const removal = call.engine.images.remove(name(call), {
+      force: flag(call.query, "force"),
+      noprune: flag(call.query, "noprune"),
+      users: (id) => call.engine.imageUsers(id),
+    });
+    return json(200, removal);
+  },
 };
 
 function tar(call: Call, names: string[]) {
+  checkPlatforms(call, names);
   return { status: 200, type: "application/x-tar", stream: call.engine.images.save(names) };
 }
 

@@ -1,5 +1,6 @@
 import { API_VERSION } from "../spec/docker-api.ts";
 import { flag, type Handler, json, jsonBody } from "./call.ts";
+import { systemInfo } from "./versions.ts";
 
 const ping: Handler = async (call) => ({
   status: 200,
@@ -18,7 +19,7 @@ export const systemRoutes: Record<string, Handler> = {
   "GET /_ping": ping,
   "HEAD /_ping": ping,
   "GET /version": async (call) => json(200, call.engine.version(call.minVersion)),
-  "GET /info": async (call) => json(200, await call.engine.info()),
+  "GET /info": async (call) => json(200, systemInfo(await call.engine.info(), call.version)),
   "GET /inro/check": async (call) => json(200, await call.engine.check({ repair: flag(call.query, "repair") })),
   "POST /inro/explain": async (call) =>
     json(200, await call.engine.explain(await jsonBody(call), { trace: flag(call.query, "trace") })),

@@ -26,3 +26,17 @@ export function imageInspect(image: ImageInspect, version: number): object {
     ...(version < 1.44 ? { VirtualSize: image.Size } : {}),
   };
 }
+
+/** Fields of the info and the version that has them first. */
+const INFO_SINCE: Readonly<Record<string, number>> = {
+  CDISpecDirs: 1.44,
+  FirewallBackend: 1.49,
+  DiscoveredDevices: 1.5,
+};
+
+/** Before 1.50 it told of bridges' packet filters too. */
+export function systemInfo(info: Record<string, unknown>, version: number): object {
+  const known = Object.entries(info).filter(([name]) => version >= (INFO_SINCE[name] ?? 0));
+  const bridges = version < 1.5 ? { BridgeNfIptables: false, BridgeNfIp6tables: false } : {};
+  return { ...Object.fromEntries(known), ...bridges };
+}

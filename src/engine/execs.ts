@@ -23,6 +23,8 @@ interface Exec {
   exitCode: number | null;
   stdio?: Stdio;
   debug?: ExecDebug;
+  /** Called when the container is removed. */
+  forget?: () => void;
 }
 
 /** What a debugging exec has besides: tools, mounted for it alone. `end` is called at its end, once. */
@@ -61,6 +63,11 @@ export class Execs {
       setTimeout(() => exec.status === "created" && this.#ended(exec, UNSTARTED), DEBUG_START_MS).unref();
     }
     container.execs.add(id);
+    // One that is never started goes with its container; an ended one is asked for a while longer.
+    exec.forget = () => {
+      if (exec.status === "created") this.#ended(exec, UNSTARTED);
+    };
+    container.removalWaiters.add(exec.forget);
     emit(this.ctx, container, `exec_create: ${execCommandText(request)}`, { execID: id });
     return { Id: id };
   }
@@ -149,6 +156,7 @@ export class Execs {
     exec.container.execs.delete(exec.id);
     exec.debug?.end();
     delete exec.debug;
+    if (exec.forget) exec.container.removalWaiters.delete(exec.forget);
     setTimeout(() => this.#execs.delete(exec.id), KEEP_ENDED_MS).unref();
   }
 

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { arch, cpus, hostname, release, totalmem } from "node:os";
 import { API_VERSION } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
@@ -7,6 +7,8 @@ import { LOG_DRIVERS } from "./config/log-config.ts";
 import type { Context } from "./context.ts";
 
 export const VERSION = "0.1.0";
+
+const NETWORK_DRIVERS = ["bridge", "host", "ipvlan", "macvlan", "null"];
 
 const machine = () => (arch() === "arm64" ? "aarch64" : "x86_64");
 const goArch = () => (arch() === "arm64" ? "arm64" : "amd64");
@@ -53,7 +55,7 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     Images: ctx.images.list().length,
     Driver: "overlay2",
     DriverStatus: [["Backing Filesystem", "overlay"]],
-    Plugins: { Volume: ["local"], Network: ["none", "host"], Authorization: null, Log: LOG_DRIVERS.toSorted() },
+    Plugins: { Volume: ["local"], Network: [...NETWORK_DRIVERS], Authorization: null, Log: LOG_DRIVERS.toSorted() },
     MemoryLimit: has("memory"),
     SwapLimit: facts.swapLimit,
     CpuCfsPeriod: has("cpu"),
@@ -64,7 +66,7 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     OomKillDisable: ctx.hierarchy.mode !== "v2",
     IPv4Forwarding: read("/proc/sys/net/ipv4/ip_forward") === "1",
     Debug: false,
-    NFd: 0,
+    NFd: readdirSync("/proc/self/fd").length,
     NGoroutines: 0,
     SystemTime: nowText(),
     LoggingDriver: ctx.defaultLog.Type,
@@ -86,6 +88,14 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     NoProxy: "",
     Name: hostname(),
     Labels: [],
+    GenericResources: null,
+    ProductLicense: "",
+    ContainerdCommit: { ID: "" },
+    RuncCommit: { ID: "" },
+    InitCommit: { ID: "" },
+    CDISpecDirs: [],
+    FirewallBackend: { Driver: "nftables" },
+    DiscoveredDevices: [],
     ExperimentalBuild: false,
     ServerVersion: VERSION,
     Runtimes: { inro: { path: "inro" } },

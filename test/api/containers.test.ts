@@ -168,6 +168,18 @@ describe.skipIf(why !== "")(`containers over the API${why && ` (${why})`}`, () =
     expect(image).toMatchObject({ SharedSize: 0, Containers: expect.any(Number) });
     const old = await fetch("http://inro/v1.43/images/json", { unix: engine.socket });
     expect(await old.json()).toMatchObject([{ Containers: -1, VirtualSize: expect.any(Number), SharedSize: -1 }]);
+    const platform = (architecture: string) =>
+      `platform=${encodeURIComponent(JSON.stringify({ os: "linux", architecture }))}`;
+    const { Architecture } = (await call("GET", "/images/busybox/json")).body as never as { Architecture: string };
+    expect((await call("GET", `/images/busybox/json?${platform(Architecture)}`)).status).toBe(200);
+    for (const path of ["json", "history", "get"]) {
+      const { status, body } = await call("GET", `/images/busybox/${path}?${platform("s390x")}`);
+      expect({ status, message: body.message }).toEqual({
+        status: 404,
+        message: expect.stringContaining("does not provide the specified platform (linux/s390x)"),
+      });
+    }
+    expect((await call("GET", "/images/busybox/json?platform=linux")).status).toBe(400);
     // Used by a container it stays; after that it goes with all its names, and gives its bytes back.
     await create("user");
     expect(await pruned({ dangling: ["false"] })).toMatchObject({ ImagesDeleted: [] });

@@ -44,10 +44,10 @@ GET /containers/{container}/checkpoints ? dir:path
 POST /commit ? container:container repo:repo tag:tag comment:text author:text pause:bool changes:change < Config
 GET /images/json ? all:bool filters:filters shared-size:bool digests:bool manifests:bool
 ~ POST /images/create ? fromImage:remote fromSrc:dash repo:repo tag:tag message:text changes:change platform:platform < tar
-GET /images/{image}/json ? manifests:bool platform:text
-GET /images/{image}/history ? platform:text
+GET /images/{image}/json ? manifests:bool platform:platformJson
+GET /images/{image}/history ? platform:platformJson
 POST /images/{image}/tag ? repo:repo tag:tag
-DELETE /images/{lostImage} ? force:bool noprune:bool
+DELETE /images/{lostImage} ? force:bool noprune:bool platforms:platformJson
 GET /images/search ? term:text limit:int filters:filters
 POST /images/prune ? filters:pruneNone
 ~ GET /images/{image}/get

@@ -44,6 +44,13 @@ const POOLS: Record<string, readonly string[]> = {
   remote: ["127.0.0.1:1/x:1", "127.0.0.1:1/x", "Bad Name", "x@sha256:12"],
   dash: ["-", "-", "http://127.0.0.1:1/x.tar", ""],
   platform: ["linux/amd64", "linux/arm64", "windows/amd64", "a/b/c/d", "{}"],
+  platformJson: [
+    '{"os":"linux","architecture":"amd64"}',
+    '{"os":"linux","architecture":"arm64"}',
+    "{}",
+    "linux/amd64",
+    "{",
+  ],
   psArgs: ["-ef", "aux", "-o pid,cmd", "-o nope", "-Z"],
   keys: ["ctrl-p,ctrl-q", "a", "ctrl-", "", "ctrl-@"],
   signal: ["SIGTERM", "KILL", "9", "0", "SIGNOPE", "64", "65"],
