@@ -112,9 +112,12 @@ export class Engine {
         events,
       );
       const table = new ContainerTable();
-      const driver = new NetworkDriver(`inro-${store.engineId.slice(0, 8)}`, options.log);
+      const networkStore = new NetworkStore(store.db);
+      const bootId = readBootId();
+      const router = { bootId, store: networkStore };
+      const driver = new NetworkDriver(`inro-${store.engineId.slice(0, 8)}`, router, options.log);
       const predefined = options.defaultBridge === false ? ["host", "none"] : ["bridge", "host", "none"];
-      const networks = new Networks(new NetworkStore(store.db), driver, table, events, predefined);
+      const networks = new Networks(networkStore, driver, table, events, predefined);
       const ctx: Context = {
         paths,
         store,
@@ -128,7 +131,7 @@ export class Engine {
         health: new HealthMonitor(),
         expiry: new Expiry(),
         restarts: new Restarts((container) => startContainer(ctx, engine.volumes, container, { again: true })),
-        bootId: readBootId(),
+        bootId,
         defaultLog: completeLogConfig({}, options.defaultLog ?? DEFAULT_LOG),
         journal: options.journal ?? JOURNAL_SOCKET,
         reservedLabels: options.reservedLabels ?? [],

@@ -104,6 +104,11 @@ export class Firewall {
   #socket: NftSocket | undefined;
   #port: number | undefined;
   #there = false;
+  /**
+   * The host forwards for containers alone: what is neither from one nor to one is dropped. Where it was a router before
+   * us, that is nobody's business here.
+   */
+  strangers: "accept" | "drop" = "accept";
   readonly #networks = new Map<string, FirewallNetwork>();
   readonly #ports = new Map<string, PublishedPort>();
 
@@ -251,7 +256,7 @@ export class Firewall {
       {
         name: "forward",
         base: { type: "filter", hook: "forward", priority: PRIORITY.filter },
-        rules: forward(networks),
+        rules: forward(networks, this.strangers),
       },
       {
         name: "postrouting",
@@ -372,7 +377,7 @@ function noLocalhost({ bridge }: FirewallNetwork): Expression[][] {
   ]);
 }
 
-function forward(networks: readonly FirewallNetwork[]): Expression[][] {
+function forward(networks: readonly FirewallNetwork[], strangers: "accept" | "drop"): Expression[][] {
   const rules: Expression[][] = [];
   // Also what is bridged comes by here, where br_netfilter is loaded.
   for (const { bridge } of networks) rules.push([...from(bridge), ...to(bridge), verdict("accept")]);
@@ -389,7 +394,9 @@ function forward(networks: readonly FirewallNetwork[]): Expression[][] {
     }
     rules.push([...to(bridge), verdict("drop")]);
   }
-  return rules;
+  if (strangers === "accept") return rules;
+  const others = networks.flatMap(({ bridge }) => [...from(bridge, "!="), ...to(bridge, "!=")]);
+  return [...rules, [...others, verdict("drop")]];
 }
 
 function leaving({ bridge, subnets, masquerade: families, internal }: FirewallNetwork): Expression[][] {

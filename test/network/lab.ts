@@ -1,12 +1,15 @@
 import { afterAll, beforeAll } from "bun:test";
 import { openSync } from "node:fs";
+import { sys, trySys } from "../../src/linux/call.ts";
+import * as k from "../../src/linux/constants.ts";
+import { addressOf, bytes, scratch } from "../../src/linux/ffi.ts";
 import { close } from "../../src/linux/file.ts";
 import { type Attribute, text, u32 } from "../../src/linux/netlink/attributes.ts";
 import { NLM_F_CREATE, NLM_F_EXCL } from "../../src/linux/netlink/message.ts";
 import { encodeLink, IFF_UP, IFLA_IFNAME, IFLA_NET_NS_FD, linkInfo } from "../../src/linux/netlink/route.ts";
 import { inNetworkNamespace } from "../../src/linux/netlink/socket.ts";
 import { AF, addressBytes, parseAddress } from "../../src/network/address.ts";
-import { addressMessage, linkMessage, type NetworkStack } from "../../src/network/host.ts";
+import { addressMessage, linkMessage, type NetworkStack, writeNetSysctl } from "../../src/network/host.ts";
 import { createNetworkNamespace, type NetworkNamespace } from "../../src/network/namespace.ts";
 import type { ContainerInspect, EndpointSettings } from "../../src/spec/docker-api.ts";
 import { TestEngine } from "../harness.ts";
@@ -27,6 +30,7 @@ const LOST_MS = 400;
  */
 export class Lab {
   readonly engine: TestEngine;
+  readonly #neighbours: NetworkNamespace[] = [];
   readonly #namespaces = new Map<string, number>();
   readonly outside: NetworkNamespace = createNetworkNamespace();
   readonly #open: { stop(): void }[] = [];
@@ -41,7 +45,12 @@ export class Lab {
   }
 
   async start(): Promise<void> {
-    wire(this.engine.namespace!, this.outside);
+    connect(this.engine.namespace!, this.outside, "wire0", [
+      [HOST[4], OUTSIDE[4], 24],
+      [HOST[6], OUTSIDE[6], 64],
+    ]);
+    // A namespace may take this from the machine.
+    this.engine.onHost(() => writeNetSysctl("ipv4/ip_forward", "0"));
     await this.engine.start();
     await this.engine.busybox();
   }
@@ -49,7 +58,15 @@ export class Lab {
   async stop(): Promise<void> {
     this.leave();
     await this.engine.stop();
-    this.outside.close();
+    for (const one of [this.outside, ...this.#neighbours]) one.close();
+  }
+
+  /** Another machine beside the host, on a wire of its own; it goes with the lab. */
+  neighbour(host: string, own: string): NetworkNamespace {
+    const neighbour = createNetworkNamespace();
+    this.#neighbours.push(neighbour);
+    connect(this.engine.namespace!, neighbour, `wire${this.#neighbours.length}`, [[host, own, 24]]);
+    return neighbour;
   }
 
   /** A container that sleeps, started with these options; gives its name. */
@@ -124,46 +141,59 @@ export class Lab {
     return ((await once()) ?? (await once())) !== undefined;
   }
 
-  async #try(from: number, protocol: "tcp" | "udp", address: string, port: number): Promise<string | undefined> {
-    const { promise, resolve } = Promise.withResolvers<string | undefined>();
-    const timer = setTimeout(() => resolve(undefined), LOST_MS);
-    const over: (() => void)[] = [];
-    try {
-      if (protocol === "tcp") {
-        let said = "";
-        const socket = inNetworkNamespace(from, () =>
-          Bun.connect({
-            hostname: address,
-            port,
-            socket: {
-              open: (one) => void over.push(() => one.terminate()),
-              data: (_, data) => {
-                said += data;
-              },
-              close: () => resolve(said || undefined),
-              error: () => resolve(undefined),
-              connectError: () => resolve(undefined),
-            },
-          }),
-        );
-        socket.catch(() => resolve(undefined));
-      } else {
-        const socket = await inNetworkNamespace(from, () =>
-          Bun.udpSocket({
-            hostname: address.includes(":") ? "::" : "0.0.0.0",
-            socket: { data: (_: unknown, data: Buffer) => resolve(String(data)), error: () => resolve(undefined) },
-          } as never),
-        );
-        over.push(() => socket.close());
-        (socket as unknown as Bun.udp.Socket<"buffer">).send("?", port, address);
-      }
-      return await promise;
-    } catch {
-      return undefined;
-    } finally {
-      clearTimeout(timer);
-      for (const end of over) end();
+  #try(from: number, protocol: "tcp" | "udp", address: string, port: number): Promise<string | undefined> {
+    return protocol === "tcp" ? overTcp(from, address, port) : overUdp(from, address, port);
+  }
+}
+
+/** By system calls: an attempt that is given up must not go on in the namespace of a container that has ended. */
+async function overTcp(from: number, address: string, port: number): Promise<string | undefined> {
+  const parsed = parseAddress(address)!;
+  const family = AF[parsed.family];
+  const type = SOCK_STREAM | k.SOCK_CLOEXEC | k.O_NONBLOCK;
+  const fd = inNetworkNamespace(from, () => sys("socket", address, family, type, 0));
+  try {
+    const name = Buffer.alloc(parsed.family === 4 ? 16 : 28);
+    name.writeUInt16LE(family, 0);
+    name.writeUInt16BE(port, 2);
+    name.set(addressBytes(parsed), parsed.family === 4 ? 4 : 8);
+    const started = scratch(() => trySys("connect", fd, bytes(name), name.length));
+    if (started !== 0 && started !== -EINPROGRESS) return undefined;
+    let said = "";
+    for (const end = Date.now() + LOST_MS; Date.now() < end; await Bun.sleep(2)) {
+      const buffer = Buffer.alloc(256);
+      const n = trySys("recvfrom", fd, addressOf(buffer), buffer.length, 0, 0, 0);
+      if (n > 0) said += buffer.toString("latin1", 0, n);
+      else if (n === 0) return said || undefined;
+      else if (n !== -EAGAIN) return undefined;
     }
+    return undefined;
+  } finally {
+    close(fd);
+  }
+}
+const SOCK_STREAM = 1;
+const EINPROGRESS = 115;
+const EAGAIN = 11;
+
+async function overUdp(from: number, address: string, port: number): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  const timer = setTimeout(() => resolve(undefined), LOST_MS);
+  const socket = (await inNetworkNamespace(from, () =>
+    Bun.udpSocket({
+      hostname: address.includes(":") ? "::" : "0.0.0.0",
+      socket: { data: (_: unknown, data: Buffer) => resolve(String(data)), error: () => resolve(undefined) },
+    } as never),
+  )) as unknown as Bun.udp.Socket<"buffer">;
+  try {
+    socket.send("?", port, address);
+    return await promise;
+  } catch {
+    // There is no route.
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+    socket.close();
   }
 }
 
@@ -194,31 +224,32 @@ export function labForTests(extra?: string[]): Lab {
   return lab;
 }
 
-function wire(host: NetworkNamespace, outside: NetworkNamespace): void {
-  const peer = encodeLink({
-    index: 0,
-    attributes: [
-      [IFLA_IFNAME, text("wire0")],
-      [IFLA_NET_NS_FD, u32(outside.fd)],
-    ],
-  });
-  const attributes: Attribute[] = [[IFLA_IFNAME, text("wire0")], linkInfo("veth", [[VETH_INFO_PEER, peer]])];
-  host.stack.socket.request(linkMessage("wire0", { index: 0, attributes }, NLM_F_CREATE | NLM_F_EXCL));
-  for (const [stack, addresses] of [
-    [host.stack, HOST],
-    [outside.stack, OUTSIDE],
-  ] as const) {
-    const { index } = stack.link("wire0")!;
-    stack.socket.request(linkMessage("wire0", { index, flags: IFF_UP, change: IFF_UP }));
-    addAddress(stack, index, addresses[4], 24);
-    addAddress(stack, index, addresses[6], 64);
+/** A wire between two machines, both ends up and with addresses; the host is the other's router. */
+function connect(
+  host: NetworkNamespace,
+  other: NetworkNamespace,
+  name: string,
+  addresses: readonly (readonly [host: string, other: string, prefix: number])[],
+): void {
+  const far: Attribute[] = [
+    [IFLA_IFNAME, text(name)],
+    [IFLA_NET_NS_FD, u32(other.fd)],
+  ];
+  const peer = encodeLink({ index: 0, attributes: far });
+  const attributes: Attribute[] = [[IFLA_IFNAME, text(name)], linkInfo("veth", [[VETH_INFO_PEER, peer]])];
+  host.stack.socket.request(linkMessage(name, { index: 0, attributes }, NLM_F_CREATE | NLM_F_EXCL));
+  for (const [end, { stack }] of [host, other].entries()) {
+    const { index } = stack.link(name)!;
+    stack.socket.request(linkMessage(name, { index, flags: IFF_UP, change: IFF_UP }));
+    for (const pair of addresses) addAddress(stack, name, pair[end as 0 | 1], pair[2]);
   }
-  for (const family of [4, 6] as const) outside.stack.setDefaultRoute("wire0", parseAddress(HOST[family])!);
+  for (const [router] of addresses) other.stack.setDefaultRoute(name, parseAddress(router)!);
 }
 
-function addAddress(stack: NetworkStack, index: number, address: string, prefixLength: number): void {
+function addAddress(stack: NetworkStack, name: string, address: string, prefixLength: number): void {
   const parsed = parseAddress(address)!;
   const bytes = addressBytes(parsed);
+  const { index } = stack.link(name)!;
   const family = AF[parsed.family];
   const spec = {
     family,
@@ -230,5 +261,5 @@ function addAddress(stack: NetworkStack, index: number, address: string, prefixL
     local: bytes,
     broadcast: undefined,
   };
-  stack.socket.request(addressMessage("wire0", spec, NLM_F_CREATE | NLM_F_EXCL));
+  stack.socket.request(addressMessage(name, spec, NLM_F_CREATE | NLM_F_EXCL));
 }

@@ -7,6 +7,7 @@ import { FirewallWatch } from "../../network/firewall-watch.ts";
 import { NetworkStack, readNetSysctl, writeNetSysctl } from "../../network/host.ts";
 import { type Attachment, setBridgePort } from "../../network/interface.ts";
 import type { NetworkAddresses } from "./addresses.ts";
+import type { NetworkStore } from "./network-store.ts";
 import type { EndpointState, NetworkRecord } from "./records.ts";
 import { gatewayMode, ICC, IPVLAN_FLAGS, IPVLAN_MODES, isOn, MACVLAN_MODES, MASQUERADE, mtuOf } from "./validate.ts";
 
@@ -23,7 +24,11 @@ export class NetworkDriver {
   readonly #ready = new Set<string>();
   readonly #watch: FirewallWatch;
 
-  constructor(table: string, log: (line: string) => void) {
+  constructor(
+    table: string,
+    private readonly router: { bootId: string; store: Pick<NetworkStore, "routerSince"> },
+    log: (line: string) => void,
+  ) {
     this.firewall = new Firewall(table);
     this.#watch = new FirewallWatch(this.firewall, log);
   }
@@ -150,6 +155,10 @@ export class NetworkDriver {
     }
     this.#ready.clear();
     if (this.firewall.isThere) this.firewall.remove();
+    const { store, bootId } = this.router;
+    if (store.routerSince !== bootId) return;
+    writeNetSysctl("ipv4/ip_forward", "0");
+    store.routerSince = "";
   }
 
   close(): void {
@@ -160,7 +169,12 @@ export class NetworkDriver {
 
   #enableForwarding(network: NetworkRecord, addresses: NetworkAddresses): void {
     if (network.internal) return;
-    if (addresses.subnet(4)) writeNetSysctl("ipv4/ip_forward", "1");
+    const { store, bootId } = this.router;
+    if (addresses.subnet(4) && readNetSysctl("ipv4/ip_forward") === "0") {
+      store.routerSince = bootId;
+      writeNetSysctl("ipv4/ip_forward", "1");
+    }
+    this.firewall.strangers = store.routerSince === bootId ? "drop" : "accept";
     if (!addresses.subnet(6) || readNetSysctl("ipv6/conf/all/forwarding") === "1") return;
     // A router takes no router advertisements: those that the host lives on are to be taken all the same.
     for (const name of readdirSync("/proc/sys/net/ipv6/conf")) {

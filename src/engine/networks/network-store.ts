@@ -10,6 +10,15 @@ export class NetworkStore {
     );
   }
 
+  /** The boot in which this engine has made the host a router, which it was not before. */
+  get routerSince(): string | undefined {
+    return this.db.query<{ value: string }, []>("SELECT value FROM engine WHERE key = 'router-since'").get()?.value;
+  }
+
+  set routerSince(bootId: string) {
+    this.db.query("INSERT OR REPLACE INTO engine (key, value) VALUES ('router-since', ?)").run(bootId);
+  }
+
   all(): NetworkRecord[] {
     const rows = this.db.query<{ record: string }, []>("SELECT record FROM networks ORDER BY rowid").all();
     return rows.map(({ record }) => JSON.parse(record));
