@@ -1,7 +1,6 @@
 import { invalid } from "../base/errors.ts";
 import { object, text } from "../engine/config/fields.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
-import { checkCredentials } from "../registry/login.ts";
 import { type Handler, json, jsonBody } from "./call.ts";
 
 const authConfig = object<RegistryAuth & { auth?: string; email?: string }>({
@@ -24,7 +23,7 @@ export const authRoutes: Record<string, Handler> = {
     if (!credentials.username && !credentials.identitytoken && !credentials.registrytoken) {
       throw invalid("no credentials: username and password are required");
     }
-    await checkCredentials(credentials, call.signal);
+    await call.engine.authenticate(credentials, call.signal);
     return json(200, { IdentityToken: "", Status: "Login Succeeded" });
   },
 };

@@ -12,6 +12,10 @@ export interface Doors {
 export interface ServeOptions {
   /** The engine's settings that stand on the command line, by their names in its configuration file. */
   settings: Record<string, unknown>;
+  /** That file, where it is not in its usual place. */
+  configFile?: string;
+  /** Only checks the settings. */
+  validate?: boolean;
   /** Seconds without a client and without a container after which the engine leaves; absent: never. */
   idleTimeout?: number;
   /** To be called once, when all hosts accept connections: the command that started this engine waits for it. */

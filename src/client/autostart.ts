@@ -1,7 +1,7 @@
 import { closeSync, existsSync, type FSWatcher, mkdirSync, openSync, readFileSync, statSync, watch } from "node:fs";
 import { codeOf, InroError, unavailable } from "../base/errors.ts";
 import { connect } from "./connection.ts";
-import { type Endpoint, runDirectory } from "./endpoint.ts";
+import { defaultUrl, type Endpoint, runDirectory } from "./endpoint.ts";
 
 const LIMIT_MS = 10_000;
 /** Nobody asked for an engine that stays. */
@@ -26,18 +26,17 @@ export async function startEngine(endpoint: Endpoint, error: unknown, extraArgum
   const log = `${directory}/engine.log`;
   makeRunDirectory(directory);
   const logFd = openSync(log, "a", 0o600);
+  // The usual socket needs no word, which a configuration file may have said.
+  const host = endpoint.url === defaultUrl() ? [] : ["--host", endpoint.url];
   let child: Bun.Subprocess;
   try {
-    child = Bun.spawn(
-      [...engineCommand(), "serve", "--host", endpoint.url, "--idle-timeout", IDLE_TIMEOUT, ...extraArguments],
-      {
-        cwd: "/",
-        env: engineEnvironment(process.env),
-        // A session of its own: the terminal's ctrl-c and hang-up are for the command, not for the engine.
-        detached: true,
-        stdio: ["ignore", logFd, logFd, "pipe"],
-      },
-    );
+    child = Bun.spawn([...engineCommand(), "serve", ...host, "--idle-timeout", IDLE_TIMEOUT, ...extraArguments], {
+      cwd: "/",
+      env: engineEnvironment(process.env),
+      // A session of its own: the terminal's ctrl-c and hang-up are for the command, not for the engine.
+      detached: true,
+      stdio: ["ignore", logFd, logFd, "pipe"],
+    });
   } finally {
     closeSync(logFd);
   }

@@ -1,17 +1,16 @@
+import { rmSync, writeFileSync } from "node:fs";
 import { AccessLog } from "../api/access-log.ts";
 import type { Peers } from "../api/peer.ts";
 import { findGet } from "../api/router.ts";
 import { Guard } from "../api/scope/guard.ts";
-import { compileScope, type Scope } from "../api/scope/policy.ts";
 import { createApi } from "../api/server.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ServeOptions } from "../cli/command.ts";
-import { defaultUrl, runDirectory } from "../client/endpoint.ts";
 import { DEFAULT_LOG } from "../engine/config/log-config.ts";
 import { Engine } from "../engine/engine.ts";
-import { type Address, parseAddresses, socketGroup, socketPath } from "./address.ts";
+import { Configuration, engineSettings, reload } from "./configuration.ts";
+import { planDoors } from "./doors.ts";
 import { type Listener, listen } from "./listen.ts";
-import { readSettings, tlsFiles } from "./settings.ts";
 
 const MILLISECONDS = 1000;
 const IDLE = "idle";
@@ -19,39 +18,27 @@ const IDLE = "idle";
 /** `inro serve`: one engine behind its sockets, until a signal or until it has been idle for long enough. */
 export async function serve(options: ServeOptions): Promise<void> {
   const log = (line: string) => process.stderr.write(`${new Date().toISOString()} ${line}\n`);
-  const settings = readSettings(options.settings);
-  const addresses = parseAddresses(settings.hosts ?? [defaultUrl()], {
-    gid: socketGroup(settings.group),
-    tls: tlsFiles(settings),
-  });
-  const dataRoot = settings["data-root"] ?? defaultDataRoot();
-  const execRoot = settings["exec-root"] ?? runDirectory();
-  const sockets = settings.sockets ?? [];
-  const paths = [
-    ...addresses.flatMap((one) => (one.kind === "unix" ? [one.path] : [])),
-    ...sockets.map(({ path }) => path),
-  ];
-  const scopes = sockets.map((socket) => {
-    const address: Address = { kind: "unix", path: socketPath(socket.path), gid: socketGroup(socket.group) };
-    const own = [dataRoot, execRoot, ...paths.filter((path) => path !== socket.path)];
-    return { address, scope: compileScope(socket, own) };
-  });
+  const config = new Configuration(options);
+  const settings = config.read();
+  config.current = settings;
+  const plan = planDoors(settings);
+  if (options.validate) return;
   const accessLog =
     settings["access-log"] === undefined
       ? undefined
       : await AccessLog.open(settings["access-log"], settings["access-log-format"] ?? "text", log);
   // Its lock is what tells two engines apart, so it comes before the socket of a living one could be unlinked.
-  const mirror = settings["registry-mirrors"]?.[0];
   const engine = await Engine.open({
-    dataRoot,
-    execRoot,
-    ...(settings.ip === undefined ? {} : { publishAddress: settings.ip }),
+    dataRoot: plan.dataRoot,
+    execRoot: plan.execRoot,
     ...(settings.bridge === "none" ? { defaultBridge: false } : {}),
-    reservedLabels: scopes.flatMap(({ scope: { label } }) => (label ? [label.key] : [])),
-    ...(mirror === undefined ? {} : { registryMirror: mirror }),
+    ...(settings.ip === undefined ? {} : { publishAddress: settings.ip }),
+    reservedLabels: plan.scopes.flatMap(({ scope: { label } }) => (label ? [label.key] : [])),
+    settings: engineSettings(settings),
     defaultLog: { Type: settings["log-driver"] ?? DEFAULT_LOG.Type, Config: settings["log-opts"] ?? {} },
     log,
   });
+  const minVersion = settings["min-api-version"];
   let active = 0;
   let idleNow = false;
   let stop!: (why: string) => void;
@@ -69,17 +56,19 @@ export async function serve(options: ServeOptions): Promise<void> {
   };
   const peers: Peers | undefined = accessLog && new WeakMap();
   const listeners: Listener[] = [];
+  const guards: Guard[] = [];
   try {
-    const doors: { address: Address; scope?: Scope }[] = [...addresses.map((address) => ({ address })), ...scopes];
-    for (const { address, scope } of doors) {
+    for (const { address, scope } of plan.doors) {
+      const guard = scope && new Guard(scope, engine, findGet);
+      if (guard) guards.push(guard);
       const access = accessLog && peers && { log: accessLog, socket: "", peers };
       const api = createApi({
         engine,
         log,
         onActive,
         ...(access ? { access } : {}),
-        ...(settings["min-api-version"] === undefined ? {} : { minVersion: settings["min-api-version"] }),
-        ...(scope ? { guard: new Guard(scope, engine, findGet) } : {}),
+        ...(guard ? { guard } : {}),
+        ...(minVersion === undefined ? {} : { minVersion }),
       });
       const listener = await listen(api, address, peers);
       if (access) access.socket = listener.url;
@@ -95,7 +84,13 @@ export async function serve(options: ServeOptions): Promise<void> {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop(signal));
     process.on("SIGHUP", () => {
       accessLog?.reopen().catch((error) => log(`access log: ${messageOf(error)}`));
+      try {
+        reload(config, engine, guards, log);
+      } catch (error) {
+        log(`reload: nothing is changed: ${messageOf(error)}`);
+      }
     });
+    if (settings.pidfile !== undefined) writeFileSync(settings.pidfile, `${process.pid}\n`, { mode: 0o644 });
     options.ready();
     log(`engine serves ${listeners.map(({ url }) => url).join(" ")}`);
     idleNow = (await stopped) === IDLE;
@@ -105,12 +100,8 @@ export async function serve(options: ServeOptions): Promise<void> {
     for (const listener of listeners) listener.close();
     await engine.close({ idle: idleNow });
     await accessLog?.close();
+    if (settings.pidfile !== undefined) rmSync(settings.pidfile, { force: true });
   }
-}
-
-function defaultDataRoot(): string {
-  if (process.getuid?.() === 0) return "/var/lib/inro";
-  return `${process.env.XDG_DATA_HOME ?? `${process.env.HOME}/.local/share`}/inro`;
 }
 
 /** How often in an idle time the engine looks whether it still is. */

@@ -1,8 +1,10 @@
 import { isIP } from "node:net";
 import { parseSocketFlag, type SocketSettings, socketSettings } from "../api/scope/policy.ts";
-import { invalid } from "../base/errors.ts";
-import { boolean, type Check, list, map, type Shape, text } from "../engine/config/fields.ts";
-import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
+import { parseBytes } from "../base/bytes.ts";
+import { invalid, messageOf } from "../base/errors.ts";
+import { boolean, type Check, integer, list, map, record, type Shape, text } from "../engine/config/fields.ts";
+import { mirrorBase } from "../registry/endpoint.ts";
+import { API_VERSION, MIN_API_VERSION, type Ulimit } from "../spec/docker-api.ts";
 
 /** The engine's settings, under the names of docker's daemon.json; those without an equal there are inro's own. */
 export interface Settings {
@@ -10,20 +12,37 @@ export interface Settings {
   group?: string;
   "data-root"?: string;
   "exec-root"?: string;
+  pidfile?: string;
   tlsverify?: boolean;
   tlscacert?: string;
   tlscert?: string;
   tlskey?: string;
   "access-log"?: string;
   "access-log-format"?: "text" | "json";
-  "registry-mirrors"?: string[];
+  /** Further sockets, with limited rights; on the command line as `path=…,allow=…`. */
+  sockets?: SocketSettings[];
   /** The oldest version of the API that is served. */
   "min-api-version"?: string;
+  /** `key=value`, shown by `info`. */
+  labels?: string[];
+  "registry-mirrors"?: string[];
+  "insecure-registries"?: string[];
   /** The log of containers that ask for none, and its options; on the command line as `key=value`. */
   "log-driver"?: string;
   "log-opts"?: Record<string, string>;
-  /** Further sockets, with limited rights; on the command line as `path=…,allow=…`. */
-  sockets?: SocketSettings[];
+  /** By name; on the command line as `nofile=1024:2048`. */
+  "default-ulimits"?: Ulimit[];
+  /** Bytes, or text such as 64m. */
+  "default-shm-size"?: number;
+  "default-ipc-mode"?: "private" | "shareable";
+  "default-cgroupns-mode"?: "private" | "host";
+  "cgroup-parent"?: string;
+  "no-new-privileges"?: boolean;
+  "seccomp-profile"?: "builtin";
+  init?: boolean;
+  /** Seconds. */
+  "default-stop-timeout"?: number;
+  "live-restore"?: true;
   /** No default network: containers that name none have none. */
   bridge?: "none";
   /** Where ports are published that name no address; default 127.0.0.1. Docker's is 0.0.0.0. */
@@ -47,11 +66,42 @@ function keyValues(words: string[], at: string): Record<string, string> {
     }),
   );
 }
-const address: Check<string> = (value, at) => {
-  const given = text(value, at);
-  if (isIP(given) === 4) return given;
-  throw invalid(`${at}: ${JSON.stringify(given.slice(0, 64))} is no IPv4 address`);
+
+const bytes: Check<number> = (value, at) => {
+  if (typeof value === "number") return integer(value, at);
+  try {
+    return parseBytes(text(value, at));
+  } catch (error) {
+    throw invalid(`${at}: ${messageOf(error)}`, error);
+  }
 };
+
+/** `{"nofile":{"Name":"nofile","Soft":1,"Hard":2}}`, as docker has them, or `nofile=1:2` of the command line. */
+const ulimits: Check<Ulimit[]> = (value, at) => {
+  if (Array.isArray(value)) {
+    return list(text)(value, at).map((word) => {
+      const [, name, soft, hard = soft] = /^([a-z]+)=(-?\d+)(?::(-?\d+))?$/.exec(word) ?? [];
+      if (name === undefined) throw invalid(`${at}: ${JSON.stringify(word.slice(0, 64))} is not NAME=SOFT[:HARD]`);
+      return { Name: name, Soft: Number(soft), Hard: Number(hard) };
+    });
+  }
+  return Object.entries(record(value, at)).map(([name, one]) => {
+    const { Soft, Hard } = record(one, `${at}.${name}`);
+    return { Name: name, Soft: integer(Soft, `${at}.${name}.Soft`), Hard: integer(Hard, `${at}.${name}.Hard`) };
+  });
+};
+
+const mirrors: Check<string[]> = (value, at) => {
+  const urls = list(text)(value, at);
+  for (const url of urls) mirrorBase(url);
+  return urls;
+};
+
+const plainRegistries: Check<string[]> = (value, at) =>
+  list(text)(value, at).map((name) => {
+    if (/^[\w.-]+(:\d+)?$|^\[[0-9a-fA-F:]+\](:\d+)?$/.test(name)) return name;
+    throw invalid(`${at}: ${JSON.stringify(name.slice(0, 100))} is not HOST[:PORT]; networks are not supported`);
+  });
 
 const apiVersion: Check<string> = (value, at) => {
   const version = text(value, at);
@@ -65,23 +115,62 @@ const apiVersion: Check<string> = (value, at) => {
   );
 };
 
+const stopTimeout: Check<number> = (value, at) => {
+  const seconds = integer(value, at);
+  if (seconds < -1) throw invalid(`${at}: ${seconds} is no timeout, use -1 to wait for ever`);
+  return seconds;
+};
+
+const seccompProfile: Check<"builtin"> = (value, at) => {
+  if (value === "builtin" || value === "") return "builtin";
+  throw invalid(`${at}: only builtin is supported for all; a container has its own with --security-opt seccomp=FILE`);
+};
+
+const liveRestore: Check<true> = (value, at) => {
+  if (boolean(value, at)) return true;
+  throw invalid(`${at}: containers outlive the engine, it cannot be false`);
+};
+
+const address: Check<string> = (value, at) => {
+  const given = text(value, at);
+  if (isIP(given) === 4) return given;
+  throw invalid(`${at}: ${JSON.stringify(given.slice(0, 64))} is no IPv4 address`);
+};
+
 /** A key's check takes the value of the file and that of the flag alike. */
 export const SETTINGS: Shape<Settings> = {
   hosts: list(text),
   group: text,
   "data-root": text,
   "exec-root": text,
+  pidfile: text,
   tlsverify: boolean,
   tlscacert: text,
   tlscert: text,
   tlskey: text,
   "access-log": text,
   "access-log-format": oneOf("text", "json"),
-  "registry-mirrors": list(text),
+  sockets: list((value, at) => (typeof value === "string" ? parseSocketFlag(value) : socketSettings(value, at))),
   "min-api-version": apiVersion,
+  labels: (value, at) => {
+    const labels = list(text)(value, at);
+    keyValues(labels, at);
+    return labels;
+  },
+  "registry-mirrors": mirrors,
+  "insecure-registries": plainRegistries,
   "log-driver": text,
   "log-opts": (value, at) => (Array.isArray(value) ? keyValues(list(text)(value, at), at) : map(text)(value, at)),
-  sockets: list((value, at) => (typeof value === "string" ? parseSocketFlag(value) : socketSettings(value, at))),
+  "default-ulimits": ulimits,
+  "default-shm-size": bytes,
+  "default-ipc-mode": oneOf("private", "shareable"),
+  "default-cgroupns-mode": oneOf("private", "host"),
+  "cgroup-parent": text,
+  "no-new-privileges": boolean,
+  "seccomp-profile": seccompProfile,
+  init: boolean,
+  "default-stop-timeout": stopTimeout,
+  "live-restore": liveRestore,
   bridge: oneOf("none"),
   ip: address,
 };

@@ -12,6 +12,7 @@ import type { Endpoints } from "./networks/endpoints.ts";
 import type { Networks } from "./networks/networks.ts";
 import { cgroupPath, type Paths } from "./paths.ts";
 import type { Restarts } from "./restart/restarts.ts";
+import type { EngineSettings } from "./settings.ts";
 import type { Store } from "./store.ts";
 import type { ContainerTable } from "./table.ts";
 import type { Trash } from "./trash.ts";
@@ -31,6 +32,7 @@ export interface Context {
   readonly health: HealthMonitor;
   readonly expiry: Expiry;
   readonly bootId: string;
+  settings: EngineSettings;
   /** The log of containers that ask for none. */
   readonly defaultLog: LogConfig;
   /** journald's socket. */

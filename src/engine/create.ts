@@ -5,6 +5,7 @@ import type { CreateResponse } from "../spec/docker-api.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
 import { boundMounts } from "./bounds.ts";
 import { nowText } from "./clock.ts";
+import { type CreateDefaults, withDefaults } from "./config/create-defaults.ts";
 import { hasNetworks, usernsRequest } from "./config/modes.ts";
 import { type PlannedMount, planMounts } from "./config/mount-plan.ts";
 import { containerName, randomName } from "./config/names.ts";
@@ -35,7 +36,7 @@ export function createContainer(
   const found = ctx.images.find(image);
   if (request.platform && !isHostImage(image)) checkPlatform(image, found.config, request.platform);
   const defaults = withoutReserved(ctx, found.config.config);
-  const body = withNetwork(request.body, ctx.networks.defaultName);
+  const body = completed(withNetwork(request.body, ctx.networks.defaultName), ctx.settings.defaults);
   const { config, host, warnings } = validateCreate(body, defaults, undefined, ctx.defaultLog);
   const requested = requestedEndpoints(request.body as Record<string, unknown>, config, host);
   const endpoints = hasNetworks(host.NetworkMode ?? "none") ? ctx.endpoints.plan(requested) : undefined;
@@ -133,6 +134,14 @@ function withImage(ctx: Context, mount: PlannedMount): PlannedMount {
     // Not notFound: a client would pull the container's own image then.
     throw invalid(`invalid mount config for type "image": ${messageOf(error)}`, error);
   }
+}
+
+/** The body with the engine's defaults; what is no object is left for the checks. */
+function completed(body: unknown, defaults: CreateDefaults): unknown {
+  if (Object.keys(defaults).length === 0) return body;
+  const host = (body as { HostConfig?: unknown }).HostConfig ?? {};
+  if (typeof host !== "object" || Array.isArray(host)) return body;
+  return { ...(body as object), HostConfig: withDefaults(host as Record<string, unknown>, defaults) };
 }
 
 /** An image's defaults without the labels by which rights are given: who builds an image does not give them. */

@@ -3,6 +3,8 @@ import { detectHierarchy } from "../cgroups/hierarchy.ts";
 import { ContentStore } from "../content/store.ts";
 import type { ImageUser } from "../images/images.ts";
 import { Layers } from "../layers/layers.ts";
+import type { RegistryAuth } from "../registry/auth.ts";
+import { checkCredentials } from "../registry/login.ts";
 import { Archives } from "./archives.ts";
 import { check } from "./check.ts";
 import { completeLogConfig, DEFAULT_LOG, type LogConfig } from "./config/log-config.ts";
@@ -30,6 +32,7 @@ import { Paths } from "./paths.ts";
 import { reconcile } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
 import { Restarts } from "./restart/restarts.ts";
+import { DEFAULT_SETTINGS, type EngineSettings } from "./settings.ts";
 import { startContainer } from "./start.ts";
 import { Stats } from "./stats/stats.ts";
 import { Store } from "./store.ts";
@@ -48,8 +51,7 @@ export interface EngineOptions {
   publishAddress?: string;
   /** False: containers that name no network have none, and there is no network `bridge` (docker's `--bridge none`). */
   defaultBridge?: boolean;
-  /** Base URL asked instead of docker.io. */
-  registryMirror?: string;
+  settings?: EngineSettings;
   /** The log of containers that ask for none; json-file by default. */
   defaultLog?: LogConfig;
   /** journald's socket, where it is not in the usual place. */
@@ -107,7 +109,7 @@ export class Engine {
           content: new ContentStore(paths.content),
           layers: new Layers(paths.layers),
           tempDir: paths.temporary,
-          ...(options.registryMirror ? { registryMirror: options.registryMirror } : {}),
+          registries: () => ctx.settings.registries,
         },
         events,
       );
@@ -134,6 +136,7 @@ export class Engine {
         bootId,
         defaultLog: completeLogConfig({}, options.defaultLog ?? DEFAULT_LOG),
         journal: options.journal ?? JOURNAL_SOCKET,
+        settings: options.settings ?? DEFAULT_SETTINGS,
         reservedLabels: options.reservedLabels ?? [],
         log: options.log,
       };
@@ -172,6 +175,21 @@ export class Engine {
   /** Who uses an image, for `images.remove`. */
   imageUsers(imageId: string): ImageUser[] {
     return this.#ctx.table.usersOf(imageId);
+  }
+
+  /** POST /auth: rejects unless the registry takes the credentials. */
+  authenticate(auth: RegistryAuth, signal?: AbortSignal): Promise<void> {
+    return checkCredentials(auth, this.#ctx.settings.registries, signal);
+  }
+
+  get settings(): EngineSettings {
+    return this.#ctx.settings;
+  }
+
+  /** Takes other settings from now on, and tells who listens, with what they are, by their names. */
+  reload(settings: EngineSettings, shown: Record<string, string>): void {
+    this.#ctx.settings = settings;
+    this.#ctx.events.emit("daemon", "reload", this.#ctx.store.engineId, shown);
   }
 
   /** GET /info. */

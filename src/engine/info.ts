@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { arch, cpus, hostname, release, totalmem } from "node:os";
+import type { Registries } from "../registry/endpoint.ts";
 import { API_VERSION } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
 import { hostFacts } from "./config/host-facts.ts";
@@ -79,7 +80,7 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     OSType: "linux",
     Architecture: machine(),
     IndexServerAddress: "https://index.docker.io/v1/",
-    RegistryConfig: { InsecureRegistryCIDRs: ["127.0.0.0/8", "::1/128"], IndexConfigs: {}, Mirrors: [] },
+    RegistryConfig: registryConfig(ctx.settings.registries),
     NCPU: cpus().length,
     MemTotal: totalmem(),
     DockerRootDir: ctx.paths.dataRoot,
@@ -87,7 +88,7 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     HttpsProxy: "",
     NoProxy: "",
     Name: hostname(),
-    Labels: [],
+    Labels: ctx.settings.labels,
     GenericResources: null,
     ProductLicense: "",
     ContainerdCommit: { ID: "" },
@@ -113,6 +114,16 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     InitBinary: "docker-init",
     SecurityOptions: [...(facts.apparmor ? ["name=apparmor"] : []), "name=seccomp,profile=builtin", "name=cgroupns"],
     Warnings: facts.swapLimit ? [] : ["WARNING: No swap limit support"],
+  };
+}
+
+function registryConfig({ mirrors = [], insecure = [] }: Registries): object {
+  const plain = insecure.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }]);
+  const hub = { Name: "docker.io", Mirrors: mirrors, Secure: true, Official: true };
+  return {
+    InsecureRegistryCIDRs: ["127.0.0.0/8", "::1/128"],
+    IndexConfigs: { "docker.io": hub, ...Object.fromEntries(plain) },
+    Mirrors: mirrors,
   };
 }
 

@@ -10,7 +10,6 @@ const SIGINT = 2;
 const SIGQUIT = 3;
 const SIGKILL = 9;
 const SIGTERM = 15;
-const DEFAULT_TIMEOUT_S = 10;
 /** How long a killed process may take to die before everything in its cgroup is killed. */
 const KILL_PATIENCE_MS = 2000;
 
@@ -70,7 +69,7 @@ export async function endContainer(
   options: { signal?: number; timeout?: number } = {},
 ): Promise<void> {
   const { signal = stopSignal(container) } = options;
-  const { timeout = container.record.config.StopTimeout ?? DEFAULT_TIMEOUT_S } = options;
+  const { timeout = container.record.config.StopTimeout ?? ctx.settings.stopTimeout } = options;
   signalQuietly(container, signal);
   emit(ctx, container, "kill", { signal: String(signal) });
   await thaw(ctx, container);

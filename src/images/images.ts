@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import type { ContentStore } from "../content/store.ts";
 import type { Layers } from "../layers/layers.ts";
+import type { Registries } from "../registry/endpoint.ts";
 import type { Patience } from "../registry/http.ts";
 import type { HistoryEntry, ImageInspect, StreamMessage } from "../spec/docker-api.ts";
 import { type CommitOptions, commit } from "./commit.ts";
@@ -28,8 +29,8 @@ export interface ImagesOptions {
   layers: Layers;
   /** For archives while they are read; the system's temporary directory when absent. */
   tempDir?: string;
-  /** `http(s)://host[:port][/path]`, asked before docker.io. */
-  registryMirror?: string;
+  /** How registries are reached, asked at each pull. */
+  registries?: () => Registries;
   patience?: Patience;
 }
 
@@ -122,8 +123,8 @@ export class Images {
    * with the signal's reason; then nothing is left but partial downloads, which the next pull takes up.
    */
   pull(options: PullOptions): Promise<void> {
-    const { registryMirror, patience } = this.options;
-    return pull({ store: this.store, registryMirror, ...(patience ? { patience } : {}) }, options);
+    const { registries = () => ({}), patience } = this.options;
+    return pull({ store: this.store, registries: registries(), ...(patience ? { patience } : {}) }, options);
   }
 
   /** Makes an image of one layer from a tar of a root file system, of any compression. Answers the id. */

@@ -344,7 +344,7 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
   test("docker.io through a mirror", async () => {
     await pusher("library/thing").image(configOf([base]), [base], "latest");
     bench.close();
-    bench = new Bench({ registryMirror: `http://${registry.host}` });
+    bench = new Bench({ registries: () => ({ mirrors: [`http://${registry.host}`] }) });
     const said = recorder();
     await bench.images.pull({ reference: "thing", onMessage: said.onMessage });
     expect(said.lines()[0]).toBe("latest: Pulling from library/thing");

@@ -1,6 +1,6 @@
 import { InroError, notFound } from "../base/errors.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
-import { endpoints } from "../registry/endpoint.ts";
+import { endpoints, type Registries } from "../registry/endpoint.ts";
 import { PATIENCE, type Patience } from "../registry/http.ts";
 import { Repository } from "../registry/repository.ts";
 import type { StreamMessage } from "../spec/docker-api.ts";
@@ -38,17 +38,17 @@ export interface PullOptions {
 
 export interface PullContext {
   store: ImageStore;
-  registryMirror?: string | undefined;
+  registries: Registries;
   patience?: Patience;
 }
 
 /** See Images.pull. Nothing is recorded before everything is verified and unpacked. */
 export async function pull(context: PullContext, options: PullOptions): Promise<void> {
   const reference = wantedReference(options);
-  const { store, registryMirror, patience = PATIENCE } = context;
+  const { store, registries, patience = PATIENCE } = context;
   const progress = new Progress(options.onMessage);
   const signal = options.signal ?? new AbortController().signal;
-  const repositories = endpoints(reference.domain, registryMirror).map(
+  const repositories = endpoints(reference.domain, registries).map(
     // A mirror is not worth long waiting: its origin is next.
     (endpoint) =>
       new Repository(endpoint, reference.path, options.auth, endpoint.mirror ? { ...patience, attempts: 2 } : patience),

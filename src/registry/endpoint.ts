@@ -8,14 +8,27 @@ export interface Endpoint {
 
 const DOCKER_HUB = "https://registry-1.docker.io";
 
+/** How registries are reached. */
+export interface Registries {
+  /** `http(s)://host[:port][/path]`, asked in their order before docker.io. */
+  mirrors?: readonly string[];
+  /** `host[:port]` of registries without TLS. */
+  insecure?: readonly string[];
+}
+
 /**
- * The endpoints for a reference's domain, in the order to try. A mirror serves docker.io only, as dockerd's
- * registry-mirrors. Plain http is for loopback only.
+ * The endpoints for a reference's domain, in the order to try. Mirrors serve docker.io only, as dockerd's
+ * registry-mirrors. Plain http is for loopback, and for who is named.
  */
-export function endpoints(domain: string, mirror?: string): Endpoint[] {
-  if (domain !== "docker.io") return [{ base: `${isLoopback(domain) ? "http" : "https"}://${domain}`, mirror: false }];
-  const origin = { base: DOCKER_HUB, mirror: false };
-  return mirror === undefined ? [origin] : [{ base: mirrorBase(mirror), mirror: true }, origin];
+export function endpoints(domain: string, { mirrors = [], insecure = [] }: Registries = {}): Endpoint[] {
+  if (domain !== "docker.io") {
+    const plain = isLoopback(domain) || insecure.includes(domain);
+    return [{ base: `${plain ? "http" : "https"}://${domain}`, mirror: false }];
+  }
+  return [
+    ...mirrors.map((mirror) => ({ base: mirrorBase(mirror), mirror: true })),
+    { base: DOCKER_HUB, mirror: false },
+  ];
 }
 
 /** `host[:port]` in 127.0.0.0/8, `[::1]` or `localhost`. */
@@ -24,7 +37,8 @@ export function isLoopback(domain: string): boolean {
   return host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
-function mirrorBase(mirror: string): string {
+/** A mirror's URL without its end; throws invalid for what is none. */
+export function mirrorBase(mirror: string): string {
   const url = URL.parse(mirror);
   if (!url || (url.protocol !== "https:" && url.protocol !== "http:") || url.search || url.hash || url.username) {
     throw invalid(`invalid registry mirror ${JSON.stringify(mirror)}: expected http(s)://host[:port][/path]`);

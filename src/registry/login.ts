@@ -1,6 +1,6 @@
 import { InroError, invalid } from "../base/errors.ts";
 import { Authorizer, type RegistryAuth } from "./auth.ts";
-import { endpoints } from "./endpoint.ts";
+import { endpoints, type Registries } from "./endpoint.ts";
 import { PATIENCE, send } from "./http.ts";
 
 /** Whoever logs in waits for the answer. */
@@ -10,8 +10,12 @@ const HASTY = { ...PATIENCE, attempts: 1, idle: 15_000 };
  * Asks a registry whether it takes these credentials (distribution-spec, "Determining Support": GET /v2/). One that asks
  * for none takes all, as in docker. Rejects with unauthorized in docker's words, or unavailable.
  */
-export async function checkCredentials(auth: RegistryAuth, signal?: AbortSignal): Promise<void> {
-  const [endpoint] = endpoints(registryDomain(auth.serveraddress ?? ""));
+export async function checkCredentials(
+  auth: RegistryAuth,
+  { insecure = [] }: Registries,
+  signal?: AbortSignal,
+): Promise<void> {
+  const [endpoint] = endpoints(registryDomain(auth.serveraddress ?? ""), { insecure });
   const url = new URL(`${endpoint!.base}/v2/`);
   const authorizer = new Authorizer(new URL(endpoint!.base), "", auth, HASTY);
   const ask = async (authorization?: string) => {

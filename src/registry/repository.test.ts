@@ -26,11 +26,17 @@ describe("endpoints", () => {
   ];
   for (const [domain, mirror, expected] of cases) {
     test(`${domain} ${mirror ?? ""}`, () => {
-      expect(endpoints(domain, mirror).map((endpoint) => endpoint.base)).toEqual(expected);
+      const mirrors = mirror === undefined ? [] : [mirror];
+      expect(endpoints(domain, { mirrors }).map((endpoint) => endpoint.base)).toEqual(expected);
     });
   }
   test("refuses a mirror that is no http address", () => {
-    expect(() => endpoints("docker.io", "ftp://x")).toThrow("invalid registry mirror");
+    expect(() => endpoints("docker.io", { mirrors: ["ftp://x"] })).toThrow("invalid registry mirror");
+  });
+  test("one that is named has no TLS, and no other port of it", () => {
+    const bases = (domain: string) => endpoints(domain, { insecure: ["r.example:5000"] }).map(({ base }) => base);
+    expect(bases("r.example:5000")).toEqual(["http://r.example:5000"]);
+    expect(bases("r.example")).toEqual(["https://r.example"]);
   });
   test("isLoopback", () => expect(isLoopback("128.0.0.1")).toBe(false));
 });

@@ -3,7 +3,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { isHostImage } from "../../engine/host-image.ts";
 import type { ContainerRecord } from "../../engine/store.ts";
 import { parseReference, repositoryName } from "../../images/reference.ts";
-import type { EventMessage } from "../../spec/docker-api.ts";
+import type { EventMessage, HostConfig } from "../../spec/docker-api.ts";
 import type { Call, Found } from "../call.ts";
 import { forbidden, hostViolation, NAMESPACE_FIELDS } from "./container-fields.ts";
 import type { Scope } from "./policy.ts";
@@ -14,7 +14,8 @@ const LONGEST_CHAIN = 8;
 /** One scope on one engine: what is there for its clients, and what they may touch. */
 export class Guard {
   constructor(
-    readonly scope: Scope,
+    /** May be changed: it is looked at anew for each request. */
+    public scope: Scope,
     readonly engine: Engine,
     /** The API's route of a GET. */
     private readonly find: (path: string) => Found | undefined,
@@ -60,7 +61,7 @@ export class Guard {
   touch(ref: string, depth = 0): string {
     const record = this.#seen(ref);
     const { host, id, name, mounts } = record;
-    const why = hostViolation(this.scope, host as Record<string, unknown>);
+    const why = hostViolation(this.scope, this.#asked(host));
     if (why !== undefined) throw forbidden(this.scope, `container ${name} has ${why}: touching it is`);
     if (isHostImage(record.imageId)) this.image("host");
     for (const { type, source, imageId } of mounts) {
@@ -75,6 +76,15 @@ export class Guard {
       this.touch(other, depth + 1);
     }
     return id;
+  }
+
+  /** A recorded HostConfig without what the engine's own defaults put there. */
+  #asked(host: HostConfig): Record<string, unknown> {
+    const { cgroupParent, cgroupnsMode } = this.engine.settings.defaults;
+    const asked: Record<string, unknown> = { ...host };
+    if (host.CgroupParent === cgroupParent) delete asked.CgroupParent;
+    if (host.CgroupnsMode === cgroupnsMode) delete asked.CgroupnsMode;
+    return asked;
   }
 
   /** Throws notFound for a volume outside of the scope, forbidden for one whose options name what is elsewhere. */

@@ -1,6 +1,7 @@
 import { closeSync, writeSync } from "node:fs";
 import { type Command, ExitError } from "../command.ts";
 import type { Flag } from "../flags.ts";
+import { stderr } from "../output.ts";
 import { parseDuration } from "../time.ts";
 
 /** Flags that are settings of the engine, by the setting's name in its configuration. */
@@ -50,11 +51,54 @@ const SETTING_FLAGS: Record<string, Flag> = {
     default: "127.0.0.1",
     help: "Where ports are published that name no address; docker's is 0.0.0.0",
   },
+  pidfile: { name: "pidfile", type: "string", value: "file", help: "Write the engine's process id here" },
   "min-api-version": {
     name: "min-api-version",
     type: "string",
     value: "version",
-    help: "Oldest version of the API to serve (default 1.24)",
+    help: "Oldest version of the API to serve (1.24)",
+  },
+  labels: { name: "label", type: "list", value: "key=value", help: "Label of the engine, shown by info; may repeat" },
+  "default-ulimits": {
+    name: "default-ulimit",
+    type: "list",
+    value: "name=soft[:hard]",
+    help: "Limit of containers that do not set it; may repeat",
+  },
+  "default-shm-size": { name: "default-shm-size", type: "string", value: "bytes", help: "Size of /dev/shm (64m)" },
+  "default-ipc-mode": {
+    name: "default-ipc-mode",
+    type: "string",
+    choices: ["private", "shareable"],
+    help: "IPC namespace of containers that do not say",
+  },
+  "default-cgroupns-mode": {
+    name: "default-cgroupns-mode",
+    type: "string",
+    choices: ["private", "host"],
+    help: "Cgroup namespace of containers that do not say",
+  },
+  "cgroup-parent": { name: "cgroup-parent", type: "string", help: "Cgroup below which containers' are made" },
+  "no-new-privileges": { name: "no-new-privileges", type: "bool", help: "Containers gain no privileges by execve" },
+  "seccomp-profile": { name: "seccomp-profile", type: "string", choices: ["builtin"], help: "builtin", hidden: true },
+  init: { name: "init", type: "bool", help: "An init as the first process of containers" },
+  "default-stop-timeout": {
+    name: "default-stop-timeout",
+    type: "int",
+    value: "seconds",
+    help: "Time between a stop signal and SIGKILL (10)",
+  },
+  "live-restore": {
+    name: "live-restore",
+    type: "bool",
+    help: "Containers outlive the engine in any case",
+    hidden: true,
+  },
+  "insecure-registries": {
+    name: "insecure-registry",
+    type: "list",
+    value: "host[:port]",
+    help: "Registry to speak to without TLS; may repeat",
   },
   "registry-mirrors": { name: "registry-mirror", type: "list", help: "Registry to ask before docker.io" },
 };
@@ -64,13 +108,19 @@ export const command: Command = {
   args: [0, 0],
   flags: [
     ...Object.values(SETTING_FLAGS),
+    { name: "config-file", type: "string", value: "file", help: "Settings (default: /etc/inro/daemon.json)" },
+    { name: "validate", type: "bool", help: "Only check the settings" },
     { name: "idle-timeout", type: "string", value: "duration", help: "Leave when idle for so long (10m); 0: never" },
   ],
   description: `Commands start an engine by themselves; this one runs in the foreground until SIGTERM or SIGINT.
 
 The socket has mode 0660 and belongs to the group inro where there is one: its members are as good as root. TCP is
-served with TLS to clients with a certificate of --tlscacert, and not at all without. SIGHUP reopens the access log,
-so that it can be rotated by renaming.
+served with TLS to clients with a certificate of --tlscacert, and not at all without.
+
+Settings may stand in a JSON file too, under the names of docker's daemon.json (hosts, group, labels, log-driver,
+registry-mirrors, default-ulimits, …); there "sockets" is a list of objects with the keys below. One that stands in both
+places is refused, as is one that does not exist. SIGHUP reads the file anew: labels, registries, defaults of containers
+and rights of sockets change, the rest takes a restart. It reopens the access log too, which is rotated by renaming.
 
 A --socket is a further socket whose clients may do what it says, and nothing else: give it to a container, a CI job or
 a monitor in place of the engine's own. Its keys, of which those with "…" may be repeated:
@@ -102,11 +152,15 @@ a monitor in place of the engine's own. Its keys, of which those with "…" may 
   async run({ options, doors }) {
     const idle = options.has("idle-timeout") ? idleSeconds(options.string("idle-timeout")) : undefined;
     const given = Object.entries(SETTING_FLAGS).filter(([, flag]) => options.has(flag.name));
+    const validate = options.bool("validate");
     await doors.serve({
+      ...(options.has("config-file") ? { configFile: options.string("config-file") } : {}),
+      ...(validate ? { validate } : {}),
       settings: Object.fromEntries(given.map(([key, flag]) => [key, options.value(flag.name)])),
       ...(idle ? { idleTimeout: idle } : {}),
       ready: tellReady,
     });
+    if (validate) await stderr.line("configuration OK");
     return 0;
   },
 };
