@@ -82,7 +82,7 @@ async function openStopped(
   if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
   await container.finished;
   const { userns, host } = container.record;
-  const sources = mountSources(volumes, container);
+  const sources = mountSources(volumes, container, { forFiles: true });
   const runDir = ctx.paths.runDir(`files-${newId().slice(0, 12)}`);
   try {
     const rootfs = prepareRootfs(ctx, container);

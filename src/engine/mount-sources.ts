@@ -20,9 +20,12 @@ export interface MountSources {
   close(): void;
 }
 
-/** Makes volume directories and bind sources as the plan allows. A missing source is invalid, in docker's words. */
-export function mountSources(volumes: Volumes, container: Container): MountSources {
-  const sources = new Sources(volumes, container);
+/**
+ * Makes volume directories and bind sources as the plan allows. A missing source is invalid, in docker's words. `forFiles`:
+ * the container does not run with them, so nothing can be put into a tmpfs that goes with this.
+ */
+export function mountSources(volumes: Volumes, container: Container, { forFiles = false } = {}): MountSources {
+  const sources = new Sources(volumes, container, forFiles);
   try {
     const mounts = container.record.mounts.map((mount) => sources.of(mount));
     return { mounts, kept: sources.kept, close: () => sources.close() };
@@ -43,6 +46,7 @@ class Sources {
   constructor(
     private readonly volumes: Volumes,
     private readonly container: Container,
+    private readonly forFiles: boolean,
   ) {}
 
   close(): void {
@@ -90,12 +94,13 @@ class Sources {
     }
     if (local.kind === "tmpfs") {
       needsDetachedCopies(`volume ${name} of type tmpfs`);
+      const lone = this.forFiles && this.volumes.held.get(name) === undefined;
       const fd = this.volumes.held.take(name, this.container.id, () =>
         detachedFilesystem("tmpfs", "tmpfs", local.data),
       );
       if (!this.kept.includes(fd)) this.kept.push(fd);
       if (this.kept.length > MAX_KEPT) throw invalid(`more than ${MAX_KEPT} volumes of type tmpfs`);
-      return this.#within({ ...mount, options: local.flags }, pathOf(fd));
+      return this.#within({ ...mount, options: local.flags, readOnly: mount.readOnly || lone }, pathOf(fd));
     }
     if (mount.subpath) throw notImplemented(`a subpath of volume ${name}, of type ${local.type}, is not supported`);
     if (this.container.record.userns) {

@@ -223,6 +223,10 @@ describe.skipIf(missing !== "")(`volumes in containers${missing}`, () => {
         expect(await shell(engine, "cat /m/file", ...flags)).toBe("more");
       }
       expect(await shell(engine, "ls /m", ...flags)).toBe("");
+      // What would be gone at once is not taken.
+      const stopped = await engine.ok("create", ...flags, "busybox", "true");
+      const copy = await engine.inro(["cp", import.meta.path, `${stopped}:/m/lost`]);
+      expect([copy.code, copy.stderr]).toEqual([1, expect.stringMatching(/read-only/i)]);
       expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(engine.dir);
     },
   );
@@ -310,7 +314,7 @@ describe.skipIf(missing !== "")(`volumes in containers${missing}`, () => {
   test("an engine killed while it fills a volume leaves it empty, and the start fills it", async () => {
     const name = await image((root) => {
       mkdirSync(join(root, "data"));
-      for (let i = 0; i < 2000; i++) writeFileSync(join(root, "data", `file${i}`), "x");
+      for (let i = 0; i < 800; i++) writeFileSync(join(root, "data", `file${i}`), "x");
     });
     const volume = fresh();
     const container = fresh("box");
@@ -320,9 +324,9 @@ describe.skipIf(missing !== "")(`volumes in containers${missing}`, () => {
     await engine.kill();
     await created;
     await engine.start();
-    expect([0, 2000]).toContain(readdirSync(data(volume)).length);
+    expect([0, 800]).toContain(readdirSync(data(volume)).length);
     await engine.ok("start", "-a", container);
-    expect(readdirSync(data(volume))).toHaveLength(2000);
+    expect(readdirSync(data(volume))).toHaveLength(800);
     expect(readdirSync(join(engine.dataRoot, "volumes", volume))).toEqual(["_data"]);
   });
 
