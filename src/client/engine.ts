@@ -309,7 +309,9 @@ export class Engine {
     return this.send("POST", `/exec/${part(id)}/resize`, { query: size });
   }
 
-  listImages(query: { all?: boolean; digests?: boolean; filters?: Filters } = {}): Promise<ImageSummary[]> {
+  listImages(
+    query: { all?: boolean; digests?: boolean; manifests?: boolean; filters?: Filters } = {},
+  ): Promise<ImageSummary[]> {
     return this.json("GET", "/images/json", { query: { ...query, filters: filterText(query.filters) } });
   }
   inspectImage(name: string, query: { platform?: string | undefined } = {}): Promise<ImageInspect> {

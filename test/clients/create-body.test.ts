@@ -172,6 +172,8 @@ const LINES = [
   "--no-healthcheck",
   "--isolation default",
   "--stop-timeout x",
+  "--cpu-count 1",
+  "--io-maxbandwidth 1",
   "--nope",
   "-Z",
   "--name",

@@ -1,6 +1,8 @@
+import type { Engine, Filters } from "../../client/engine.ts";
 import type { ImageSummary } from "../../spec/docker-api.ts";
-import type { Command } from "../command.ts";
+import { type Command, ExitError } from "../command.ts";
 import { filterFlag, toFilters } from "../filters.ts";
+import type { Options } from "../flags.ts";
 import { ago, humanSize } from "../human.ts";
 import { stdout } from "../output.ts";
 import { formatRows, type Row } from "../table.ts";
@@ -33,6 +35,7 @@ export const command: Command = {
     { name: "format", type: "string", config: "imagesFormat", help: 'Go template, "table TEMPLATE" or json' },
     { name: "no-trunc", type: "bool", help: "Do not shorten" },
     { name: "quiet", short: "q", type: "bool", help: "Only ids" },
+    { name: "tree", type: "bool", help: "Platforms of each image, and which are in use" },
   ],
   examples: [
     ["inro images", "All images"],
@@ -42,6 +45,7 @@ export const command: Command = {
   async run({ options, args, engine }) {
     const reference = args[0] === undefined ? [] : [`reference=${args[0]}`];
     const filters = toFilters([...options.list("filter"), ...reference]);
+    if (options.bool("tree")) return await printTree(engine(), filters, options);
     const digests = options.bool("digests");
     const format = options.string("format");
     const images = await engine().listImages({
@@ -62,6 +66,15 @@ export const command: Command = {
     return 0;
   },
 };
+
+async function printTree(engine: Engine, filters: Filters, options: Options): Promise<number> {
+  const other = ["quiet", "no-trunc", "digests", "format"].find((name) => options.has(name));
+  if (other) throw new ExitError(1, `--${other} is not yet supported with --tree`);
+  const { imageTree } = await import("../image-tree.ts");
+  const images = await engine.listImages({ all: options.bool("all"), filters, manifests: true });
+  await stdout.write(imageTree(images));
+  return 0;
+}
 
 /**
  * A row per tag, and one per repository that is known by digests alone; where digests are wanted a row per digest. An

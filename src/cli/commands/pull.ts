@@ -8,6 +8,7 @@ export const command: Command = {
   flags: [
     { name: "all-tags", short: "a", type: "bool", help: "All tags of the repository", hidden: true },
     { name: "platform", type: "string", help: "Platform (os/arch[/variant])" },
+    { name: "disable-content-trust", type: "bool", hidden: true, help: "" },
     { name: "quiet", short: "q", type: "bool", help: "Print only the name" },
   ],
   examples: [

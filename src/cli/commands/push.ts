@@ -15,6 +15,7 @@ export const command: Command = {
   flags: [
     { name: "all-tags", short: "a", type: "bool", help: "All tags of the repository" },
     { name: "platform", type: "string", help: "Only this platform (os/arch[/variant])" },
+    { name: "disable-content-trust", type: "bool", hidden: true, help: "" },
     { name: "quiet", short: "q", type: "bool", help: "Print only the name" },
   ],
   examples: [["inro push registry.example.org/base:3", "Upload an image under its own name"]],

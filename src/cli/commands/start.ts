@@ -12,6 +12,8 @@ export const command: Command = {
   completes: "container",
   flags: [
     { name: "attach", short: "a", type: "bool", help: "Show its output, pass signals on, give its exit status" },
+    { name: "checkpoint", type: "string", hidden: true, help: "" },
+    { name: "checkpoint-dir", type: "string", hidden: true, help: "" },
     detachKeysFlag,
     { name: "interactive", short: "i", type: "bool", help: "Send stdin" },
     { name: "sig-proxy", type: "bool", default: "true", help: "Pass signals on", hidden: true },
@@ -22,6 +24,9 @@ export const command: Command = {
   ],
   async run({ options, args, engine }) {
     const api = engine();
+    if (options.has("checkpoint") || options.has("checkpoint-dir")) {
+      throw new ExitError(1, "checkpoints of containers are not supported: inro-runtime has checkpoint and restore");
+    }
     const interactive = options.bool("interactive");
     if (!options.bool("attach") && !interactive) {
       const failed: string[] = [];

@@ -1,6 +1,13 @@
 import { type Command, ExitError } from "../command.ts";
 import { labels, toMap } from "../create/environment.ts";
+import type { Flag } from "../flags.ts";
 import { stdout } from "../output.ts";
+
+/** Options of Swarm's volumes. */
+const CLUSTER = [
+  ...["availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing"],
+  ...["topology-preferred", "topology-required", "type"],
+];
 
 export const command: Command = {
   usage: "[OPTIONS] [VOLUME]",
@@ -10,6 +17,7 @@ export const command: Command = {
     { name: "label", type: "list", help: "Label (key=value)" },
     { name: "opt", short: "o", type: "list", help: "Option of the driver: type, device, o, size (key=value)" },
     { name: "name", type: "string", help: "Name of the volume", hidden: true },
+    ...CLUSTER.map((name): Flag => ({ name, type: "list", help: "", hidden: true })),
   ],
   description:
     "Without a name it is an anonymous volume. The local driver's options say what to mount in place of a directory, in the words of mount(8).",
@@ -20,6 +28,8 @@ export const command: Command = {
     ["inro volume create -o type=nfs -o o=addr=10.0.0.1,rw -o device=:/export share", "A network file system"],
   ],
   async run({ options, args, engine }) {
+    const cluster = CLUSTER.find((flag) => options.has(flag));
+    if (cluster) throw new ExitError(1, `--${cluster} is for cluster volumes, which are not supported`);
     const name = options.string("name");
     if (name !== "" && args[0] !== undefined) {
       throw new ExitError(

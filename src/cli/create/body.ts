@@ -3,6 +3,7 @@ import { ExitError } from "../command.ts";
 import type { Options } from "../flags.ts";
 import { parseDevice } from "./devices.ts";
 import { environment, labels, toMap } from "./environment.ts";
+import { WINDOWS_FLAGS } from "./flags.ts";
 import { isCdiDevice } from "./gpus.ts";
 import { healthConfig } from "./health.ts";
 import { LIMITS, type Limits, setFields } from "./limits.ts";
@@ -64,7 +65,7 @@ export function createBody(options: Options, image: string, command: readonly st
 }
 
 /** What the engine may not know yet, and is asked for all the same: it says so then. */
-type Further = "BlkioWeightDevice" | "DeviceRequests" | "Isolation" | "StorageOpt";
+type Further = "BlkioWeightDevice" | "DeviceRequests" | "Isolation" | "KernelMemory" | "StorageOpt";
 
 function hostConfig(options: Options): HostConfig {
   checkModes(options);
@@ -90,6 +91,7 @@ function hostConfig(options: Options): HostConfig {
     OomScoreAdj: "oom-score-adj",
     BlkioWeightDevice: "blkio-weight-device",
     Isolation: "isolation",
+    KernelMemory: "kernel-memory",
     ShmSize: "shm-size",
     CapAdd: "cap-add",
     CapDrop: "cap-drop",
@@ -131,6 +133,14 @@ function hostConfig(options: Options): HostConfig {
 }
 
 function checkModes(options: Options): void {
+  const windows = WINDOWS_FLAGS.find((name) => options.has(name));
+  if (windows) {
+    const on = (system: string) => `Docker daemon ${system}`;
+    throw new ExitError(
+      1,
+      `"--${windows}" is only supported on a ${on("running on windows")}, but the ${on("is running on linux")}`,
+    );
+  }
   const pull = options.string("pull") || "missing";
   if (!["always", "missing", "never"].includes(pull)) {
     fail(`invalid pull option: '${pull}': must be one of "always", "missing" or "never"`);

@@ -38,6 +38,9 @@ function parsePair(text: string): string {
   return text;
 }
 
+/** Accepted on every platform, and refused on this one. */
+export const WINDOWS_FLAGS = ["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"] as const;
+
 /** Options of `create`; `run` has some more. */
 export const createFlags: readonly Flag[] = [
   { name: "add-host", ...list, parse: parseHost, help: "Add a line to /etc/hosts (host:ip)" },
@@ -101,6 +104,7 @@ export const createFlags: readonly Flag[] = [
   { name: "ip6", ...string, help: "IPv6 address in its network" },
   { name: "ipc", ...string, help: "IPC namespace: private, shareable, host, none, container:ID" },
   { name: "isolation", ...string, help: "", hidden: true },
+  { name: "kernel-memory", ...bytes, help: "", hidden: true },
   { name: "label", short: "l", ...list, parse: parseLabel, help: "Set a label (key[=value])" },
   { name: "label-file", ...list, help: "Read labels from a file" },
   { name: "link", ...list, parse: parseLink, help: "Give another container a name here (container[:alias])" },
@@ -171,6 +175,7 @@ export const createFlags: readonly Flag[] = [
   { name: "volume-driver", ...string, help: "Driver of the volumes that are made" },
   { name: "volumes-from", ...list, help: "Mounts of another container (container[:ro])" },
   { name: "workdir", short: "w", ...string, help: "Working directory" },
+  ...WINDOWS_FLAGS.map((name): Flag => ({ name, ...string, help: "", hidden: true })),
 ];
 
 /** Options of `run`. */
