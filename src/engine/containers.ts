@@ -270,6 +270,7 @@ export class Containers {
       container.record = { ...container.record, name: wanted };
       this.ctx.store.updateContainer(container.record);
       this.ctx.table.rename(container, old);
+      this.ctx.dns.changed();
       emit(this.ctx, container, "rename", { oldName: `/${old}` });
     });
   }

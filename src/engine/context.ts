@@ -8,6 +8,7 @@ import type { EventLog } from "./events.ts";
 import type { Expiry } from "./expiry/expiry.ts";
 import type { HealthMonitor } from "./health/monitor.ts";
 import type { EngineImages } from "./host-image.ts";
+import type { ContainerDns } from "./networks/container-dns.ts";
 import type { Endpoints } from "./networks/endpoints.ts";
 import type { Networks } from "./networks/networks.ts";
 import { cgroupPath, type Paths } from "./paths.ts";
@@ -29,6 +30,7 @@ export interface Context {
   readonly restarts: Restarts;
   readonly networks: Networks;
   readonly endpoints: Endpoints;
+  readonly dns: ContainerDns;
   readonly health: HealthMonitor;
   readonly expiry: Expiry;
   readonly bootId: string;

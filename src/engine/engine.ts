@@ -23,6 +23,7 @@ import { EngineImages } from "./host-image.ts";
 import { info, version } from "./info.ts";
 import { DirectoryLock } from "./lock.ts";
 import { JOURNAL_SOCKET } from "./log/remote/journald.ts";
+import { ContainerDns } from "./networks/container-dns.ts";
 import { NetworkDriver } from "./networks/driver.ts";
 import { Endpoints } from "./networks/endpoints.ts";
 import { NetworkStore } from "./networks/network-store.ts";
@@ -129,6 +130,7 @@ export class Engine {
         events,
         networks,
         endpoints: new Endpoints(networks, store, table, events, options.publishAddress ?? "127.0.0.1", options.log),
+        dns: new ContainerDns(networks, table, options.log),
         trash: new Trash(paths.temporary, options.log),
         health: new HealthMonitor(),
         expiry: new Expiry(),
@@ -142,6 +144,7 @@ export class Engine {
       };
       const engine = new Engine(ctx, locks);
       await reconcile(ctx, engine.volumes);
+      await ctx.dns.adopt();
       for (const container of ctx.table.all()) if (container.isUp) ctx.expiry.begin(ctx, container);
       await endDebugTargets(ctx, engine.volumes);
       ctx.restarts.begin(ctx, { idle: store.takeIdle(ctx.bootId) });
@@ -249,6 +252,7 @@ export class Engine {
         container.running = undefined;
       });
     }
+    this.#ctx.dns.close();
     this.#ctx.endpoints.close();
     await this.#ctx.trash.empty();
     removeEmptyParent(this.#ctx.hierarchy, CGROUP_ROOT);

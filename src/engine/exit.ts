@@ -53,7 +53,11 @@ export function recordExit(
   options: { oomKilled?: boolean; error?: string } = {},
 ): void {
   const { restarts, network, ...before } = container.state;
-  if (network) ctx.endpoints.release(container, network);
+  if (network) {
+    ctx.endpoints.release(container, network);
+    ctx.dns.end(container.id);
+    ctx.dns.changed();
+  }
   const finishedAt = formatNanoseconds(BigInt(status.at.getTime()) * 1_000_000n);
   const next = nextRestart(container.record.host, restarts, {
     exitCode: status.code,

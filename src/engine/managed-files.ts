@@ -42,8 +42,14 @@ export function writeManagedFiles(ctx: Context, container: Container): ManagedFi
     const gateway = "127.0.0.1";
     writeNew(files.hosts, () => readHost("/etc/hosts") + extraHosts(host, gateway));
   } else if (container.record.endpoints) writeHosts(ctx, container);
-  writeNew(files.resolv, () => resolvFile(host, readHost("/etc/resolv.conf"), network.kind === "host"));
+  const reach = network.kind === "host" ? "all" : ctx.dns.serves(container) ? "own" : "other";
+  writeNew(files.resolv, () => resolvFile(host, readHost("/etc/resolv.conf"), reach));
   return files;
+}
+
+/** The container has a name server of its own from now on. In place: the file is mounted. */
+export function writeResolv(ctx: Context, { id, record }: Container): void {
+  writeFileSync(managedFiles(ctx, id).resolv, resolvFile(record.host, readHost("/etc/resolv.conf"), "own"));
 }
 
 /** Its addresses may be others than in its last run, and change while it runs. In place: the file is mounted. */

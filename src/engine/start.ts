@@ -119,6 +119,7 @@ export async function startContainer(
   ctx.store.updateStateSoon(container.id, container.state);
   if (container.record.mounts.length > 0) volumes.mounted(container);
   ctx.endpoints.announce(container);
+  if (container.state.network) ctx.dns.changed();
   emit(ctx, container, "start");
   ctx.health.begin(ctx, container);
   ctx.expiry.begin(ctx, container);
@@ -211,6 +212,10 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       const made = userns ? createUserAndNetworkNamespace(ids, ids) : undefined;
       if (made) joined.push(made.user);
       namespace = ctx.endpoints.wire(container, made?.network);
+      if (ctx.dns.serves(container)) {
+        steps.push(() => ctx.dns.end(id));
+        await ctx.dns.open(container, namespace.fd);
+      }
       given = { network: namespace.fd, ...(made ? { user: made.user } : {}) };
     }
     const stdin = config.OpenStdin === true;

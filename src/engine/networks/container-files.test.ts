@@ -10,28 +10,40 @@ options ndots:2 edns0
 `;
 
 describe("resolv.conf", () => {
-  test.each<[string, Parameters<typeof resolvFile>[0], boolean, string]>([
+  test.each<[string, Parameters<typeof resolvFile>[0], "all" | "own" | "other", string]>([
     [
       "the host's, without what only the host reaches",
       {},
-      false,
+      "other",
       "nameserver 192.0.2.53\nsearch lan example.org\noptions ndots:2 edns0\n",
     ],
-    ["with the host's network: the host's own", {}, true, HOST],
+    ["with the host's network: the host's own", {}, "all", HOST],
     [
       "servers of its own",
       { Dns: ["1.1.1.1", "::1"] },
-      false,
+      "other",
       "nameserver 1.1.1.1\nnameserver ::1\nsearch lan example.org\noptions ndots:2 edns0\n",
     ],
-    ["no search domain", { DnsSearch: ["."] }, false, "nameserver 192.0.2.53\noptions ndots:2 edns0\n"],
+    ["no search domain", { DnsSearch: ["."] }, "other", "nameserver 192.0.2.53\noptions ndots:2 edns0\n"],
     [
       "all",
       { Dns: ["9.9.9.9"], DnsSearch: ["a.b"], DnsOptions: ["rotate"] },
-      true,
+      "all",
       "nameserver 9.9.9.9\nsearch a.b\noptions rotate\n",
     ],
-  ])("%s", (_name, host, reachable, expected) => expect(resolvFile(host, HOST, reachable)).toBe(expected));
+    [
+      "a name server of its own",
+      { Dns: ["9.9.9.9"] },
+      "own",
+      "nameserver 127.0.0.11\nsearch lan example.org\noptions ndots:2 edns0\n",
+    ],
+    [
+      "and no options",
+      { DnsOptions: ["rotate"] },
+      "own",
+      "nameserver 127.0.0.11\nsearch lan example.org\noptions rotate ndots:0\n",
+    ],
+  ])("%s", (_name, host, reach, expected) => expect(resolvFile(host, HOST, reach)).toBe(expected));
 });
 
 describe("hosts", () => {

@@ -1,3 +1,4 @@
+import { DNS_ADDRESS } from "../../network/dns/server.ts";
 import { HOST_GATEWAY, parseExtraHost } from "../config/hosts.ts";
 import type { ContainerRecord, StateRecord } from "../store.ts";
 
@@ -44,29 +45,45 @@ export function extraHosts(host: ContainerRecord["host"], gateway: string | unde
 const LOOPBACK = /^(127\.|::1$|0\.0\.0\.0$|::$)/;
 
 /**
- * /etc/resolv.conf: what the container asks for, else the host's, without servers that only the host can reach. `reachable`:
- * it can reach those as well (it has the host's network).
+ * /etc/resolv.conf: what the container asks for, else the host's, without servers that only the host can reach. `reach`:
+ * "all" is the host's network, "own" a name server of the container's, which asks the others itself.
  */
-export function resolvFile(host: ContainerRecord["host"], hostFile: string, reachable: boolean): string {
+export function resolvFile(host: ContainerRecord["host"], hostFile: string, reach: "all" | "own" | "other"): string {
   const { Dns, DnsSearch, DnsOptions } = host;
-  if (reachable && !Dns?.length && !DnsSearch?.length && !DnsOptions?.length) return hostFile;
-  const words = hostFile.split("\n").map((line) =>
-    line
-      .replace(/[#;].*/, "")
-      .trim()
-      .split(/\s+/),
+  if (reach === "all" && !Dns?.length && !DnsSearch?.length && !DnsOptions?.length) return hostFile;
+  const given = keyword(hostFile, "nameserver").flatMap(([address]) =>
+    address && (reach === "all" || !LOOPBACK.test(address)) ? [address] : [],
   );
-  const of = (keyword: string) => words.filter(([first]) => first === keyword).map(([, ...rest]) => rest);
-  const given = of("nameserver").flatMap(([address]) =>
-    address && (reachable || !LOOPBACK.test(address)) ? [address] : [],
-  );
-  const servers = Dns?.length ? Dns : given;
-  const search = DnsSearch?.length ? DnsSearch : (of("search").at(-1) ?? of("domain").at(-1) ?? []);
-  const options = DnsOptions?.length ? DnsOptions : of("options").flat();
+  const servers = reach === "own" ? [DNS_ADDRESS] : Dns?.length ? Dns : given;
+  const search = DnsSearch?.length
+    ? DnsSearch
+    : (keyword(hostFile, "search").at(-1) ?? keyword(hostFile, "domain").at(-1) ?? []);
+  const asked = DnsOptions?.length ? DnsOptions : keyword(hostFile, "options").flat();
+  // A name of one label is asked as it is first: our server knows whether it is one of ours.
+  const ndots = reach === "own" && !asked.some((option) => option.startsWith("ndots:")) ? ["ndots:0"] : [];
+  const options = [...asked, ...ndots];
   return [
     ...servers.map((server) => `nameserver ${server}\n`),
     // "." is docker's word for none.
     ...(search.length > 0 && !(search.length === 1 && search[0] === ".") ? [`search ${search.join(" ")}\n`] : []),
     ...(options.length > 0 ? [`options ${options.join(" ")}\n`] : []),
   ].join("");
+}
+
+/** The name servers of a resolv.conf. */
+export const hostServers = (file: string): string[] =>
+  keyword(file, "nameserver").flatMap(([address]) => (address ? [address] : []));
+
+/** What stands behind a keyword, by line (resolv.conf(5)). */
+function keyword(file: string, wanted: string): string[][] {
+  return file
+    .split("\n")
+    .map((line) =>
+      line
+        .replace(/[#;].*/, "")
+        .trim()
+        .split(/\s+/),
+    )
+    .filter(([first]) => first === wanted)
+    .map(([, ...rest]) => rest);
 }

@@ -6,7 +6,7 @@ import { portBindings } from "../config/request-fields.ts";
 import type { Container } from "../container.ts";
 import { type Context, emit } from "../context.ts";
 import { labelsMatch } from "../list-filters.ts";
-import { writeHosts } from "../managed-files.ts";
+import { writeHosts, writeResolv } from "../managed-files.ts";
 import type { Filters } from "../requests.ts";
 import type { NetworkRecord, PortState } from "./records.ts";
 import { PREDEFINED } from "./validate.ts";
@@ -59,8 +59,14 @@ export class NetworkRequests {
     const { Container: name, EndpointConfig: settings } = objectOf(body, "the request body");
     const container = this.ctx.table.get(containerRef(name));
     await container.mutex.run(async () => {
+      const served = this.ctx.dns.serves(container);
       this.ctx.endpoints.connect(ref, container, settings);
-      if (container.isRunning) writeHosts(this.ctx, container);
+      if (!container.isRunning) return;
+      this.ctx.dns.changed();
+      writeHosts(this.ctx, container);
+      if (served || !this.ctx.dns.serves(container)) return;
+      await this.ctx.dns.open(container);
+      writeResolv(this.ctx, container);
     });
   }
 
@@ -70,7 +76,9 @@ export class NetworkRequests {
     const container = this.ctx.table.get(containerRef(name));
     await container.mutex.run(async () => {
       this.ctx.endpoints.disconnect(ref, container);
-      if (container.isRunning) writeHosts(this.ctx, container);
+      if (!container.isRunning) return;
+      this.ctx.dns.changed();
+      writeHosts(this.ctx, container);
     });
   }
 
