@@ -1,4 +1,5 @@
 import { invalid } from "../base/errors.ts";
+import { matchGlob } from "../base/pattern.ts";
 import { type ImageRecord, toSummary } from "../images/inspect.ts";
 import type { ImageSummary } from "../spec/docker-api.ts";
 import type { Engine } from "./engine.ts";
@@ -78,13 +79,7 @@ const BOOLEANS: Readonly<Record<string, boolean>> = {
   ...{ "0": false, f: false, F: false, false: false, FALSE: false, False: false },
 };
 
-/** Shell patterns, of which `*` and `?` stop at a slash (Go's path.Match, without classes). */
 function glob(pattern: string): (text: string) => boolean {
   if (pattern.length > 256) throw invalid("invalid filter 'reference': over 256 characters");
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-    .replace(/\*+/g, "[^/]*")
-    .replaceAll("?", "[^/]");
-  const whole = new RegExp(`^${source}$`);
-  return (text) => whole.test(text);
+  return (text) => matchGlob(pattern, text);
 }

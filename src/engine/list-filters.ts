@@ -1,4 +1,5 @@
 import { invalid } from "../base/errors.ts";
+import { LONGEST_NAME, safePattern } from "../base/pattern.ts";
 import { ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
 import type { HealthRecord } from "./health/record.ts";
@@ -126,16 +127,13 @@ export function healthStatus({ status, health }: StateRecord): "none" | HealthRe
   return health && (status === "running" || status === "paused") ? health.status : "none";
 }
 
-/** A regular expression if it is one, else a substring; with and without the leading slash. */
+/** A regular expression if it is one that may be tried, else a substring; with and without the leading slash. */
 export function namePattern(value: string): (name: string) => boolean {
-  let pattern: RegExp | undefined;
-  try {
-    // A group that is repeated could take exponential time.
-    if (value.length <= 256 && !/\)[*+?{]/.test(value)) pattern = new RegExp(value);
-  } catch {
-    // Then it is plain text.
-  }
-  return (name) => name.includes(value) || Boolean(pattern?.test(name)) || Boolean(pattern?.test(`/${name}`));
+  const pattern = safePattern(value);
+  return (name) => {
+    if (name.includes(value)) return true;
+    return pattern !== undefined && name.length <= LONGEST_NAME && (pattern.test(name) || pattern.test(`/${name}`));
+  };
 }
 
 /** `label` and `label!` filters: all of the former, none of the latter. */

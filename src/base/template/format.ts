@@ -22,6 +22,9 @@ function formatNumber(value: number): string {
   return String(value);
 }
 
+/** Blanks of one padding, at most; Go has such a bound too. */
+export const WIDEST = 10_000;
+
 /** Go's Printf for %v %s %d %q %t %x %f %g %e %c %% with flags, width and precision. */
 export function sprintf(format: string, args: readonly unknown[]): string {
   let next = 0;
@@ -31,6 +34,7 @@ export function sprintf(format: string, args: readonly unknown[]): string {
       if (verb === "%") return "%";
       if (verb === undefined) return "%!(NOVERB)";
       const width = wide === "*" ? Number(args[next++]) : wide === undefined ? 0 : Number(wide);
+      if (width > WIDEST) return "%!(BADWIDTH)";
       if (next >= args.length) return `%!${verb}(MISSING)`;
       const body = formatVerb(verb, args[next++], flags, exact === undefined ? undefined : Number(exact));
       if (flags.includes("-")) return body.padEnd(width);

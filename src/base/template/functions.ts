@@ -1,4 +1,4 @@
-import { compare, formatValue, NO_VALUE, sprintf, truth, typeName } from "./format.ts";
+import { compare, formatValue, NO_VALUE, sprintf, truth, typeName, WIDEST } from "./format.ts";
 import { TemplateError } from "./tokens.ts";
 
 type Function = (...args: unknown[]) => unknown;
@@ -88,7 +88,8 @@ export const functions: Readonly<Record<string, Function>> = {
   upper: (value) => text(value, "upper").toUpperCase(),
   pad: (value, before, after) => {
     const source = text(value, "pad");
-    return source === "" ? "" : " ".repeat(whole(before, "pad")) + source + " ".repeat(whole(after, "pad"));
+    const blanks = (count: unknown) => " ".repeat(Math.min(Math.max(0, whole(count, "pad")), WIDEST));
+    return source === "" ? "" : blanks(before) + source + blanks(after);
   },
   truncate: (value, size) => [...text(value, "truncate")].slice(0, whole(size, "truncate")).join(""),
   println: (...args) => `${args.map(formatValue).join(" ")}\n`,

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { invalid, messageOf } from "../../base/errors.ts";
+import { LONGEST_NAME, safePattern } from "../../base/pattern.ts";
 import { compileTemplate } from "../../base/template/template.ts";
 import { parseRfc3339 } from "../clock.ts";
 import type { ContainerRecord } from "../store.ts";
@@ -26,7 +27,9 @@ export function extraAttributes(
     }
     if (!pattern) return;
     const regex = goRegExp(pattern);
-    for (const [name, value] of Object.entries(known)) if (regex.test(name)) attributes[key(name)] = value;
+    for (const [name, value] of Object.entries(known)) {
+      if (name.length <= LONGEST_NAME && regex.test(name)) attributes[key(name)] = value;
+    }
   };
   choose(config.Labels ?? {}, options.labels, options["labels-regex"]);
   if (options.env || options["env-regex"]) {
@@ -43,11 +46,15 @@ export function extraAttributes(
 /** A pattern of Go's regexp (RE2) as far as JavaScript has it. */
 function goRegExp(pattern: string): RegExp {
   const [, flags = "", rest = pattern] = /^\(\?([is]+)\)(.*)$/s.exec(pattern) ?? [];
+  const source = rest.replaceAll("(?P<", "(?<");
+  const regex = safePattern(source, `u${flags}`);
+  if (regex) return regex;
   try {
-    return new RegExp(rest.replaceAll("(?P<", "(?<"), `u${flags}`);
+    new RegExp(source, `u${flags}`);
   } catch (error) {
     throw invalid(`error parsing regexp: ${messageOf(error)}`);
   }
+  throw invalid(`regexp ${JSON.stringify(pattern.slice(0, 64))} has too many repetitions or alternatives`);
 }
 
 // Every record carries them, in whatever form.
@@ -59,12 +66,22 @@ export function bounded(attributes: Record<string, string>): Record<string, stri
   throw invalid(`the log's labels, variables and tag have more than ${LONGEST_ATTRIBUTES} bytes`);
 }
 
+const LONGEST_TAG = 4096;
+
+/** A client's template runs in the engine: one that repeats, or that builds on what it has built, could take for ever. */
+function checkTag(template: string): void {
+  const unbounded = /\{\{-?\s*(?:else\s+)?(range|with|template|define|block)\b|\$/.exec(template);
+  if (unbounded) throw invalid(`log tag: ${unbounded[1] ?? "variables"} cannot be used in it`);
+  if (template.length > LONGEST_TAG) throw invalid(`log tag: longer than ${LONGEST_TAG} characters`);
+}
+
 const SHORT_ID = 12;
 
 /** The log option `tag`, a Go template on what docker's loggers know of a container. Throws invalid. */
 export function logTag(record: ContainerRecord, otherwise: string): string {
   const template = record.host.LogConfig?.Config?.tag || otherwise;
   if (template === "") return "";
+  checkTag(template);
   const { id, name, image, imageId, created, config } = record;
   const [entrypoint = "", ...args] = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
   const shortImage = imageId.slice(0, SHORT_ID);

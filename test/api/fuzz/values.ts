@@ -86,7 +86,7 @@ const POOLS: Record<string, readonly string[]> = {
   ulimit: ["nofile", "core", "nope", "NOFILE"],
   tmpfs: ["", "size=1m", "size=1,mode=0", "bind", "size=-1", "ro,exec"],
   logDriver: ["json-file", "local", "none", "nope"],
-  logOption: ["10m", "0", "3", "true", "-1"],
+  logOption: ["10m", "0", "3", "true", "-1", "{{.Name}}", "{{range 9}}x{{end}}", "(a+)+b", "^A"],
   mountType: ["bind", "volume", "tmpfs", "image", "npipe", "nope"],
   propagation: ["", "rprivate", "shared", "rslave", "nope"],
   noRegistry: ["127.0.0.1:1", "Bad Name"],
@@ -99,7 +99,7 @@ const POOLS: Record<string, readonly string[]> = {
 const keys: Record<string, readonly string[]> = {
   none: ["80/tcp", "53/udp", "70000", "/data", "/", "x"],
   tmpfs: ["/tmp", "/run", "/", "x"],
-  logOption: ["max-size", "max-file", "mode", "nope"],
+  logOption: ["max-size", "max-file", "mode", "tag", "env-regex", "labels", "nope"],
   Endpoint: ["default", "none", "na", "bridge"],
   networkOption: [
     "com.docker.network.bridge.name",
@@ -116,9 +116,15 @@ const filters = fc.dictionary(
     ...["reference", "volume", "network", "health", "exited", "expose", "is-task", "driver", "scope"],
   ),
   fc.oneof(
-    fc.array(fc.oneof(fc.constantFrom("fa", "busybox", "running", "1h", "0", "a=b", "true", "80/tcp"), hostileText()), {
-      maxLength: 3,
-    }),
+    fc.array(
+      fc.oneof(
+        fc.constantFrom("fa", "busybox", "running", "1h", "0", "a=b", "true", "80/tcp", "f.*", "(a+)+b", "a*a*a*a*a*b"),
+        hostileText(),
+      ),
+      {
+        maxLength: 3,
+      },
+    ),
     fc.dictionary(fc.constantFrom("fa", "true", "x("), fc.constantFrom<unknown>(true, false, 1), { maxKeys: 2 }),
     anything(),
   ),
