@@ -39,6 +39,7 @@ export function createContainer(
   const body = completed(withNetwork(request.body, ctx.networks.defaultName), ctx.settings.defaults);
   const { config, host, warnings } = validateCreate(body, defaults, undefined, ctx.defaultLog);
   const requested = requestedEndpoints(request.body as Record<string, unknown>, config, host);
+  for (const link of host.Links ?? []) ctx.table.get(link.split(":")[0]!);
   const endpoints = hasNetworks(host.NetworkMode ?? "none") ? ctx.endpoints.plan(requested) : undefined;
   const other = ctx.table.byName(name);
   if (other) {

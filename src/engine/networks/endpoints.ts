@@ -159,9 +159,12 @@ export class Endpoints {
 
   /** Links (docker's old way of names, on the default network): each running container that is named, and its names. */
   links(container: Container): { address: string; names: string[] }[] {
-    return (container.record.host.Links ?? []).flatMap((link) => {
+    const { host, endpoints = {} } = container.record;
+    const inNetworks = Object.values(endpoints).flatMap(({ links = [] }) => links);
+    return [...(host.Links ?? []), ...inNetworks].flatMap((link) => {
       const [ref = "", alias = ref] = link.split(":");
-      const other = this.table.get(ref);
+      const other = this.#linked(ref);
+      if (!other) return [];
       const mine = new Set(container.state.network?.endpoints.map(({ network }) => network));
       const endpoint = other.state.network?.endpoints.find(({ network }) => mine.has(network));
       const { name, id, config } = other.record;
@@ -170,7 +173,17 @@ export class Endpoints {
     });
   }
 
-  /** Links must name running containers: notFound, conflict. */
+  /** In a network that somebody made, a link may name a container that is yet to come. */
+  #linked(ref: string): Container | undefined {
+    try {
+      return this.table.get(ref);
+    } catch (error) {
+      if (error instanceof InroError && error.kind === "notFound") return undefined;
+      throw error;
+    }
+  }
+
+  /** Links of the container must name running containers: notFound, conflict. */
   checkLinks(container: Container): void {
     for (const link of container.record.host.Links ?? []) {
       const [ref = ""] = link.split(":");

@@ -93,6 +93,8 @@ export class Networks {
     let record: NetworkRecord = { id, created: nowText(), ...draft, ...(bridge ? { bridge } : {}) };
     if (!record.configOnly) {
       if (bridge) this.#checkBridgeName(bridge);
+      // The default network has the first of the subnets that nobody chose, also when it is used later.
+      if (!record.chosen && this.defaultName === "bridge") this.addresses(this.get("bridge"));
       record = this.#choose(record);
     }
     this.store.insert([record]);
