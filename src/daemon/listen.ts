@@ -86,10 +86,9 @@ async function bindUnix(server: Server | HttpServer, path: string, gid: number |
   });
   if (gid === undefined) return;
   chownSync(path, process.getuid!(), gid);
-  // The group must get to it, and see nothing else there. A directory of others is as they want it.
+  // The group must get to it, and sees nothing else there. A directory of others is as they want it.
   if (made === undefined && directory !== runDirectory()) return;
-  chownSync(directory, process.getuid!(), gid);
-  chmodSync(directory, 0o710);
+  chmodSync(directory, 0o711);
 }
 
 function listening(server: Server | HttpServer, start: () => unknown): Promise<void> {

@@ -185,6 +185,11 @@ export class Engine {
     return checkCredentials(auth, this.#ctx.settings.registries, signal);
   }
 
+  /** Keys of labels that give rights. */
+  get reservedLabels(): readonly string[] {
+    return this.#ctx.reservedLabels;
+  }
+
   get settings(): EngineSettings {
     return this.#ctx.settings;
   }

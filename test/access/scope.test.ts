@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { command, hasBusybox, isRoot, TestEngine, temporary } from "../harness.ts";
 
+const PYTHON = existsSync("/usr/bin/python3");
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 
 // What a container, an IDE or a CI job could try that got one of these sockets instead of the engine's own.
@@ -13,6 +14,7 @@ describe.skipIf(why !== "")(`sockets with limited rights${why && ` (${why})`}`, 
   const sockets = {
     team: `allow=all,label=team=a,image=busybox,mount=${share},capability=NET_ADMIN,memory=64m,cpus=1,pids=50`,
     read: "allow=read-only",
+    other: "allow=all,label=stage=prod",
     restart: "allow=POST /containers/{id}/restart,label=team=a",
     labelled: "allow=all,label=team=a",
     plain: "allow=containers,allow=exec,allow=images",
@@ -209,6 +211,7 @@ describe.skipIf(why !== "")(`sockets with limited rights${why && ` (${why})`}`, 
     ["a field in other letters", { HostConfig: { privileged: true } }],
     ["__proto__", JSON.parse('{"HostConfig":{"__proto__":{"Privileged":true}}}')],
     ["another team's label", { Labels: { team: "b" } }],
+    ["another socket's label", { Labels: { stage: "prod" } }],
   ])("create is refused: %s", async (_what, body) => {
     const all = async () =>
       ((await (await engine.api("GET", "/containers/json?all=1")).json()) as { Id: string }[]).map(({ Id }) => Id);
@@ -366,6 +369,23 @@ describe.skipIf(why !== "")(`sockets with limited rights${why && ` (${why})`}`, 
     expect((await engine.inro(["rmi", "own-image"], { env })).code).toBe(0);
     expect(await status("team", "POST", "/commit?container=own&repo=x")).toBe(403);
   });
+
+  test.skipIf(!PYTHON)(
+    `mounted into a container in place of the engine's own socket${PYTHON ? "" : " (no python3)"}`,
+    async () => {
+      const script = `
+import http.client, socket, json
+def ask(method, path, body=None):
+    c = http.client.HTTPConnection("x"); c.sock = socket.socket(socket.AF_UNIX); c.sock.connect("/run/docker.sock")
+    c.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+    return c.getresponse().status
+print(ask("GET", "/containers/own/json"), ask("GET", "/containers/others/json"),
+      ask("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sh"], "HostConfig": {"Privileged": True}}),
+      ask("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sh"], "HostConfig": {"Binds": ["/:/host"]}}))`;
+      const mount = `${join(dir, "team")}:/run/docker.sock`;
+      expect(await engine.ok("run", "--rm", "-v", mount, "host", "python3", "-c", script)).toBe("200 404 403 403");
+    },
+  );
 
   test("prune takes the team's only, whatever the filters say", async () => {
     const others = await engine.ok("create", "busybox", "true");

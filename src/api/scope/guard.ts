@@ -29,10 +29,16 @@ export class Guard {
     );
   }
 
-  /** The labels of what is made: the scope's among them. Throws forbidden where the client wants another value. */
+  /**
+   * The labels of what is made: the scope's among them. Throws forbidden where the client wants another value, or a label
+   * by which another socket's clients would take it for theirs.
+   */
   marked(labels: unknown): Record<string, unknown> {
     const given = (typeof labels === "object" && labels !== null ? labels : {}) as Record<string, unknown>;
     const { label } = this.scope;
+    const others = this.engine.reservedLabels.filter((key) => key !== label?.key);
+    const foreign = others.find((key) => Object.hasOwn(given, key));
+    if (foreign !== undefined) throw forbidden(this.scope, `label ${foreign}, which is another socket's`);
     if (!label) return given;
     if (Object.hasOwn(given, label.key) && given[label.key] !== label.value) {
       throw forbidden(this.scope, `label ${label.key} with another value than ${JSON.stringify(label.value)}`);

@@ -14,6 +14,7 @@ test.each([
   ["allow=GET /nothing", "there is no"],
   ["allow=POST /build", "there is no"],
   ["allow=all,label==x", "has no name"],
+  ["allow=all,label=name=x", "events have a word"],
   ["allow=all,label=a,label=b", "given twice"],
   ["allow=all,privileged=yes", "expected a boolean"],
   ["allow=all,mount=/", "the engine's own"],

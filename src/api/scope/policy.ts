@@ -157,10 +157,19 @@ export function compileScope(settings: SocketSettings, own: readonly string[]): 
   };
 }
 
+const EVENT_WORDS = new Set(
+  "image name container type driver signal exitCode execID execDuration oldName height width reclaimed comment".split(
+    " ",
+  ),
+);
+
 function parseLabel(label: string, at: string): { key: string; value: string } {
   const equals = label.indexOf("=");
   const key = equals < 0 ? label : label.slice(0, equals);
   if (key === "") throw invalid(`${at}: label ${JSON.stringify(label)} has no name`);
+  // Beside the labels an event has words of its own, which are not to be taken for one.
+  if (/^[a-zA-Z]+$/.test(key) && EVENT_WORDS.has(key))
+    throw invalid(`${at}: label ${key}: events have a word of this name`);
   return { key, value: equals < 0 ? "" : label.slice(equals + 1) };
 }
 
