@@ -28,7 +28,7 @@ import type {
 } from "./requests.ts";
 import { refuseRestarting } from "./restart/restarts.ts";
 import { makeLayer } from "./rootfs.ts";
-import { startContainer } from "./start.ts";
+import { startOrDiscard } from "./start-or-discard.ts";
 import { forceEnd, killContainer, stopContainer } from "./stop.ts";
 import type { ContainerRecord } from "./store.ts";
 import { processTable } from "./top/table.ts";
@@ -81,19 +81,7 @@ export class Containers {
   /** notModified if it runs; a launch that fails is recorded in State (126, 127, 128) and thrown. */
   async start(ref: string, _options: { detachKeys?: string } = {}): Promise<void> {
     const container = this.#get(ref);
-    await container.mutex.run(() => this.#start(container));
-  }
-
-  async #start(container: Container): Promise<void> {
-    try {
-      await startContainer(this.ctx, this.volumes, container);
-    } catch (error) {
-      const failed = !container.isRunning && container.state.error !== "";
-      if (failed && container.record.host.AutoRemove) {
-        await removeContainer(this.ctx, this.volumes, container, { volumes: true });
-      }
-      throw error;
-    }
+    await container.mutex.run(() => startOrDiscard(this.ctx, this.volumes, container));
   }
 
   /** Works before the start too: then output begins with it. */
@@ -150,10 +138,15 @@ export class Containers {
     };
     if (container.isUp || container.state.status === "starting") {
       // It may just have ended by itself, or could not be started.
-      await stopContainer(this.ctx, container, options).catch(unlessDone);
+      await stopContainer(this.ctx, container, { ...options, restart: true }).catch(unlessDone);
     }
     // Somebody else may just have started it.
-    await container.mutex.run(() => this.#start(container)).catch(unlessDone);
+    await container.mutex
+      .run(() => {
+        const again = container.state.status === "restarting";
+        return startOrDiscard(this.ctx, this.volumes, container, { again });
+      })
+      .catch(unlessDone);
     emit(this.ctx, container, "restart");
   }
 

@@ -34,8 +34,9 @@ import { reconcile } from "./reconcile.ts";
 import type { Finding } from "./requests.ts";
 import { Restarts } from "./restart/restarts.ts";
 import { DEFAULT_SETTINGS, type EngineSettings } from "./settings.ts";
-import { startContainer } from "./start.ts";
+import { startOrDiscard } from "./start-or-discard.ts";
 import { Stats } from "./stats/stats.ts";
+import { finishRestarts } from "./stop.ts";
 import { Store } from "./store.ts";
 import { ContainerTable } from "./table.ts";
 import { Trash } from "./trash.ts";
@@ -134,7 +135,7 @@ export class Engine {
         trash: new Trash(paths.temporary, options.log),
         health: new HealthMonitor(),
         expiry: new Expiry(),
-        restarts: new Restarts((container) => startContainer(ctx, engine.volumes, container, { again: true })),
+        restarts: new Restarts((container) => startOrDiscard(ctx, engine.volumes, container, { again: true })),
         bootId,
         defaultLog: completeLogConfig({}, options.defaultLog ?? DEFAULT_LOG),
         journal: options.journal ?? JOURNAL_SOCKET,
@@ -147,6 +148,7 @@ export class Engine {
       await ctx.dns.adopt();
       for (const container of ctx.table.all()) if (container.isUp) ctx.expiry.begin(ctx, container);
       await endDebugTargets(ctx, engine.volumes);
+      finishRestarts(ctx);
       ctx.restarts.begin(ctx, { idle: store.takeIdle(ctx.bootId) });
       images.collect((id) => ctx.table.usersOf(id));
       images.sweep();

@@ -41,8 +41,13 @@ async function end(ctx: Context, volumes: Volumes, container: Container, running
   container.cgroup = undefined;
   // Last: while there is a run directory, there may be a cgroup.
   await removeRunDirectory(ctx.paths.runDir(container.id));
-  if (container.record.host.AutoRemove) await removeContainer(ctx, volumes, container, { volumes: true });
+  if (removesItself(container)) await removeContainer(ctx, volumes, container, { volumes: true });
   ctx.restarts.schedule(ctx, container);
+}
+
+/** AutoRemove, of one that has ended: unless a client is restarting it. */
+export function removesItself({ record, state }: Container): boolean {
+  return record.host.AutoRemove === true && state.status !== "restarting";
 }
 
 /** Writes how a run ended and whether another follows, then tells everyone. */
@@ -52,16 +57,19 @@ export function recordExit(
   status: ExitStatus,
   options: { oomKilled?: boolean; error?: string } = {},
 ): void {
-  const { restarts, network, ...before } = container.state;
+  const { restarts, network, restartAsked = false, ...before } = container.state;
   if (network) {
     ctx.endpoints.release(container, network);
     ctx.dns.end(container.id);
     ctx.dns.changed();
   }
+  // Its time begins anew, as with any start by a client.
+  if (restartAsked) delete before.expires;
   const finishedAt = formatNanoseconds(BigInt(status.at.getTime()) * 1_000_000n);
   const next = nextRestart(container.record.host, restarts, {
     exitCode: status.code,
     stopped: before.stopped === true,
+    restart: restartAsked,
     unhealthy: before.health?.status === "unhealthy",
     lived: before.status === "starting" ? 0 : status.at.getTime() - Date.parse(before.startedAt),
     at: status.at.getTime(),

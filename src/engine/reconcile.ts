@@ -10,7 +10,7 @@ import { formatNanoseconds, ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { type Context, openCgroup, openCgroupAt } from "./context.ts";
 import { register } from "./create.ts";
-import { recordExit, watchExit } from "./exit.ts";
+import { recordExit, removesItself, watchExit } from "./exit.ts";
 import { startingHealth } from "./health/record.ts";
 import { cgroupPath, HEALTH_EXEC } from "./paths.ts";
 import { removeContainer } from "./remove.ts";
@@ -112,7 +112,7 @@ async function settle(
   container: Container,
   keepers: Map<string, number>,
 ): Promise<void> {
-  const { state, record, id } = container;
+  const { state, id } = container;
   if (state.status === "removing") {
     return removeContainer(ctx, volumes, container, { volumes: state.removeVolumes === true });
   }
@@ -137,7 +137,7 @@ async function settle(
   }
   await openCgroup(ctx, container)?.remove();
   removeBelow(ctx.paths.runDirs, id);
-  if (record.host.AutoRemove) await removeContainer(ctx, volumes, container, { volumes: true });
+  if (removesItself(container)) await removeContainer(ctx, volumes, container, { volumes: true });
 }
 
 function takeOver(

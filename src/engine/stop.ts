@@ -1,4 +1,4 @@
-import { conflict, InroError } from "../base/errors.ts";
+import { conflict, InroError, messageOf } from "../base/errors.ts";
 import { parseSignal } from "./config/signals.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
@@ -41,22 +41,37 @@ export async function killContainer(ctx: Context, container: Container, signal: 
 
 /**
  * Ends a running container: the stop signal, after the timeout SIGKILL. Resolves when it has ended and is cleaned up.
- * Not running is notModified.
+ * Not running is notModified. With `restart` it is `restarting` then, whether this engine lives to see it or not.
  */
-export async function stopContainer(ctx: Context, container: Container, options: StopOptions = {}): Promise<void> {
+export async function stopContainer(
+  ctx: Context,
+  container: Container,
+  options: StopOptions & { restart?: boolean } = {},
+): Promise<void> {
   const signal = options.signal ? parseSignal(options.signal) : undefined;
   await started(container);
   if (container.state.status === "restarting") {
-    ctx.restarts.cancel(ctx, container, { stopped: true });
+    if (options.restart) ctx.restarts.hasten(ctx, container);
+    else ctx.restarts.cancel(ctx, container, { stopped: true });
     return emit(ctx, container, "stop");
   }
   if (!container.isRunning) throw new InroError("notModified", `container ${container.id} is not running`);
-  asked(ctx, container);
+  asked(ctx, container, options.restart);
   await endContainer(ctx, container, {
     ...(signal === undefined ? {} : { signal }),
     ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
   });
   emit(ctx, container, "stop");
+}
+
+/** Goes on with restarts that clients asked an earlier engine for, and whose stop had not come to its end. */
+export function finishRestarts(ctx: Context): void {
+  for (const container of ctx.table.all()) {
+    if (!container.state.restartAsked || !container.isRunning) continue;
+    stopContainer(ctx, container, { restart: true }).catch((error) => {
+      ctx.log(`container ${container.id.slice(0, 12)}: cannot be restarted: ${messageOf(error)}`);
+    });
+  }
 }
 
 /**
@@ -96,11 +111,13 @@ async function started(container: Container): Promise<void> {
   if (container.state.status === "starting") await container.mutex.run(async () => undefined);
 }
 
-/** Its end will be no failure, and the next engine has to know that too. */
-function asked(ctx: Context, container: Container): void {
-  if (container.state.stopped) return;
-  container.state = { ...container.state, stopped: true };
-  if (hasRestartPolicy(container.record.host)) ctx.store.updateState(container.id, container.state);
+/** Its end will be no failure, and the next engine has to know what follows it. The last word counts. */
+function asked(ctx: Context, container: Container, restart = false): void {
+  const { restartAsked = false, ...state } = container.state;
+  if (state.stopped && restart === restartAsked) return;
+  container.state = { ...state, stopped: true, ...(restart ? { restartAsked: true } : {}) };
+  const matters = restart !== restartAsked || hasRestartPolicy(container.record.host);
+  if (matters) ctx.store.updateState(container.id, container.state);
 }
 
 function signalQuietly(container: Container, signal: number): void {

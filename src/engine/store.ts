@@ -57,6 +57,8 @@ export interface StateRecord {
   removeVolumes?: boolean;
   /** Somebody asked it to stop: its end is no failure of its own, and no restart follows. */
   stopped?: boolean;
+  /** A client asked to restart it: whoever sees its end starts it again. */
+  restartAsked?: boolean;
   /** Absent: the engine has not restarted it since it was started. */
   restarts?: Restarts;
   /** Of the present run. */

@@ -39,11 +39,12 @@ export class Expiry {
     this.#look(ctx, container, IdleTTL / NANOSECONDS_PER_MS);
   }
 
-  /** A run has ended. One that is restarted keeps its time. */
+  /** A run has ended. One that its policy restarts keeps its time. */
   end(container: Container): void {
+    const { status, expires } = container.state;
     this.#looks.cancel(container);
     this.#last.delete(container);
-    if (container.state.status !== "restarting") this.#ends.cancel(container);
+    if (status !== "restarting" || expires === undefined) this.#ends.cancel(container);
   }
 
   /** The engine leaves; what is to come is in the records. */

@@ -5,6 +5,7 @@ import { type Ending, nextRestart, type Restarts, startsWithEngine } from "./pol
 const ending = (more: Partial<Ending> = {}): Ending => ({
   exitCode: 1,
   stopped: false,
+  restart: false,
   unhealthy: false,
   lived: 50,
   at: 1_000_000,
@@ -15,6 +16,7 @@ const policy = (Name: string, MaximumRetryCount = 0): HostConfig => ({ RestartPo
 for (const [name, host, how, restarts] of [
   ["no policy", {}, {}, false],
   ["no", policy("no"), {}, false],
+  ["no, and a client asks for it", policy("no"), { exitCode: 0, stopped: true, restart: true }, true],
   ["always after a success", policy("always"), { exitCode: 0 }, true],
   ["always after a stop", policy("always"), { stopped: true }, false],
   ["unless-stopped after a success", policy("unless-stopped"), { exitCode: 0 }, true],

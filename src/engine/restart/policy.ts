@@ -15,6 +15,8 @@ export interface Ending {
   exitCode: number;
   /** Somebody asked it to stop. */
   stopped: boolean;
+  /** A client asked to restart it. */
+  restart: boolean;
   /** It was unhealthy, in docker's sense. */
   unhealthy: boolean;
   /** Milliseconds from its start. */
@@ -34,6 +36,7 @@ export function nextRestart(
   before: Restarts | undefined,
   ending: Ending,
 ): (Restarts & { due: number }) | undefined {
+  if (ending.restart) return { count: 0, delay: 0, due: ending.at };
   const { RestartPolicy: policy, RestartOnUnhealthy } = host;
   if (ending.stopped) return undefined;
   const { Name: name = "no" } = policy ?? {};

@@ -160,6 +160,31 @@ describe.skipIf(!isRoot)("restart policies (needs root)", () => {
     await inTest.remove(id);
   });
 
+  test("a client's restart: of one that removes itself, and of one whose engine goes amid the stop", async () => {
+    const once = await inTest.run("exec sleep 1000", { StopTimeout: 0, HostConfig: { AutoRemove: true } });
+    await inTest.containers.restart(once);
+    expect(await inTest.state(once)).toMatchObject({ Status: "running" });
+    await inTest.containers.stop(once);
+    await inTest.event(once, "destroy");
+
+    const id = await inTest.create("trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done", {
+      StopTimeout: 1,
+      ...policy("unless-stopped"),
+    });
+    const { output } = await inTest.containers.attach(id, { stream: true, stdout: true });
+    await inTest.containers.start(id);
+    let said = "";
+    for await (const { data } of output) {
+      if (said === "") inTest.containers.restart(id, { timeout: 1000 }).catch(() => undefined);
+      said += Buffer.from(data).toString();
+      if (said.includes("asked")) break;
+    }
+    await inTest.reopen();
+    await inTest.event(id, "start", 2);
+    expect(await inTest.containers.inspect(id)).toMatchObject({ RestartCount: 0, State: { Status: "running" } });
+    await inTest.remove(id);
+  });
+
   test("after the machine was restarted: what ran runs again, where its policy says so", async () => {
     const names = ["always", "unless-stopped", "on-failure", "no"];
     const [always = "", unlessStopped = "", onFailure = "", no = ""] = await Promise.all(

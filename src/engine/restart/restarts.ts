@@ -44,6 +44,15 @@ export class Restarts {
     }
   }
 
+  /** A client does not want to wait: it starts now, and counts anew. */
+  hasten(ctx: Context, container: Container): void {
+    const { expires: _expires, ...state } = container.state;
+    container.state = { ...state, restarts: { count: 0, delay: 0, due: Date.now() } };
+    ctx.store.updateState(container.id, container.state);
+    ctx.expiry.end(container);
+    this.schedule(ctx, container);
+  }
+
   /** What waits does not start any more: it has ended, as its state then says. `stopped`: somebody asked for that. */
   cancel(ctx: Context, container: Container, options: { stopped: boolean }): void {
     this.#timers.cancel(container);
