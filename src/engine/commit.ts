@@ -44,6 +44,9 @@ export async function commitContainer(
       "cannot commit a container of the image host: its files are the machine's own; export gives them all",
     );
   }
+  if (record.below !== undefined) {
+    throw invalid(`cannot commit container ${record.name}: its files are another container's, which can be committed`);
+  }
   const reference = request.repo ? tagTarget(request.repo, request.tag) : undefined;
   const own = imageConfig(record.config);
   const asked = body === undefined || body === null ? undefined : imageConfig(containerConfig(body, ""));

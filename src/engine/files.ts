@@ -4,6 +4,7 @@ import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { close } from "../linux/file.ts";
 import { holdFiles } from "../runtime/hold.ts";
 import type { Mount } from "../spec/oci-runtime.ts";
+import { ZERO_TIME } from "./clock.ts";
 import { hostFacts } from "./config/host-facts.ts";
 import { namespaceModes } from "./config/modes.ts";
 import { ociMounts } from "./config/mounts.ts";
@@ -15,6 +16,7 @@ import { writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
 import { prepareRootfs } from "./rootfs.ts";
 import { removeRunDirectory } from "./run-directory.ts";
+import { fillVolumes } from "./volumes/fill.ts";
 import type { Volumes } from "./volumes.ts";
 
 /** A container's files, open. `close` is called once, when no process uses them any more. */
@@ -82,6 +84,8 @@ async function openStopped(
   if (container.state.status === "removing") throw conflict(`container ${container.id} is marked for removal`);
   await container.finished;
   const { userns, host } = container.record;
+  // As if it were started: what the image has there is in its volumes by then.
+  if (container.state.startedAt === ZERO_TIME) await fillVolumes(volumes, container);
   const sources = mountSources(volumes, container, { forFiles: true });
   const runDir = ctx.paths.runDir(`files-${newId().slice(0, 12)}`);
   try {

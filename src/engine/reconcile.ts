@@ -4,6 +4,7 @@ import { codeOf, messageOf } from "../base/errors.ts";
 import { removeTree } from "../layers/remove-tree.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, readdir } from "../linux/file.ts";
+import { POLLIN, poll } from "../linux/poll.ts";
 import { pidfdOpen, pidfdSendSignal } from "../linux/process.ts";
 import { adopt, findKeepers, KEEPER_ARGV0, type Running, readStatus } from "../runtime/running.ts";
 import { formatNanoseconds, ZERO_TIME } from "./clock.ts";
@@ -77,7 +78,10 @@ async function finishRemovals(ctx: Context, volumes: Volumes): Promise<void> {
   }
 }
 
-/** Kills a keeper, if the pid is still that one's. */
+/** How long a killed process may take; what does not end by then is in the kernel's hands. */
+const DYING_MS = 1000;
+
+/** Kills a keeper, if the pid is still that one's, and sees it end. */
 export function endKeeper(runDir: string, pid: number): void {
   let fd: number;
   try {
@@ -87,7 +91,9 @@ export function endKeeper(runDir: string, pid: number): void {
   }
   try {
     // The descriptor holds the process, so what it is can be looked at without a race.
-    if (readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith(`${KEEPER_ARGV0}\0${runDir}\0`)) pidfdSendSignal(fd, 9);
+    if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith(`${KEEPER_ARGV0}\0${runDir}\0`)) return;
+    pidfdSendSignal(fd, 9);
+    poll([[fd, POLLIN]], DYING_MS);
   } catch (error) {
     if (codeOf(error) !== "ENOENT" && codeOf(error) !== "ESRCH") throw error;
   } finally {

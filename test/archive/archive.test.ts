@@ -128,6 +128,13 @@ describe.skipIf(why !== "")(`files of containers${why && ` (${why})`}`, () => {
     expect(all.filter((name) => /^\/(proc|sys|dev)\/./.test(name))).toEqual([]);
   });
 
+  test("a volume of a container that was never started has what the image has there", async () => {
+    await engine.ok("create", "--name", "filled", "-v", "filled:/etc", "busybox", "cat", "/etc/passwd");
+    expect(await list("filled", "/etc/passwd")).toContain(" passwd");
+    expect((await put("filled", "/etc", rawTar([file("passwd", "mine")]))).status).toBe(200);
+    expect((await engine.inro(["start", "-a", "filled"])).stdout).toBe("mine");
+  });
+
   test("what is read-only stays so: 403", async () => {
     await engine.ok(
       "run",

@@ -111,7 +111,7 @@ function copyOf(ctx: Context, target: Container): Container {
       PortBindings: {},
       ...(hasNetworks(host.NetworkMode ?? "none") ? { NetworkMode: "none" } : {}),
     },
-    mounts: record.mounts.map((mount) => ({ ...mount, readOnly: true })),
+    mounts: record.mounts.map((mount) => ({ ...mount, readOnly: true, noCopy: true })),
     anonymous: [],
     debug: true,
     ...(existsSync(layersOf(ctx, target).upper) ? { below: record.id } : {}),
