@@ -10,6 +10,8 @@ export interface ConfigFile {
   volumesFormat?: string;
   networksFormat?: string;
   detachKeys?: string;
+  /** `key=value` filters that every prune has. */
+  pruneFilters?: string[];
   /** Name of the context that is used when nothing else is said. */
   currentContext?: string;
   /** Helper that keeps all credentials, and those for single registries. */
@@ -73,6 +75,8 @@ const STRINGS = [
 function checked(file: Record<string, unknown>): ConfigFile {
   const config: ConfigFile = {};
   for (const key of STRINGS) if (typeof file[key] === "string") config[key] = file[key];
+  if (Array.isArray(file.pruneFilters))
+    config.pruneFilters = file.pruneFilters.filter((one) => typeof one === "string");
   config.HttpHeaders = strings(file.HttpHeaders);
   if (file.credHelpers) config.credHelpers = strings(file.credHelpers);
   if (file.auths) {

@@ -1,4 +1,5 @@
 import type { Filters } from "../client/engine.ts";
+import type { Context } from "./command.ts";
 import type { Flag } from "./flags.ts";
 
 export const filterFlag: Flag = {
@@ -29,6 +30,17 @@ export function toFilters(values: readonly string[]): Filters {
     const equals = value.indexOf("=");
     const key = value.slice(0, equals).trim().toLowerCase();
     filters[key] = [...(filters[key] ?? []), value.slice(equals + 1).trim()];
+  }
+  return filters;
+}
+
+/** Filters of a prune: those of the command line, and those of config.json that do not contradict them. */
+export function pruneFilters({ options, config }: Pick<Context, "options" | "config">): Filters {
+  const filters = toFilters(options.list("filter"));
+  for (const [key, values] of Object.entries(toFilters(config.pruneFilters ?? []))) {
+    const opposite = key === "label" ? "label!" : key === "label!" ? "label" : "";
+    const added = values.filter((value) => value !== "" && !filters[opposite]?.includes(value));
+    if (added.length > 0) filters[key] = [...(filters[key] ?? []), ...added];
   }
   return filters;
 }

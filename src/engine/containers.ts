@@ -5,6 +5,7 @@ import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from 
 import { containerName } from "./config/names.ts";
 import type { Container } from "./container.ts";
 import { containerChanges } from "./container-changes.ts";
+import { pruneContainers } from "./container-prune.ts";
 import { type Context, emit, openCgroup } from "./context.ts";
 import { createContainer } from "./create.ts";
 import { inspectContainer, summarize } from "./inspect.ts";
@@ -290,27 +291,8 @@ export class Containers {
   }
 
   /** Removes the stopped ones (filters `until`, `label`, `label!`). */
-  async prune(filters: Filters = new Map()): Promise<{ ContainersDeleted: string[]; SpaceReclaimed: number }> {
-    const until = parseUntil(filters.get("until"));
-    const deleted: string[] = [];
-    let space = 0;
-    for (const container of this.ctx.table.all()) {
-      const { record, state } = container;
-      if (state.status !== "created" && state.status !== "exited") continue;
-      if (until !== undefined && Date.parse(record.created) > until) continue;
-      if (!labelsMatch(record.config.Labels ?? {}, filters)) continue;
-      const size = await dirSize(this.ctx.paths.inContainer(container.id, "upper"));
-      try {
-        await this.remove(container.id);
-        deleted.push(container.id);
-        space += size;
-      } catch (error) {
-        // Started or removed meanwhile.
-        if (!(error instanceof InroError)) throw error;
-      }
-    }
-    this.ctx.events.emit("container", "prune", "", { reclaimed: String(space) });
-    return { ContainersDeleted: deleted, SpaceReclaimed: space };
+  prune(filters: Filters = new Map()): Promise<{ ContainersDeleted: string[]; SpaceReclaimed: number }> {
+    return pruneContainers(this.ctx, filters, (id) => this.remove(id));
   }
 
   /** What is recorded of a container. */

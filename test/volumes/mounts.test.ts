@@ -187,6 +187,22 @@ describe.skipIf(missing !== "")(`volumes in containers${missing}`, () => {
     expect(await fail("../a")).toContain("subpath must be a relative path within the volume");
   });
 
+  test("a subpath that another container swaps for a symlink never leads out of the volume", async () => {
+    const volume = fresh();
+    const swap =
+      "cd /v; mkdir -p sub; touch sub/inside; ln -s ../../../../../../../.. up; touch /v/ready; while :; do mv -T sub dir; mv -T up sub; mv -T sub up; mv -T dir sub; done";
+    await using attacker = await Box.run(engine, ["-v", `${volume}:/v`], swap);
+    await until("it swaps", () => existsSync(join(data(volume), "ready")));
+    const look = ["run", "--rm", "--mount", `src=${volume},dst=/s,volume-subpath=sub`, "busybox", "ls", "/s"];
+    const seen = await Promise.all(Array.from({ length: 6 }, () => engine.inro(look)));
+    // The directory, the volume (which is the top of all that is in it), or nothing that could be mounted.
+    for (const { code, stdout, stderr } of seen) {
+      if (code !== 0) expect(stderr).toContain("cannot access path sub");
+      else if (stdout !== "inside\n") expect(stdout).toContain("ready\n");
+    }
+    expect(attacker.pid).toBeGreaterThan(0);
+  });
+
   test.skipIf(!shares)(
     `a tmpfs volume is one for all who run with it${shares ? "" : " (needs Linux 6.15)"}`,
     async () => {

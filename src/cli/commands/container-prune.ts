@@ -1,6 +1,6 @@
 import type { Command } from "../command.ts";
 import { confirm, forceFlag } from "../confirm.ts";
-import { pruneFilterFlag, toFilters } from "../filters.ts";
+import { pruneFilterFlag, pruneFilters } from "../filters.ts";
 import { stdout } from "../output.ts";
 import { pruned } from "../pruned.ts";
 
@@ -10,8 +10,9 @@ export const command: Command = {
   flags: [{ ...pruneFilterFlag, help: "Remove only what matches: until, label, label! (key=value)" }, forceFlag],
   description: "Removes the containers that do not run.",
   examples: [["inro container prune -f --filter until=24h", "Older ones, without asking"]],
-  async run({ options, engine }) {
-    const filters = toFilters(options.list("filter"));
+  async run(context) {
+    const { options, engine } = context;
+    const filters = pruneFilters(context);
     if (!options.bool("force")) {
       await confirm("WARNING! This will remove all stopped containers.");
     }

@@ -1,6 +1,6 @@
 import type { Command } from "../command.ts";
 import { confirm, forceFlag } from "../confirm.ts";
-import { pruneFilterFlag, toFilters } from "../filters.ts";
+import { pruneFilterFlag, pruneFilters } from "../filters.ts";
 import { stdout } from "../output.ts";
 import { imageLines, pruned } from "../pruned.ts";
 
@@ -17,9 +17,10 @@ export const command: Command = {
     ["inro image prune", "Images that have lost their names"],
     ["inro image prune -af --filter until=720h", "All unused ones that are older than 30 days, without asking"],
   ],
-  async run({ options, engine }) {
+  async run(context) {
+    const { options, engine } = context;
     const all = options.bool("all");
-    const filters = { ...toFilters(options.list("filter")), dangling: [String(!all)] };
+    const filters = { ...pruneFilters(context), dangling: [String(!all)] };
     if (!options.bool("force")) {
       const which = all ? "all images without at least one container associated to them" : "all dangling images";
       await confirm(`WARNING! This will remove ${which}.`);

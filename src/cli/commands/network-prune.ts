@@ -1,6 +1,6 @@
 import type { Command } from "../command.ts";
 import { confirm, forceFlag } from "../confirm.ts";
-import { filterFlag, toFilters } from "../filters.ts";
+import { filterFlag, pruneFilters } from "../filters.ts";
 import { stdout } from "../output.ts";
 
 export const command: Command = {
@@ -9,11 +9,12 @@ export const command: Command = {
   flags: [{ ...filterFlag, short: "", help: "Remove only what matches: until, label, label! (key=value)" }, forceFlag],
   description: "Removes the networks that no container is in, running or not.",
   examples: [["inro network prune -f --filter until=24h", "Those of yesterday and before, without asking"]],
-  async run({ options, engine }) {
+  async run(context) {
+    const { options, engine } = context;
     if (!options.bool("force")) {
       await confirm("WARNING! This will remove all custom networks not used by at least one container.");
     }
-    const { NetworksDeleted } = await engine().pruneNetworks(toFilters(options.list("filter")));
+    const { NetworksDeleted } = await engine().pruneNetworks(pruneFilters(context));
     if (NetworksDeleted?.length) {
       await stdout.write(`Deleted Networks:\n${NetworksDeleted.map((name) => `${name}\n`).join("")}\n`);
     }

@@ -2,7 +2,7 @@ import { isStatus } from "../../client/api-error.ts";
 import type { Engine, Filters } from "../../client/engine.ts";
 import { type Command, ExitError } from "../command.ts";
 import { confirm, forceFlag } from "../confirm.ts";
-import { pruneFilterFlag, toFilters } from "../filters.ts";
+import { pruneFilterFlag, pruneFilters } from "../filters.ts";
 import { humanSize } from "../human.ts";
 import { stdout } from "../output.ts";
 import { block, imageLines } from "../pruned.ts";
@@ -21,11 +21,14 @@ export const command: Command = {
     ["inro system prune", "What is safe to go"],
     ["inro system prune -af --volumes", "All that is not in use, without asking"],
   ],
-  async run({ options, engine }) {
+  async run(context) {
+    const { options, engine } = context;
     const all = options.bool("all");
     const volumes = options.bool("volumes");
-    const values = options.list("filter");
-    const filters = toFilters(values);
+    const filters = pruneFilters(context);
+    const values = Object.entries(filters)
+      .flatMap(([key, all]) => all.map((value) => `${key}=${value}`))
+      .toSorted();
     if (volumes && filters.until) throw new ExitError(1, 'ERROR: The "until" filter is not supported with "--volumes"');
     if (!options.bool("force")) await confirm(warning({ all, volumes, values }));
     let space = 0;

@@ -1,6 +1,6 @@
 import type { Command } from "../command.ts";
 import { confirm, forceFlag } from "../confirm.ts";
-import { pruneFilterFlag, toFilters } from "../filters.ts";
+import { pruneFilterFlag, pruneFilters } from "../filters.ts";
 import { stdout } from "../output.ts";
 import { pruned } from "../pruned.ts";
 
@@ -17,9 +17,10 @@ export const command: Command = {
     ["inro volume prune", "Anonymous volumes"],
     ["inro volume prune -af --filter label!=keep", "All but those with a label, without asking"],
   ],
-  async run({ options, engine }) {
+  async run(context) {
+    const { options, engine } = context;
     const all = options.bool("all");
-    const filters = toFilters(options.list("filter"));
+    const filters = pruneFilters(context);
     if (all) filters.all = ["true"];
     if (!options.bool("force")) {
       const which = all ? "all local volumes" : "anonymous local volumes";
