@@ -105,10 +105,11 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
   some("is-task", (value) => () => value === "false" || value === "0");
   some("publish", (value) => {
     const wanted = parsePorts(value);
+    // The host's port, as in docker; the container's is what `expose` asks for.
     return ({ state }) =>
       wanted !== undefined &&
       (state.network?.ports ?? []).some(
-        ({ port, protocol }) => protocol === wanted.protocol && port >= wanted.first && port <= wanted.last,
+        ({ hostPort, protocol }) => protocol === wanted.protocol && hostPort >= wanted.first && hostPort <= wanted.last,
       );
   });
   tests.push(({ record }) => labelsMatch(record.config.Labels ?? {}, filters));

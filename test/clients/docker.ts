@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hasBusybox, isRoot, type TestEngine } from "../harness.ts";
+import { hasBusybox, isRoot } from "../harness.ts";
 
 /** Docker's own command line, where there is one. */
 export const docker = Bun.which("docker") ?? undefined;
@@ -33,7 +33,7 @@ export class Client {
   readonly directory = mkdtempSync(join(tmpdir(), "inro-client-"));
   constructor(
     private readonly argv: readonly string[],
-    private readonly engine: TestEngine,
+    private readonly engine: { readonly host: string },
   ) {
     writeFileSync(join(this.directory, "env"), "# comment\nFROM_FILE=yes\n");
     writeFileSync(join(this.directory, "data"), "data\n");
