@@ -4,6 +4,7 @@ import { LIST_FILTERS, PRUNE_FILTERS } from "../engine/list-filters.ts";
 import type { Attachment, WaitCondition } from "../engine/requests.ts";
 import { type Call, empty, flag, type Handler, integer, json, jsonBody, type Reply, readBody } from "./call.ts";
 import { frames, streamType } from "./frames.ts";
+import { containerInspect } from "./versions.ts";
 import { acceptWebSocket, webSocketStdio } from "./websocket.ts";
 
 const ref = (call: Call) => call.params[0]!;
@@ -33,7 +34,13 @@ export const containerRoutes: Record<string, Handler> = {
     return json(200, await call.engine.containers.prune(filters ? parseFilters(filters, PRUNE_FILTERS) : undefined));
   },
   "GET /containers/*/json": async (call) =>
-    json(200, await call.engine.containers.inspect(ref(call), { size: flag(call.query, "size") })),
+    json(
+      200,
+      containerInspect(
+        await call.engine.containers.inspect(ref(call), { size: flag(call.query, "size") }),
+        call.version,
+      ),
+    ),
   "POST /containers/*/start": async (call) => {
     await checkStart(call);
     const detachKeys = text(call, "detachKeys");

@@ -1,4 +1,4 @@
-import type { ImageInspect, ImageSummary } from "../spec/docker-api.ts";
+import type { ContainerInspect, EndpointSettings, ImageInspect, ImageSummary } from "../spec/docker-api.ts";
 
 /** Objects as older versions of the API have them; without a word here, a version has them as the newest. */
 
@@ -39,4 +39,39 @@ export function systemInfo(info: Record<string, unknown>, version: number): obje
   const known = Object.entries(info).filter(([name]) => version >= (INFO_SINCE[name] ?? 0));
   const bridges = version < 1.5 ? { BridgeNfIptables: false, BridgeNfIp6tables: false } : {};
   return { ...Object.fromEntries(known), ...bridges };
+}
+
+/** Until 1.52 NetworkSettings itself had the figures of the default network, and some that nobody has any more. */
+export function containerInspect(container: ContainerInspect, version: number): object {
+  const { SandboxID, SandboxKey, Ports, Networks } = container.NetworkSettings as NetworkSettings;
+  const settings = { SandboxID, SandboxKey, Ports, Networks };
+  if (version >= 1.52) return { ...container, NetworkSettings: settings };
+  const main = Networks.bridge;
+  return {
+    ...container,
+    NetworkSettings: {
+      Bridge: "",
+      HairpinMode: false,
+      LinkLocalIPv6Address: "",
+      LinkLocalIPv6PrefixLen: 0,
+      SecondaryIPAddresses: null,
+      SecondaryIPv6Addresses: null,
+      EndpointID: main?.EndpointID ?? "",
+      Gateway: main?.Gateway ?? "",
+      GlobalIPv6Address: main?.GlobalIPv6Address ?? "",
+      GlobalIPv6PrefixLen: main?.GlobalIPv6PrefixLen ?? 0,
+      IPAddress: main?.IPAddress ?? "",
+      IPPrefixLen: main?.IPPrefixLen ?? 0,
+      IPv6Gateway: main?.IPv6Gateway ?? "",
+      MacAddress: main?.MacAddress ?? "",
+      ...settings,
+    },
+  };
+}
+
+interface NetworkSettings {
+  SandboxID: string;
+  SandboxKey: string;
+  Ports: object;
+  Networks: Record<string, EndpointSettings>;
 }

@@ -34,6 +34,13 @@ describe.skipIf(why !== "")(`containers over the API${why && ` (${why})`}`, () =
       ...{ BlkioWeightDevice: [], Ulimits: [], Privileged: false, PidMode: "", ContainerIDFile: "", Isolation: "" },
     });
     expect(await engine.ok("inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.PidMode}}", "plain")).toBe("0 ");
+    const settings = async (version: string) => {
+      const answer = await fetch(`http://inro/v${version}/containers/plain/json`, { unix: engine.socket });
+      return ((await answer.json()) as { NetworkSettings: object }).NetworkSettings;
+    };
+    expect(Object.keys(await settings("1.52"))).toEqual(["SandboxID", "SandboxKey", "Ports", "Networks"]);
+    expect(await settings("1.51")).toMatchObject({ Bridge: "", IPAddress: "", MacAddress: "", Networks: {} });
+    expect(await engine.ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}|", "plain")).toBe("|");
     await remove("plain");
   });
 

@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { containerObject } from "../container-object.ts";
 import { MANY } from "../each.ts";
 import { formatFlag, inspectAll } from "../inspect.ts";
 
@@ -12,7 +13,7 @@ export const command: Command = {
     return inspectAll(
       engine(),
       args,
-      [(api, name) => api.inspectContainer(name, { size: options.bool("size") })],
+      [(api, name) => containerObject(api, name, options.bool("size"))],
       options.string("format"),
     );
   },

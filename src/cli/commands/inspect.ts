@@ -1,5 +1,6 @@
 import { isStatus } from "../../client/api-error.ts";
 import { type Command, ExitError } from "../command.ts";
+import { containerObject } from "../container-object.ts";
 import { MANY } from "../each.ts";
 import { type Finder, formatFlag, inspectAll } from "../inspect.ts";
 import { stderr } from "../output.ts";
@@ -11,7 +12,7 @@ const get =
 
 /** In the order in which a name without a type is looked for; those of Swarm only when they are asked for. */
 const KINDS: Readonly<Record<string, Finder>> = {
-  container: (engine, name) => engine.inspectContainer(name),
+  container: (engine, name) => containerObject(engine, name, false),
   image: (engine, name) => engine.inspectImage(name),
   network: get("networks"),
   volume: get("volumes"),
@@ -42,7 +43,7 @@ export const command: Command = {
   async run({ options, args, engine }) {
     const type = options.string("type");
     const size = options.bool("size");
-    const kinds: Record<string, Finder> = { ...KINDS, container: (api, name) => api.inspectContainer(name, { size }) };
+    const kinds: Record<string, Finder> = { ...KINDS, container: (api, name) => containerObject(api, name, size) };
     if (type !== "" && !Object.hasOwn(kinds, type)) {
       const known = Object.keys(kinds)
         .toSorted()

@@ -1,6 +1,5 @@
 import { formatAddress, parseAddress } from "../../network/address.ts";
 import type { EndpointSettings, PortBinding, PortSummary } from "../../spec/docker-api.ts";
-import { networkMode } from "../config/modes.ts";
 import type { Container } from "../container.ts";
 import type { Context } from "../context.ts";
 import type { NetworkAddresses } from "./addresses.ts";
@@ -104,21 +103,10 @@ function endpointSettings(
 export function networkSettings(ctx: Context, container: Container): object {
   const pid = container.running?.pid;
   const Networks = shownNetworks(ctx, container);
-  const main = Networks[networkMode(container.record.host.NetworkMode)];
   return {
     SandboxID: "",
     SandboxKey: pid ? `/proc/${pid}/ns/net` : "",
     Ports: shownPorts(container),
-    // Of the default network; older clients look here.
-    ...(container.record.host.NetworkMode === "bridge"
-      ? {
-          EndpointID: main?.EndpointID ?? "",
-          Gateway: main?.Gateway ?? "",
-          IPAddress: main?.IPAddress ?? "",
-          IPPrefixLen: main?.IPPrefixLen ?? 0,
-          MacAddress: main?.MacAddress ?? "",
-        }
-      : {}),
     Networks,
   };
 }
