@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { removeEmptyParent } from "../cgroups/cgroup.ts";
 import { detectHierarchy } from "../cgroups/hierarchy.ts";
 import { ContentStore } from "../content/store.ts";
@@ -175,6 +176,11 @@ export class Engine {
   /** POST /inro/debug: {@link createDebug}. */
   debug(body: unknown, signal: AbortSignal): Promise<DebugCreated> {
     return createDebug(this.#ctx, { volumes: this.volumes, execs: this.execs }, body, signal);
+  }
+
+  /** Tells of a reload, which a signal asks for. */
+  reloaded(): void {
+    this.#ctx.events.emit("daemon", "reload", this.#ctx.store.engineId, { name: hostname() });
   }
 
   /** Who uses an image, for `images.remove`. */

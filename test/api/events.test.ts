@@ -141,6 +141,13 @@ describe.skipIf(why !== "")(`events${why && ` (${why})`}`, () => {
     expect(await listeners()).toBe(0);
   });
 
+  test("SIGHUP is a reload of the daemon", async () => {
+    const answer = await get("/events?filters=%7B%22type%22%3A%5B%22daemon%22%5D%7D");
+    process.kill(engine.pid, "SIGHUP");
+    const { value } = await jsonStream<EventMessage>(answer.body!).next();
+    expect(value).toMatchObject({ Type: "daemon", Action: "reload", Actor: { ID: expect.stringMatching(/./) } });
+  });
+
   test("bad bounds and filters", async () => {
     for (const query of ["since=x", "until=1h2", "since=20&until=10", "filters={", filters({ nope: ["x"] })]) {
       expect({ query, status: (await get(`/events?${query}`)).status }).toEqual({ query, status: 400 });
