@@ -11,7 +11,7 @@ export const networkRoutes: Record<string, Handler> = {
   "POST /networks/create": async (call) => json(201, call.engine.networks.create(await jsonBody(call))),
   "POST /networks/prune": async (call) => {
     const filters = parseFilters(call.query.get("filters") ?? undefined, PRUNE_FILTERS);
-    return json(200, call.engine.networks.prune(filters));
+    return json(200, await call.engine.networks.prune(filters));
   },
   "GET /networks/*": async (call) => json(200, call.engine.networks.inspect(call.params[0]!)),
   "POST /networks/*/connect": async (call) => {
@@ -26,7 +26,7 @@ export const networkRoutes: Record<string, Handler> = {
   "POST /inro/containers/*/ports": async (call) =>
     json(200, await call.engine.networks.changePorts(call.params[0]!, await jsonBody(call))),
   "DELETE /networks/*": async (call) => {
-    call.engine.networks.remove(call.params[0]!);
+    await call.engine.networks.remove(call.params[0]!);
     return empty(204);
   },
 };

@@ -18,6 +18,7 @@ import {
 import { NLM_F_NO_ACK, type Request } from "../linux/netlink/socket.ts";
 import { AF, addressBytes, type IpAddress } from "./address.ts";
 import { broadcastOf, type InterfaceAddress, NO_DAD } from "./bridge.ts";
+import { deleteLinkAside } from "./delete-link.ts";
 import { addressMessage, linkMessage, type NetworkStack, routeMessage } from "./host.ts";
 import type { NetworkNamespace } from "./namespace.ts";
 
@@ -185,10 +186,10 @@ function defaultRoute(name: string, link: number, gateway: IpAddress, priority: 
   );
 }
 
-/** Takes an interface out of a running container. Blocks for as long as the kernel takes, some 27 ms for a veth. */
-export function unplug(from: NetworkNamespace, name: string): void {
+/** Takes an interface out of a running container. */
+export async function unplug(from: NetworkNamespace, name: string): Promise<void> {
   const link = from.stack.link(name);
-  if (link) from.stack.deleteLink(link.index, name);
+  if (link) await deleteLinkAside(link.index, from.fd);
 }
 
 function u16(value: number): Buffer {

@@ -2,6 +2,7 @@ import { readdirSync } from "node:fs";
 import { notFound } from "../../base/errors.ts";
 import { addressOfBytes, type IpFamily, type Subnet, subnetOf } from "../../network/address.ts";
 import { addPort, ensureBridge } from "../../network/bridge.ts";
+import { deleteLinkAside } from "../../network/delete-link.ts";
 import { Firewall } from "../../network/firewall.ts";
 import { FirewallWatch } from "../../network/firewall-watch.ts";
 import { NetworkStack, readNetSysctl, writeNetSysctl } from "../../network/host.ts";
@@ -132,13 +133,13 @@ export class NetworkDriver {
   }
 
   /** Takes a network's bridge and rules away; one that somebody else has made is left alone. */
-  remove(network: NetworkRecord): void {
+  async remove(network: NetworkRecord): Promise<void> {
     this.#ready.delete(network.id);
     if (network.driver !== "bridge" || !network.bridge) return;
     this.firewall.removeNetwork(network.bridge);
     if (this.firewall.networks.length === 0 && this.#stack && this.firewall.isThere) this.firewall.remove();
     const link = this.stack.link(network.bridge);
-    if (link?.alias === this.mark(network.id)) this.stack.deleteLink(link.index, network.bridge);
+    if (link?.alias === this.mark(network.id)) await deleteLinkAside(link.index);
   }
 
   /** After a restart, or for a bridge that was made anew: these are its ports. */

@@ -218,7 +218,7 @@ export class Endpoints {
   }
 
   /** POST /networks/{id}/connect; the caller holds the container's mutex. */
-  connect(ref: string, container: Container, settings: unknown): void {
+  async connect(ref: string, container: Container, settings: unknown): Promise<void> {
     const network = this.networks.get(ref);
     const { record } = container;
     if (record.endpoints === undefined) {
@@ -236,14 +236,14 @@ export class Endpoints {
     if (Object.hasOwn(record.endpoints, network.id)) {
       throw new InroError("forbidden", `endpoint with name ${record.name} already exists in network ${network.name}`);
     }
-    if (container.isRunning) this.#connectRunning(container, network, config);
+    if (container.isRunning) await this.#connectRunning(container, network, config);
     container.record = { ...record, endpoints: { ...record.endpoints, [network.id]: config } };
     this.store.updateContainer(container.record);
     if (container.isRunning) this.#emit("connect", network.id, container);
   }
 
   /** POST /networks/{id}/disconnect; as {@link connect}. */
-  disconnect(ref: string, container: Container): void {
+  async disconnect(ref: string, container: Container): Promise<void> {
     const network = this.networks.get(ref);
     const { record } = container;
     if (record.endpoints === undefined || !Object.hasOwn(record.endpoints, network.id)) {
@@ -253,8 +253,8 @@ export class Endpoints {
     const endpoint = run?.endpoints.find(({ network: id }) => id === network.id);
     if (run && endpoint && container.running) {
       const left: RunNetwork = { ...run, endpoints: run.endpoints.filter((one) => one !== endpoint) };
-      this.#inside(container, (namespace) => {
-        unplug(namespace, endpoint.interface);
+      await this.#inside(container, async (namespace) => {
+        await unplug(namespace, endpoint.interface);
         this.#reroute(namespace, container, left);
       });
       this.#retarget(container, left);
@@ -355,14 +355,14 @@ export class Endpoints {
     this.store.updateContainer(container.record);
   }
 
-  #connectRunning(container: Container, network: NetworkRecord, config: EndpointConfig): void {
+  async #connectRunning(container: Container, network: NetworkRecord, config: EndpointConfig): Promise<void> {
     const run = container.state.network ?? { endpoints: [], ports: [] };
     const endpoint = this.#endpoint(network.id, config, run.endpoints);
     const more: RunNetwork = { ...run, endpoints: [...run.endpoints, endpoint] };
     const before = container.record;
     try {
       container.record = { ...before, endpoints: { ...before.endpoints, [network.id]: config } };
-      this.#inside(container, (namespace) => {
+      await this.#inside(container, (namespace) => {
         this.#plug(namespace, more, endpoint, new Map());
         this.#reroute(namespace, container, more);
       });
@@ -376,12 +376,12 @@ export class Endpoints {
     this.store.updateState(container.id, container.state);
   }
 
-  #inside(container: Container, body: (namespace: NetworkNamespace) => void): void {
+  async #inside(container: Container, body: (namespace: NetworkNamespace) => unknown): Promise<void> {
     const fd = container.running && openNamespaceOf(container.running, "network");
     if (fd === undefined) throw new InroError("conflict", `container ${container.id} is not running`);
     const namespace = adoptNetworkNamespace(fd);
     try {
-      body(namespace);
+      await body(namespace);
     } finally {
       namespace.close();
     }

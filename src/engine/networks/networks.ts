@@ -28,6 +28,8 @@ const DEFAULT_BRIDGE = "inro0";
 export class Networks {
   readonly #records = new Map<string, NetworkRecord>();
   readonly #addresses = new Map<string, NetworkAddresses>();
+  /** Names of those that are being removed. */
+  readonly #leaving = new Set<string>();
 
   constructor(
     private readonly store: NetworkStore,
@@ -87,7 +89,7 @@ export class Networks {
   create(body: unknown): { Id: string; Warning: string } {
     this.#predefine();
     const draft = networkDraft(body, (name) => this.get(name));
-    if (this.known.some(({ name }) => name === draft.name)) throw exists(draft.name);
+    if (this.#leaving.has(draft.name) || this.known.some(({ name }) => name === draft.name)) throw exists(draft.name);
     const id = newId();
     const bridge = draft.driver === "bridge" ? (draft.options[BRIDGE_NAME] ?? `br-${id.slice(0, 12)}`) : undefined;
     let record: NetworkRecord = { id, created: nowText(), ...draft, ...(bridge ? { bridge } : {}) };
@@ -103,7 +105,10 @@ export class Networks {
       try {
         this.driver.ensure(record, this.addresses(record));
       } catch (error) {
-        this.#forget(record);
+        // It has left nothing in the kernel.
+        this.#records.delete(id);
+        this.#addresses.delete(id);
+        this.store.delete(id);
         throw error;
       }
     }
@@ -112,7 +117,7 @@ export class Networks {
   }
 
   /** Predefined, or in use by a running container: forbidden. */
-  remove(ref: string): void {
+  async remove(ref: string): Promise<void> {
     const record = this.get(ref);
     if (Object.hasOwn(PREDEFINED, record.name)) {
       throw new InroError("forbidden", `${record.name} is a pre-defined network and cannot be removed`);
@@ -129,12 +134,12 @@ export class Networks {
     if (dependent) {
       throw new InroError("forbidden", `configuration network ${record.name} is in use by network ${dependent.name}`);
     }
-    this.#forget(record);
+    await this.#forget(record);
     this.#emit("destroy", record);
   }
 
   /** Removes those that no container is in, running or not (filters `until`, `label`, `label!`). */
-  prune(filters: Filters = new Map()): { NetworksDeleted: string[] } {
+  async prune(filters: Filters = new Map()): Promise<{ NetworksDeleted: string[] }> {
     const until = parseUntil(filters.get("until"));
     const deleted: string[] = [];
     for (const record of this.all()) {
@@ -142,7 +147,7 @@ export class Networks {
       if (until !== undefined && Date.parse(record.created) > until) continue;
       if (!labelsMatch(record.labels, filters)) continue;
       if (record.configOnly && this.known.some(({ configFrom }) => configFrom === record.name)) continue;
-      this.#forget(record);
+      await this.#forget(record);
       this.#emit("destroy", record);
       deleted.push(record.name);
     }
@@ -248,11 +253,17 @@ export class Networks {
     }
   }
 
-  #forget(record: NetworkRecord): void {
-    this.driver.remove(record);
-    this.store.delete(record.id);
+  /** From now on nobody finds it. The row goes last: a network that is half gone when the engine ends is there again. */
+  async #forget(record: NetworkRecord): Promise<void> {
     this.#records.delete(record.id);
     this.#addresses.delete(record.id);
+    this.#leaving.add(record.name);
+    try {
+      await this.driver.remove(record);
+      this.store.delete(record.id);
+    } finally {
+      this.#leaving.delete(record.name);
+    }
   }
 
   #predefine(): void {

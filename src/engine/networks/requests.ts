@@ -46,11 +46,11 @@ export class NetworkRequests {
     return this.ctx.networks.create(body);
   }
 
-  remove(ref: string): void {
-    this.ctx.networks.remove(ref);
+  remove(ref: string): Promise<void> {
+    return this.ctx.networks.remove(ref);
   }
 
-  prune(filters?: Filters): { NetworksDeleted: string[] } {
+  prune(filters?: Filters): Promise<{ NetworksDeleted: string[] }> {
     return this.ctx.networks.prune(filters);
   }
 
@@ -60,7 +60,7 @@ export class NetworkRequests {
     const container = this.ctx.table.get(containerRef(name));
     await container.mutex.run(async () => {
       const served = this.ctx.dns.serves(container);
-      this.ctx.endpoints.connect(ref, container, settings);
+      await this.ctx.endpoints.connect(ref, container, settings);
       if (!container.isRunning) return;
       this.ctx.dns.changed();
       writeHosts(this.ctx, container);
@@ -75,7 +75,7 @@ export class NetworkRequests {
     const { Container: name } = objectOf(body, "the request body");
     const container = this.ctx.table.get(containerRef(name));
     await container.mutex.run(async () => {
-      this.ctx.endpoints.disconnect(ref, container);
+      await this.ctx.endpoints.disconnect(ref, container);
       if (!container.isRunning) return;
       this.ctx.dns.changed();
       writeHosts(this.ctx, container);
