@@ -16,6 +16,7 @@ export interface ExitStatus {
 
 /** In the run directory: the wait status, 8 bytes, once the process has ended. */
 export const STATUS_FILE = "status";
+const SIGKILL = 9;
 /** What a keeper is called; its first argument is the run directory. */
 export const KEEPER_ARGV0 = "inro-keeper";
 
@@ -179,6 +180,7 @@ export function findKeepers(): Map<string, number> {
       // All four: real, effective, saved, of file access.
       const [, ...uids] = /^Uid:\t(\d+)\t(\d+)\t(\d+)\t(\d+)$/m.exec(status) ?? [];
       if (uids.some((uid) => Number(uid) !== process.getuid?.())) continue;
+      if (isKilled(status)) continue;
       const nsPids = /^NSpid:\t(.*)$/m.exec(status)?.[1]?.split("\t").length ?? 1;
       const parent = Number(/^PPid:\t(\d+)$/m.exec(status)?.[1] ?? 0);
       if (nsPids === 1 && found.get(runDir) !== parent) found.set(runDir, pid);
@@ -187,6 +189,12 @@ export function findKeepers(): Map<string, number> {
     }
   }
   return found;
+}
+
+/** Whether SIGKILL waits for it (proc_pid_status(5)): it is as good as gone, only not yet run on a busy machine. */
+function isKilled(status: string): boolean {
+  const pending = [...status.matchAll(/^(?:SigPnd|ShdPnd):\t[0-9a-f]*([0-9a-f]{3})$/gm)];
+  return pending.some(([, low = "0"]) => (Number.parseInt(low, 16) & (1 << (SIGKILL - 1))) !== 0);
 }
 
 /**
