@@ -88,8 +88,8 @@ export function reload(
   const shown = RELOADED.map((key) => [key, JSON.stringify(settings[key] ?? null)] as const);
   configuration.current = settings;
   engine.reload(engineSettings(settings), Object.fromEntries(shown));
-  log(`reload: ${changed.filter((key) => !restart.includes(key)).join(", ") || "nothing"} changed`);
-  if (restart.length > 0) log(`reload: ${restart.join(", ")} takes a restart of the engine`);
+  const applied = changed.filter((key) => !restart.includes(key)).join(", ") || "nothing";
+  log(`reload: ${applied} changed${restart.length > 0 ? `; ${restart.join(", ")} takes a restart of the engine` : ""}`);
 }
 
 /** New rights for the same sockets. Others, and other labels (which images may not give from the start), take a restart. */

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { command, hasBusybox, isRoot, TestEngine, temporary } from "../harness.ts";
+import { until } from "./until.ts";
 
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 const dir = temporary();
@@ -79,8 +80,8 @@ describe.skipIf(why !== "")(`an engine with a configuration file${why && ` (${wh
     const before = engine.log.length;
     write(changed);
     process.kill(engine.pid, "SIGHUP");
-    while (!/reload: .*\n/.test(engine.log.slice(before))) await Bun.sleep(2);
-    return engine.log.slice(before);
+    const text = await until(join(engine.dir, "log"), (now) => /reload: .*\n/.test(now.slice(before)));
+    return text.slice(before);
   };
 
   test("containers get what they do not say themselves", async () => {

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, write
 import { join } from "node:path";
 import { hasBusybox, isRoot, type Result, TestEngine, temporary } from "../harness.ts";
 import { authority, certificate, OPENSSL } from "./certificates.ts";
+import { until } from "./until.ts";
 
 const DOCKER = Bun.which("docker");
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : !OPENSSL ? "no openssl" : "";
@@ -29,10 +30,8 @@ describe.skipIf(why !== "")(`contexts${why && ` (${why})`}`, () => {
     ];
     engine = await new TestEngine(["--host", "tcp://127.0.0.1:0", ...tls]).start();
     // It is ready before it has said where it listens.
-    for (let found: RegExpExecArray | null = null; !found; await Bun.sleep(1)) {
-      found = /tcp:\/\/127\.0\.0\.1:(\d+)/.exec(engine.log);
-      if (found) port = Number(found[1]);
-    }
+    const said = /tcp:\/\/127\.0\.0\.1:(\d+)/;
+    port = Number(said.exec(await until(join(engine.dir, "log"), (text) => said.test(text)))![1]);
     await engine.busybox();
     // What ssh(1) does, less the network: it runs what comes after the host in a shell.
     mkdirSync(join(dir, "bin"));

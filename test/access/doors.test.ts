@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { connect as tlsConnect } from "node:tls";
 import { command, hasBusybox, isRoot, TestEngine, temporary } from "../harness.ts";
 import { authority, certificate, OPENSSL } from "./certificates.ts";
+import { until } from "./until.ts";
 
 const DOCKER = Bun.which("docker");
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
@@ -32,21 +33,6 @@ test("what makes no sense is refused before anything is made", async () => {
   expect(await refused("--tlscert", "/x.pem")).toContain("TLS needs all of tlscacert");
   expect(await refused("--access-log-format", "xml")).toContain("none of text, json");
 });
-
-/** Waits until the file's text fits. */
-async function until(path: string, fits: (text: string) => boolean): Promise<string> {
-  for (;;) {
-    const changed = new Promise<void>((resolve) => {
-      const watcher = watch(path, () => {
-        watcher.close();
-        resolve();
-      });
-    });
-    const text = readFileSync(path, "utf8");
-    if (fits(text)) return text;
-    await changed;
-  }
-}
 
 describe.skipIf(why !== "")(`the engine's doors${why && ` (${why})`}`, () => {
   const dir = temporary();
