@@ -8,18 +8,19 @@ const why = cannotCompare;
 describe.skipIf(why !== "")(`docker's command line and ours, each with an engine${why && ` (${why})`}`, () => {
   const engines = why ? [] : [0, 1].map(() => engineForTests([], { networks: true }));
   let clients: Client[] = [];
-  let said: [Said[], Said[]];
-  beforeAll(async () => {
+  let said: Promise<Said>[][];
+  beforeAll(() => {
     clients = [new Client([docker!], engines[0]!), new Client(command, engines[1]!)];
-    said = (await Promise.all(clients.map((client) => play(client, STEPS)))) as [Said[], Said[]];
+    said = clients.map((client) => play(client, STEPS));
   });
-  afterAll(() => {
+  afterAll(async () => {
     for (const client of clients) client.close();
+    await Promise.allSettled(said.flat());
   });
 
   STEPS.forEach(({ name, code, out, differs }, i) => {
-    test(`${name}${differs ? `: ${differs}` : ""}`, () => {
-      const [theirs, ours] = [said[0][i]!, said[1][i]!];
+    test(`${name}${differs ? `: ${differs}` : ""}`, async () => {
+      const [theirs, ours] = (await Promise.all(said.map((steps) => steps[i]!))) as [Said, Said];
       expect({ code: theirs.code, said: `${theirs.out}${theirs.err}` }).toEqual({
         code,
         said: expect.any(String),

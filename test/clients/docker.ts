@@ -31,6 +31,7 @@ export interface Said {
 /** A command line and the engine that it drives; `directory` is for the files that its arguments name, as `$D`. */
 export class Client {
   readonly directory = mkdtempSync(join(tmpdir(), "inro-client-"));
+  #closed = false;
   constructor(
     private readonly argv: readonly string[],
     private readonly engine: { readonly host: string },
@@ -41,6 +42,7 @@ export class Client {
 
   /** Runs it to its end; `stdin` is the whole input. */
   async run(words: readonly string[], stdin?: string): Promise<Said> {
+    if (this.#closed) throw new Error("the client is closed");
     return await said(
       Bun.spawn(this.#words(words), {
         env: this.#env(),
@@ -68,7 +70,9 @@ export class Client {
     return new Session(this.#words(words), this.#env());
   }
 
+  /** Nothing is run any more. */
   close(): void {
+    this.#closed = true;
     rmSync(this.directory, { recursive: true, force: true });
   }
 

@@ -18,7 +18,7 @@ describe.skipIf(why !== "")(`inro's engine and dockerd${why && ` (${why})`}`, ()
   const engine = why ? undefined : engineForTests([], { networks: true });
   let caller: Caller;
   let clients: Client[] = [];
-  let said: Said[][];
+  let said: Promise<Said>[][];
   beforeAll(async () => {
     caller = new Caller("twin", { DOCKER_CONFIG: "." });
     const host = `unix://${caller.path("sock")}`;
@@ -39,18 +39,19 @@ describe.skipIf(why !== "")(`inro's engine and dockerd${why && ` (${why})`}`, ()
     });
     await caller.ok("import", busyboxTar(caller.dir), "busybox");
     clients = [new Client([docker!], engine!), new Client([docker!], { host })];
-    said = await Promise.all(clients.map((client) => play(client, STEPS)));
+    said = clients.map((client) => play(client, STEPS));
   });
   afterAll(async () => {
     for (const client of clients) client.close();
+    await Promise.allSettled(said.flat());
     expect(await caller.close()).toEqual([]);
   });
 
   STEPS.forEach(({ name, dockerd }, i) => {
-    test.skipIf(dockerd !== undefined)(`${name}${dockerd ? `: ${dockerd}` : ""}`, () => {
-      const [ours, theirs] = said.map((all, n) => ({
-        code: all[i]!.code,
-        out: comparable(all[i]!.out, clients[n]!.directory),
+    test.skipIf(dockerd !== undefined)(`${name}${dockerd ? `: ${dockerd}` : ""}`, async () => {
+      const [ours, theirs] = (await Promise.all(said.map((steps) => steps[i]!))).map((one, n) => ({
+        code: one.code,
+        out: comparable(one.out, clients[n]!.directory),
       }));
       expect(ours!).toEqual(theirs!);
     });

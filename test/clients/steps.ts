@@ -341,14 +341,20 @@ export const STEPS: Step[] = [
   step("events --since x", 1, ""),
 ];
 
-/** All steps in order; a step that waits for something is repeated until it is there. */
-export async function play(client: Client, steps: readonly Step[]): Promise<Said[]> {
-  const said: Said[] = [];
-  for (const { words, stdin, until } of steps) {
-    let one = await client.run(words, stdin);
-    while (until && !until.test(one.out)) one = await client.run(words, stdin);
-    said.push(one);
-  }
+/** Begins all steps, one after the other; each test waits for its own. */
+export function play(client: Client, steps: readonly Step[]): Promise<Said>[] {
+  let before: Promise<unknown> = Promise.resolve();
+  return steps.map((one) => {
+    const said = before.then(() => playOne(client, one));
+    before = said.catch(() => {});
+    return said;
+  });
+}
+
+/** A step that waits for something is repeated until it is there. */
+async function playOne(client: Client, { words, stdin, until }: Step): Promise<Said> {
+  let said = await client.run(words, stdin);
+  while (until && !until.test(said.out)) said = await client.run(words, stdin);
   return said;
 }
 
