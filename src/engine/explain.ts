@@ -26,12 +26,20 @@ export async function explain(
   try {
     if (!options.trace) {
       return await container.mutex.run(async () => {
-        const prepared = await prepareLaunch(ctx, volumes, container);
+        const { state } = container;
+        const network = ctx.endpoints.reserve(container);
+        if (network) container.state = { ...state, network };
         try {
-          return { steps: describe(launchProgram(prepared.request)).map((step) => withoutId(step, Id)) };
+          const prepared = await prepareLaunch(ctx, volumes, container);
+          try {
+            return { steps: describe(launchProgram(prepared.request)).map((step) => withoutId(step, Id)) };
+          } finally {
+            prepared.close();
+            await prepared.undo();
+          }
         } finally {
-          prepared.close();
-          await prepared.undo();
+          if (network) ctx.endpoints.release(container, network);
+          container.state = state;
         }
       });
     }

@@ -79,6 +79,17 @@ describe.skipIf(why !== "")(`what containers see of networks${why && ` (${why})`
     expect(await lab.reaches(inside, "tcp", "127.0.0.1", 3306)).toBe(false);
   });
 
+  test("explain makes nothing that stays", async () => {
+    const links = () => engine.namespace!.stack.links().length;
+    const explained = await engine.ok("explain", "run", "-p", "9090:90", "busybox", "true");
+    expect(explained).toContain("linux.namespaces network");
+    expect((await engine.inro(["system", "check"])).stdout).toBe("no leaks found\n");
+    const before = links();
+    await engine.ok("explain", "--trace", "run", "-p", "9090:90", "busybox", "true");
+    expect((await engine.inro(["system", "check"])).stdout).toBe("no leaks found\n");
+    expect(links()).toBe(before);
+  });
+
   test("events", async () => {
     await engine.ok("network", "create", "told");
     await engine.ok("run", "--rm", "--network", "told", "busybox", "true");

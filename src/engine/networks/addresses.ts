@@ -100,6 +100,12 @@ export class NetworkAddresses {
     );
   }
 
+  /** Of one that had it before. */
+  retake(text: string): void {
+    const address = parseAddress(text);
+    if (address) this.#pools.get(address.family)?.take(address);
+  }
+
   free(text: string): void {
     const address = parseAddress(text);
     if (address) this.#pools.get(address.family)?.free(address);

@@ -32,6 +32,8 @@ export class Endpoints {
   readonly ports: PublishedPorts;
   /** Interfaces that go with their namespaces: the kernel is at it. */
   readonly #departing = new Set<string>();
+  /** Containers of whose networks the world was told. */
+  readonly #announced = new Set<string>();
 
   constructor(
     private readonly networks: Networks,
@@ -102,26 +104,27 @@ export class Endpoints {
     this.#freeAddresses(run);
     if (this.#departing.size > MOST_DEPARTING) this.#departing.clear();
     for (const { hostInterface } of run.endpoints) if (hostInterface) this.#departing.add(hostInterface);
+    if (!this.#announced.delete(container.id)) return;
     for (const { network } of run.endpoints) this.#emit("disconnect", network, container);
   }
 
   /** Tells the world, once the container runs. */
   announce(container: Container): void {
-    for (const { network } of container.state.network?.endpoints ?? []) this.#emit("connect", network, container);
+    if (!container.state.network) return;
+    this.#announced.add(container.id);
+    for (const { network } of container.state.network.endpoints) this.#emit("connect", network, container);
   }
 
   /** What a running container has is its own again, after a restart of the engine. */
   adopt(container: Container): void {
     const run = container.state.network;
     if (!run) return;
+    this.#announced.add(container.id);
     for (const { network: id, ipv4, ipv6 } of run.endpoints) {
       const network = this.networks.byId(id);
       if (!network) continue;
       const addresses = this.networks.addresses(network);
-      for (const address of [ipv4, ipv6]) {
-        const parsed = address ? parseAddress(address) : undefined;
-        if (parsed) addresses.take(parsed.family, address, () => undefined);
-      }
+      for (const address of [ipv4, ipv6]) if (address) addresses.retake(address);
     }
     this.ports.adopt(container.id, run.ports, this.log);
   }
