@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { InroError, messageOf, unavailable } from "../base/errors.ts";
+import { Slots } from "../images/slots.ts";
 import type { ChangedTree } from "../layers/changes.ts";
 import { doorCommand } from "../layers/door.ts";
 import type { Change, PathStat } from "../spec/docker-api.ts";
@@ -11,9 +12,13 @@ import type { ToolsRequest } from "./tools.ts";
 
 /**
  * Files of a container: by way of its mount namespace, which `namespace` is a descriptor of (it stays the caller's, and
- * may be closed when the call has returned), or by its layers. Each has a process of its own, killed when `signal` fires; then the promise
- * rejects with its reason. Errors: an InroError of kind notFound where the path leads nowhere, invalid, or forbidden.
+ * may be closed when the promise has settled), or by its layers. Each has a process of its own, killed when `signal`
+ * fires; then the promise rejects with its reason. Errors: an InroError of kind notFound where the path leads nowhere,
+ * invalid, or forbidden.
  */
+
+/** Processes at once: each has some 40 MB, and a client that asks for hundreds waits for itself. */
+const slots = new Slots(32);
 
 /** What `path` names. */
 export async function statInChild(
@@ -21,7 +26,7 @@ export async function statInChild(
   work: Omit<FilesWork, "kind">,
   signal: AbortSignal,
 ): Promise<PathStat> {
-  const child = start(namespace, { ...work, kind: "stat" }, signal);
+  const child = await start(namespace, { ...work, kind: "stat" }, signal);
   child.stdout.resume();
   await child.ended;
   return child.stat;
@@ -33,20 +38,20 @@ export async function packInChild(
   work: Omit<FilesWork, "kind">,
   signal: AbortSignal,
 ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array>; ended: Promise<void> }> {
-  const child = start(namespace, { ...work, kind: "pack" }, signal);
+  const child = await start(namespace, { ...work, kind: "pack" }, signal);
   return { stat: await child.stat, tar: output(child), ended: child.ended };
 }
 
 /** What a container did to its image. */
 export async function changesInChild(tree: ChangedTree, signal: AbortSignal): Promise<Change[]> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of output(start(undefined, { kind: "changes", tree }, signal))) chunks.push(chunk);
+  for await (const chunk of output(await start(undefined, { kind: "changes", tree }, signal))) chunks.push(chunk);
   return JSON.parse(Buffer.concat(chunks).toString()) as Change[];
 }
 
 /** A tar of a container's layers: what it did to its image, or all that it shows. As of {@link packInChild}. */
-export function treeInChild(work: TreeWork, signal: AbortSignal): AsyncIterable<Uint8Array> {
-  return output(start(undefined, work, signal));
+export async function* treeInChild(work: TreeWork, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  yield* output(await start(undefined, work, signal));
 }
 
 /** Fills `files`, an empty directory, with the tools of `root`, both descriptors; without one, of this machine. */
@@ -56,7 +61,7 @@ export async function toolsInChild(
   tools: ToolsRequest,
   signal: AbortSignal,
 ): Promise<void> {
-  const child = start(files, { kind: "tools", tools, given: root !== undefined }, signal, root);
+  const child = await start(files, { kind: "tools", tools, given: root !== undefined }, signal, root);
   child.stdout.resume();
   await child.ended;
 }
@@ -77,7 +82,7 @@ export async function extractInChild(
   source: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
-  const child = start(namespace, { ...work, kind: "extract" }, signal);
+  const child = await start(namespace, { ...work, kind: "extract" }, signal);
   const { stdin } = child;
   let failure: unknown;
   const feeding = feed(source, stdin).catch((error) => {
@@ -101,14 +106,18 @@ async function feed(source: AsyncIterable<Uint8Array>, stdin: Writable): Promise
       gone = true;
     });
   }
-  for await (const chunk of source) {
-    if (gone) return;
-    if (stdin.write(chunk)) continue;
+  // Not for-await: leaving that would take the connection along, and with it the answer.
+  const chunks = source[Symbol.asyncIterator]();
+  for (;;) {
+    const { value, done } = await chunks.next();
+    if (done) break;
+    // What is left is read all the same: many clients listen only when they have sent it.
+    if (gone || stdin.write(value)) continue;
     await new Promise<void>((resolve) => {
       for (const event of ["drain", "error", "close"]) stdin.once(event, () => resolve());
     });
   }
-  stdin.end();
+  if (!gone) stdin.end();
 }
 
 interface Child {
@@ -120,8 +129,25 @@ interface Child {
   kill(): void;
 }
 
-function start(namespace: number | undefined, work: ArchiveWork, signal: AbortSignal, root?: number): Child {
-  signal.throwIfAborted();
+/** Waits for its turn. */
+function start(namespace: number | undefined, work: ArchiveWork, signal: AbortSignal, root?: number): Promise<Child> {
+  return new Promise((resolve, reject) => {
+    const turn = async () => {
+      signal.throwIfAborted();
+      const child = spawnChild(namespace, work, signal, root);
+      resolve(child);
+      await child.ended.catch(() => {});
+    };
+    slots.run(turn).catch(reject);
+  });
+}
+
+function spawnChild(
+  namespace: number | undefined,
+  work: ArchiveWork,
+  signal: AbortSignal,
+  root: number | undefined,
+): Child {
   const source = join(import.meta.dir, "process.ts");
   const [command, ...args] = doorCommand(ARCHIVE_DOOR, source, JSON.stringify(work));
   // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.

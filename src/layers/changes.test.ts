@@ -226,3 +226,55 @@ describe.skipIf(!asRoot)("tar of trees (needs root: overlay mounts)", () => {
     expect(sh("sha256sum < big", "copy")).toBe(sh("sha256sum < big", "upper"));
   });
 });
+
+describe.skipIf(!asRoot)("what the engine made (needs root)", () => {
+  const shown = (made: { added?: string[]; deleted?: string[] }, ids?: { hostID: number; size: number }) =>
+    changes({
+      upper: at("upper"),
+      lowers: [at("lower1")],
+      ids,
+      made: { added: made.added ?? [], deleted: made.deleted ?? [] },
+    }).map(({ Path, Kind }) => `${"CAD"[Kind]} ${Path}`);
+
+  test("is no change, nor a directory that is there or changed for it alone", () => {
+    sh("mkdir -p etc var/data; echo x >etc/passwd", "lower1");
+    sh("mkdir -p etc new/deep var; touch etc/hosts new/deep/place; mknod var/data c 0 0", "upper");
+    const made = { added: ["/etc/hosts", "/new/deep/place"], deleted: ["/var/data"] };
+    expect(shown({})).toEqual([
+      "C /etc",
+      "A /etc/hosts",
+      "A /new",
+      "A /new/deep",
+      "A /new/deep/place",
+      "C /var",
+      "D /var/data",
+    ]);
+    expect(shown(made)).toEqual([]);
+    sh("touch new/own etc/own", "upper");
+    expect(shown(made)).toEqual(["C /etc", "A /etc/own", "A /new", "A /new/own"]);
+    // A place in which the container has put something is its own.
+    expect(shown({ added: ["/new"] })).toContain("A /new");
+  });
+
+  test("owners are compared as the user namespace sees them", () => {
+    sh("mkdir etc; echo x >etc/passwd; echo y >etc/group; touch -d @1000 etc/* etc", "lower1");
+    sh("cp -a ../lower1/etc .; chown -R 100000:100000 etc; chown 100044 etc/group", "upper");
+    expect(shown({}, { hostID: 100_000, size: 65_536 })).toEqual(["C /etc", "C /etc/group"]);
+    expect(shown({})).toEqual(["C /etc", "C /etc/group", "C /etc/passwd"]);
+  });
+
+  test("a layer has the owners, capabilities and ACLs of the user namespace", async () => {
+    sh("echo x >f; chown 100007:100008 f", "upper");
+    const capability = Buffer.alloc(24);
+    capability.writeUInt32LE(0x0300_0001, 0);
+    capability.writeUInt32LE(1 << 10, 4);
+    capability.writeUInt32LE(100_000, 20);
+    setXattr("upper/f", "security.capability", capability);
+    const [entry] = await entries(layerTar({ upper: at("upper"), lowers: [], ids: { hostID: 100_000, size: 65_536 } }));
+    expect(entry).toMatchObject({ name: "f", uid: 7, gid: 8 });
+    const plain = Buffer.alloc(20);
+    plain.writeUInt32LE(0x0200_0001, 0);
+    plain.writeUInt32LE(1 << 10, 4);
+    expect(entry!.xattrs.get("security.capability")).toEqual(plain);
+  });
+});

@@ -198,6 +198,20 @@ describe.skipIf(why !== "")(`files of containers${why && ` (${why})`}`, () => {
     expect((await message(await put("userns", "/home", far)))[1]).toContain("outside of the user namespace");
   });
 
+  test("an archive that is refused early is answered, however much of it is still to come", async () => {
+    await engine.ok("create", "--name", "early", "busybox", "true");
+    const big = Buffer.concat([rawTar([file("../x")], { end: false }), Buffer.alloc(32 << 20, 1)]);
+    expect(await message(await put("early", "/tmp", big))).toEqual([400, expect.stringContaining("leads out")]);
+    const { code, stderr } = await engine.inro(["cp", "-", "early:/tmp"], { stdin: big });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("leads out") });
+  });
+
+  test("many at once", async () => {
+    await engine.ok("run", "-d", "--name", "many", "busybox", "sleep", "1000");
+    const heads = Array.from({ length: 40 }, () => engine.api("HEAD", at("many", "/etc/passwd")));
+    expect((await Promise.all(heads)).filter(({ status }) => status === 200)).toHaveLength(40);
+  });
+
   test("events: archive-path and extract-to-dir", async () => {
     await engine.ok("create", "--name", "events", "busybox", "true");
     const since = String(Date.now() / 1000);
