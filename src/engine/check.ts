@@ -6,6 +6,7 @@ import { ownerOf } from "../cgroups/owner.ts";
 import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { scratch, str } from "../linux/ffi.ts";
+import { readText } from "../linux/file.ts";
 import { findKeepers } from "../runtime/running.ts";
 import { type Context, openCgroup, openCgroupAt } from "./context.ts";
 import { networkProbe } from "./networks/check.ts";
@@ -74,12 +75,21 @@ function* lostContainers(ctx: Context): Iterable<Found> {
 }
 
 /** Processes that no running container accounts for. */
+
+/** Whether SIGKILL is on its way to a process: it is as good as gone. */
+function isKilled(pid: number): boolean {
+  const pending = /^ShdPnd:\s*([0-9a-f]+)/m.exec(readText(`/proc/${pid}/status`) ?? "")?.[1];
+  return pending !== undefined && (BigInt(`0x${pending}`) & SIGKILL_BIT) !== 0n;
+}
+const SIGKILL_BIT = 1n << 8n;
+
 function* keepers(ctx: Context): Iterable<Found> {
   const found = findKeepers();
   for (const [runDir, pid] of found) {
     if (!runDir.startsWith(`${ctx.paths.runDirs}/`)) continue;
     if (isRunning(ctx, containerOf(ctx, runDir))) continue;
     const repair = () => endKeeper(runDir, pid);
+    if (isKilled(pid)) continue;
     yield { kind: "keeper", object: String(pid), problem: `keeper of ${runDir}, which does not run`, repair };
   }
 }

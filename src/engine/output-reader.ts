@@ -1,97 +1,106 @@
-import { peek, skip } from "./peek.ts";
+import { trySys } from "../linux/call.ts";
+import { addressOf } from "../linux/ffi.ts";
+import { readiness } from "../linux/readiness.ts";
+import { drop, peek } from "./peek.ts";
 import { readable } from "./readable.ts";
 
-/** A pipe holds no more (PIPE_SIZE in runtime/). */
-const MOST_WAITING = 1 << 20;
+/** Read at once: what becomes of it must not hold the event loop up. */
+const CHUNK = 128 * 1024;
+const EAGAIN = -11;
+const EINVAL = -22;
 
-/** Looks at an empty pipe, some 2 ms apart. */
+/** Looks at an empty terminal, some 2 ms apart. */
 const QUIET_LOOKS = 10;
 
+/** What is read, of whoever reads: the sink is done with it when it returns. */
+const buffer = new Uint8Array(CHUNK);
+
 /**
- * Reads one of the engine's pipe or pty ends until it ends, one chunk at a time: the next is read when `sink` is done
- * with the last, so a slow sink fills the pipe and holds the writer back. The descriptor stays the caller's.
+ * Reads one of the engine's pipe or pty ends until it ends. What is in a pipe stays there until `sink` returns, so that
+ * an engine that is killed meanwhile has lost nothing; the next is read when the promise that it may return is resolved,
+ * so a slow sink fills the pipe and holds the writer back. The descriptor stays the caller's.
  */
 export class OutputReader {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #done: Promise<void>;
-  #idle = false;
-  #next: Promise<unknown> | undefined;
-  #reads = 0;
+  #ended = false;
   #stopped = false;
+  #taking: Promise<void> | undefined;
+  #forget: (() => void) | undefined;
+  #isPipe = true;
 
+  /** The bytes that `sink` gets are valid until it returns. What is there already goes through it here and now. */
   constructor(
     private readonly fd: number,
     private readonly sink: (data: Uint8Array) => Promise<void> | undefined,
+    /** What the sink got last has left the pipe. */
+    private readonly taken: () => void = () => {},
   ) {
-    this.#takeWaiting();
-    // Bun reads from a duplicate on its event loop, at most some 256 KiB ahead.
-    this.#reader = Bun.file(fd).stream().getReader() as ReadableStreamDefaultReader<Uint8Array>;
-    this.#done = this.#run();
+    this.#start();
   }
 
-  /**
-   * What is there already goes through the sink here and now, and leaves the pipe only after that: Bun would take it out
-   * first and hand it over some time later, and an engine that is killed in between would have lost it for good.
-   */
-  #takeWaiting(): void {
-    for (let taken = 0; taken < MOST_WAITING; ) {
-      const data = peek(this.fd);
-      if (data.length === 0) return;
-      taken += data.length;
-      void this.sink(data);
-      // The same bytes once more; a pipe has one reader.
-      skip(this.fd, data.length);
-    }
+  #start(): void {
+    this.#forget = undefined;
+    this.#taking = this.#take().finally(() => {
+      this.#taking = undefined;
+      if (!this.#ended && !this.#stopped) this.#forget = readiness.wait(this.fd, () => this.#start());
+    });
   }
 
-  async #run(): Promise<void> {
-    for (;;) {
-      this.#idle = true;
-      this.#reads++;
-      let chunk: { done: boolean; value?: Uint8Array | undefined };
-      try {
-        const next = this.#reader.read();
-        this.#next = next;
-        if (this.#stopped) this.#cancelIfIdle();
-        chunk = (await next) as typeof chunk;
-      } catch {
-        // A pty ends with EIO when the last process has closed it.
+  /** Takes what is there. */
+  async #take(): Promise<void> {
+    while (!this.#stopped) {
+      const length = this.#peek();
+      if (length <= 0) {
+        this.#ended ||= length < 0;
         return;
       }
-      this.#idle = false;
-      if (chunk.done) return;
-      if (chunk.value && chunk.value.length > 0) await this.sink(chunk.value);
+      const wait = this.sink(buffer.subarray(0, length));
+      // The same bytes once more; a pipe has one reader.
+      if (this.#isPipe) drop(this.fd, length);
+      this.taken();
+      if (wait) await wait;
+      // Others have their turn.
+      else if (length === CHUNK) await new Promise((resolve) => setImmediate(resolve));
     }
+  }
+
+  /** How many bytes are in the buffer: 0 when there are none at present, -1 at the end. */
+  #peek(): number {
+    if (this.#isPipe) {
+      const length = peek(this.fd, buffer);
+      if (length !== EINVAL) return length > 0 ? length : length === EAGAIN ? 0 : -1;
+      this.#isPipe = false;
+    }
+    // A pty ends with EIO when the last process has closed it.
+    const length = trySys("read", this.fd, addressOf(buffer), CHUNK);
+    return length > 0 ? length : length === EAGAIN ? 0 : -1;
   }
 
   /**
    * After the process ended: resolves when everything that it wrote has gone through the sink. As a rule that is the end
-   * of file. Others may hold the other end for longer (a daemon it left behind): then a pipe that stays empty is enough,
-   * but not at first sight, for what Bun has taken out of it may still be on its way here.
+   * of file. Others may hold the other end for longer (a daemon it left behind): then an empty pipe is enough. A terminal
+   * may have bytes on their way from one end to the other.
    */
   async drain(): Promise<void> {
-    let ended = false;
-    const done = this.#done.then(() => {
-      ended = true;
-    });
-    for (let quiet = 0; !ended && quiet < QUIET_LOOKS; ) {
-      const read = this.#reads;
-      const pause = new Promise((resolve) => (quiet === 0 ? setImmediate(resolve) : setTimeout(resolve, 2)));
-      await Promise.race([done, pause]);
-      quiet = this.#idle && read === this.#reads && !readable(this.fd) ? quiet + 1 : 0;
+    for (let quiet = 0; !this.#ended; ) {
+      await this.#takeAll();
+      if (this.#ended || this.#isPipe || ++quiet > QUIET_LOOKS) break;
+      await new Promise((resolve) => (quiet === 1 ? setImmediate(resolve) : setTimeout(resolve, 2)));
+      if (readable(this.fd)) quiet = 0;
     }
     await this.stop();
   }
 
-  /** Stops reading; what is in the pipe stays there, and what Bun has taken out of it goes through the sink. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#cancelIfIdle();
-    await this.#done;
+  async #takeAll(): Promise<void> {
+    if (this.#taking) await this.#taking;
+    this.#forget?.();
+    if (!this.#ended) this.#start();
+    await this.#taking;
   }
 
-  /** A read that has to wait says that nothing was read ahead, so from here on what is in the pipe stays there. */
-  #cancelIfIdle(): void {
-    if (this.#idle && Bun.peek.status(this.#next) === "pending") void this.#reader.cancel().catch(() => undefined);
+  /** Stops reading; what is in the pipe stays there. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#forget?.();
+    await this.#taking;
   }
 }

@@ -56,7 +56,9 @@ export class Stdio {
     this.#ending = false;
     this.#logFailed = false;
     const read = (fd: number | undefined, stream: StreamId) => {
-      if (fd !== undefined) this.#readers.push(new OutputReader(fd, (data) => this.#deliver({ stream, data })));
+      if (fd === undefined) return;
+      const sink = (data: Uint8Array) => this.#deliver({ stream, data });
+      this.#readers.push(new OutputReader(fd, sink, () => this.#logged((log) => log.taken())));
     };
     if (ends.pty !== undefined) {
       read(ends.pty, 1);
@@ -111,11 +113,14 @@ export class Stdio {
     this.endClients();
   }
 
-  #deliver(chunk: OutputChunk): Promise<void> | undefined {
-    let wait: Promise<unknown> | undefined = this.#logged((log) => log.write(chunk.stream, chunk.data));
+  #deliver({ stream, data }: OutputChunk): Promise<void> | undefined {
+    let wait: Promise<unknown> | undefined = this.#logged((log) => log.write(stream, data));
     if (this.#ending) wait = undefined;
+    let chunk: OutputChunk | undefined;
     for (const { subscriber, streams } of this.#subscribers) {
-      if (!streams.has(chunk.stream)) continue;
+      if (!streams.has(stream)) continue;
+      // The reader will use its buffer again.
+      chunk ??= { stream, data: data.slice() };
       const room = subscriber.push(chunk);
       if (room && !this.#ending) wait = wait ? Promise.all([wait, room]) : room;
     }

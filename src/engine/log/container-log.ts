@@ -59,6 +59,11 @@ export class ContainerLog {
     return sent;
   }
 
+  /** What was written last has left the pipe: an engine that comes later does not get it again. */
+  taken(): undefined {
+    this.file?.taken();
+  }
+
   /** The run ended. */
   async end(): Promise<void> {
     await this.remote?.end(nowNanoseconds());

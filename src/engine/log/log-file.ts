@@ -9,6 +9,9 @@ import type { Encoder, LogFormat } from "./format.ts";
 import { openSource, type Source } from "./source.ts";
 import { Unfinished } from "./unfinished.ts";
 
+/** Writing less takes no time in which an engine is likely to be killed. */
+const LARGE = 4096;
+
 /** A file of a log. Its number grows from file to file, and stays when its name changes. */
 interface Segment {
   readonly number: number;
@@ -40,6 +43,7 @@ export class LogFile {
   #compressing = Promise.resolve();
   readonly #unfinished: Unfinished;
   #saved = false;
+  #underway = false;
   /** No run has begun since this engine has the log. */
   #fresh = true;
 
@@ -69,21 +73,35 @@ export class LogFile {
   /** Takes up what an engine that was killed has left in the middle of a line. */
   #resume(adopted: boolean): void {
     const fd = this.#open();
-    this.#encoder.resume(this.#unfinished.restore(fd), fd, this.#size);
+    const { pieces, size } = this.#unfinished.restore(fd);
+    if (adopted && size !== undefined && size < this.#size) {
+      fs.ftruncateSync(fd, size);
+      this.#size = size;
+    }
+    this.#encoder.resume(pieces, fd, this.#size);
     if (!adopted) this.#encoder.end(nowNanoseconds(), this);
-    else if (this.#encoder.held > 0) this.#save();
+    else if (this.#encoder.held > 0) this.#settle();
   }
 
   /** Takes one stream's output. Errors (a full disk) are thrown as node's, and leave nothing half-written. */
   write(stream: StreamId, data: Uint8Array, time = nowNanoseconds()): void {
     if (this.#fd === undefined) this.#open();
+    if (data.length >= LARGE) {
+      this.#unfinished.begin(this.#encoder.pending(), this.#fd!);
+      this.#saved = this.#underway = true;
+    }
     this.#encoder.push(stream, data, time, this);
-    if (this.#encoder.held > 0) this.#save();
     this.#notify();
   }
 
-  #save(): void {
-    this.#unfinished.save(this.#encoder.pending(), this.#fd!);
+  /** What was written last has left the pipe. */
+  taken(): void {
+    if (this.#fd !== undefined && (this.#underway || this.#encoder.held > 0)) this.#settle();
+    this.#underway = false;
+  }
+
+  #settle(): void {
+    this.#unfinished.settle(this.#encoder.pending(), this.#fd!);
     this.#saved = true;
   }
 

@@ -291,6 +291,7 @@ describe.each([
     killed.begin();
     killed.write(1, Buffer.from("one\ntw"));
     killed.write(2, Buffer.from("err"));
+    killed.taken();
     const next = open();
     next.begin(true);
     const also = open();
@@ -303,10 +304,29 @@ describe.each([
     expect(files()).toEqual(["x.log"]);
   });
 
+  test("what was on its way into the log when its engine was killed is not logged twice", async () => {
+    const lines = numbered(2000).join("");
+    const [first, second] = [lines.slice(0, 9000), lines.slice(9000)];
+    const killed = open();
+    killed.begin();
+    killed.write(1, Buffer.from(first));
+    killed.taken();
+    // It was written, but is still in the pipe.
+    killed.write(1, Buffer.from(second));
+    const next = open();
+    next.begin(true);
+    next.write(1, Buffer.from(second));
+    next.taken();
+    next.end();
+    expect(await show(next)).toEqual(numbered(2000));
+    expect(files()).toEqual(["x.log"]);
+  });
+
   test("what a run had left of a line when it was lost is no part of the next run's", async () => {
     const killed = open();
     killed.begin();
     killed.write(1, Buffer.from("prompt> "));
+    killed.taken();
     const next = open();
     next.begin();
     next.write(1, Buffer.from("hello\n"));
@@ -317,6 +337,7 @@ describe.each([
     const before = open();
     before.begin();
     before.write(1, Buffer.from("half"));
+    before.taken();
     const kept = files().includes("x.log.unfinished") ? readFileSync(`${path}.unfinished`) : undefined;
     before.write(1, Buffer.from(" whole\n"));
     before.end();
