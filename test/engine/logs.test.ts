@@ -92,7 +92,8 @@ describe.skipIf(why !== "")(`logs${why && ` (${why})`}`, async () => {
       expect([code, stderr]).toEqual([0, "last\n"]);
       expect(stdout).toBe(Array.from({ length: 40_000 }, (_, i) => `${i + 1}\n`).join(""));
       expect(await other.exited).toBe(0);
-      expect((await engine.inro(["logs", "--tail", "3", name])).stdout).toBe("39999\n40000\n");
+      // Which of the two streams is read first at the end is nobody's to say.
+      expect((await engine.inro(["logs", "--tail", "3", name])).stdout).toEndWith("39999\n40000\n");
       const directory = join(await logDirectory(name), driver === "local" ? "local-logs" : "");
       expect(readdirSync(directory).filter((file) => /\.log\.\d+(\.gz|\.zst)?$/.test(file)).length).toBeGreaterThan(1);
     });
