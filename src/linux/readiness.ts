@@ -8,7 +8,7 @@ const IOCB_FLAG_RESFD = 1;
 const IOCB_SIZE = 64;
 const EVENT_SIZE = 32;
 const EVENTS = 64;
-/** How many may be waited for at once; the machine has 65,536 (fs.aio-max-nr). */
+/** How many are waited for at once; the machine has 65,536 (fs.aio-max-nr). */
 const MOST = 4096;
 const EFD_NONBLOCK = 0o4000;
 const EFD_CLOEXEC = 0o2000000;
@@ -24,7 +24,7 @@ export class Readiness {
   #context: bigint | undefined;
   #eventfd = -1;
   /** One iocb for each wait: the kernel knows a poll by its address. */
-  readonly #iocbs = Buffer.alloc(MOST * IOCB_SIZE);
+  readonly #iocbs: Buffer;
   readonly #pointer = Buffer.alloc(8);
   readonly #events = Buffer.alloc(EVENTS * EVENT_SIZE);
   readonly #waiting = new Map<number, () => void>();
@@ -32,6 +32,11 @@ export class Readiness {
   #used = 0;
   readonly #looked = new Map<object, { fd: number; ready: () => void }>();
   #timer: NodeJS.Timeout | undefined;
+
+  /** `most`: asynchronous polls at once; 0 for none. */
+  constructor(private readonly most = MOST) {
+    this.#iocbs = Buffer.alloc(most * IOCB_SIZE);
+  }
 
   /** Calls `ready` once, when `fd` can be read, its other end is closed, or it failed. The result forgets it. */
   wait(fd: number, ready: () => void): () => void {
@@ -46,7 +51,7 @@ export class Readiness {
   #open(): bigint {
     const context = scratch(() => {
       const { address, view } = room(8);
-      return trySys("io_setup", MOST, address) < 0 ? 0n : view.readBigUInt64LE(0);
+      return trySys("io_setup", this.most, address) < 0 ? 0n : view.readBigUInt64LE(0);
     });
     if (context !== 0n) {
       this.#eventfd = sys("eventfd2", "", 0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -56,7 +61,7 @@ export class Readiness {
   }
 
   #submit(fd: number): number {
-    const slot = this.#free.pop() ?? (this.#used < MOST ? this.#used++ : -1);
+    const slot = this.#free.pop() ?? (this.#used < this.most ? this.#used++ : -1);
     if (slot < 0) return -1;
     const iocb = this.#iocbs.subarray(slot * IOCB_SIZE, (slot + 1) * IOCB_SIZE);
     iocb.fill(0);
