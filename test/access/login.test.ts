@@ -95,6 +95,13 @@ describe.skipIf(why !== "")(`login${why && ` (${why})`}`, () => {
     if (DOCKER) {
       const child = Bun.spawnSync([DOCKER, "-H", engine.host, "pull", "-q", image], { env: { ...env, HOME: dir } });
       expect(child.exitCode).toBe(0);
+      const words = ["-H", engine.host, "login", "-u", "me", "--password-stdin", registry.host];
+      const stdin = Buffer.from("s3cret:with colon");
+      const theirs = Bun.spawnSync([DOCKER, ...words], {
+        stdin,
+        env: { ...env, HOME: dir, DOCKER_CONFIG: join(dir, "theirs") },
+      });
+      expect(theirs.stdout.toString()).toContain("Login Succeeded");
     }
     expect(await inro(["login", registry.host])).toMatchObject({
       code: 0,

@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { routePatterns } from "../../src/api/router.ts";
 import { command, hasBusybox, isRoot, TestEngine, temporary } from "../harness.ts";
 
+const DOCKER = Bun.which("docker");
 const PYTHON = existsSync("/usr/bin/python3");
 const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 
@@ -94,6 +96,34 @@ describe.skipIf(why !== "")(`sockets with limited rights${why && ` (${why})`}`, 
     expect((await engine.inro(["rm", "mine"], { env })).code).toBe(0);
   });
 
+  test.skipIf(!DOCKER)(`so does docker's own${DOCKER ? "" : " (no docker)"}`, async () => {
+    const docker = async (...args: string[]) => {
+      const child = Bun.spawn([DOCKER!, "-H", `unix://${join(dir, "team")}`, ...args], {
+        env: { PATH: process.env.PATH ?? "", HOME: dir },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const [stdout, stderr] = await Promise.all([
+        new Response(child.stdout).text(),
+        new Response(child.stderr).text(),
+      ]);
+      return { code: await child.exited, stdout, stderr };
+    };
+    expect(await docker("run", "--rm", "--init", "-v", "cache:/c", "-m", "32m", "busybox", "echo", "hi")).toEqual({
+      code: 0,
+      stdout: "hi\n",
+      stderr: "",
+    });
+    expect((await docker("ps", "-q", "--filter", "name=o")).stdout.split("\n").length).toBe(4);
+    expect(await docker("exec", "own", "id", "-u")).toEqual({ code: 0, stdout: "0\n", stderr: "" });
+    const refused = await docker("run", "--rm", "--privileged", "busybox", "true");
+    expect([refused.code, refused.stderr]).toEqual([
+      125,
+      expect.stringContaining("a privileged container: not allowed on the socket"),
+    ]);
+    expect((await docker("exec", "others", "id")).stderr).toContain("No such container: others");
+    expect((await docker("volume", "rm", "cache")).stdout).toBe("cache\n");
+  });
+
   test("a container of others is not there, by name, id and prefix of it, on every route", async () => {
     for (const ref of ["others", ids.others!, ids.others!.slice(0, 12), "%6fthers", "/others".replace("/", "%2F")]) {
       for (const [method, rest, body] of [
@@ -127,6 +157,36 @@ describe.skipIf(why !== "")(`sockets with limited rights${why && ` (${why})`}`, 
     expect((await engine.inro(["inspect", "-f", "{{.State.Status}} {{.Name}}", ids.others!])).stdout).toBe(
       "running /others\n",
     );
+  });
+
+  test("nor on any other route that there is, now or later", async () => {
+    const refs: Record<string, string> = {
+      containers: "others",
+      volumes: "others",
+      networks: "bridge",
+      images: "private",
+    };
+    const { Id: exec } = (await (await engine.api("POST", "/containers/others/exec", { Cmd: ["id"] })).json()) as {
+      Id: string;
+    };
+    refs.exec = exec;
+    await engine.ok("tag", "busybox", "private");
+    await engine.ok("rmi", "busybox");
+    const seen: string[] = [];
+    for (const pattern of routePatterns()) {
+      const [method, path] = pattern.split(" ") as [string, string];
+      const ref = refs[path.split("/")[1]!];
+      if (!path.includes("*") || ref === undefined) continue;
+      const text = await raw(
+        "team",
+        `${method} ${path.replace(/\*+/g, ref)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`,
+      );
+      seen.push(`${pattern}: ${text.slice(9, 12)}`);
+    }
+    await engine.ok("tag", "private", "busybox");
+    await engine.ok("rmi", "private");
+    expect(seen.length).toBeGreaterThan(40);
+    expect(seen.filter((line) => !/: 40[034]$/.test(line))).toEqual([]);
   });
 
   test("what the team's containers are more than its socket could make, nobody acts upon through it", async () => {
