@@ -4,11 +4,15 @@ import { openLayers } from "../layers/copy-directory.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, openat2 } from "../linux/file.ts";
 import { detachedFilesystem } from "../linux/mount.ts";
+import { MAX_KEPT } from "../runtime/builder.ts";
 import { kernelAtLeast } from "../runtime/rootfs.ts";
 import { openBeneath } from "./bounds.ts";
 import type { PlannedMount } from "./config/mount-plan.ts";
 import type { Container } from "./container.ts";
-import { localVolume } from "./volumes/local-options.ts";
+import { type LocalVolume, localVolume } from "./volumes/local-options.ts";
+
+type Local<K extends LocalVolume["kind"]> = Extract<LocalVolume, { kind: K }>;
+
 import type { Volumes } from "./volumes.ts";
 
 /** Mounts whose sources are host paths that exist. */
@@ -68,48 +72,46 @@ class Sources {
   #volume(mount: PlannedMount): PlannedMount {
     const name = mount.source;
     const record = this.volumes.ctx.store.volume(name);
+    const asked = record?.snapshotOf === undefined ? mount : { ...mount, readOnly: true };
     const copy = this.volumes.copying.get(name);
-    if (copy === "made" || (copy === "read" && !mount.readOnly)) {
+    if (copy === "made" || (copy === "read" && !asked.readOnly)) {
       throw conflict(`cannot mount volume ${name}: it is being copied, try again when that is done`);
     }
-    if (record?.snapshotOf !== undefined && !mount.readOnly) return this.#volume({ ...mount, readOnly: true });
     const local = localVolume(record?.options);
-    if (local.kind === "directory") return this.#within(mount, this.volumes.makeDirectory(name));
-    if (local.kind === "bind") {
-      try {
-        statSync(local.device);
-      } catch (error) {
-        throw invalid(`failed to mount local volume: mount ${local.device}: ${codeOf(error)}`, error);
-      }
-      const { recursive, readOnly, propagation } = local;
-      return this.#within(
-        {
-          ...mount,
-          nonRecursive: !recursive,
-          readOnly: mount.readOnly || readOnly,
-          ...(propagation ? { propagation } : {}),
-        },
-        local.device,
-      );
+    if (local.kind === "bind") return this.#bound(asked, local);
+    if (local.kind === "tmpfs") return this.#tmpfs(asked, local);
+    if (local.kind === "filesystem") return this.#filesystem(asked, local);
+    return this.#within(asked, this.volumes.makeDirectory(name));
+  }
+
+  #bound(mount: PlannedMount, { device, recursive, readOnly, propagation }: Local<"bind">): PlannedMount {
+    try {
+      statSync(device);
+    } catch (error) {
+      throw invalid(`failed to mount local volume: mount ${device}: ${codeOf(error)}`, error);
     }
-    if (local.kind === "tmpfs") {
-      needsDetachedCopies(`volume ${name} of type tmpfs`);
-      const lone = this.forFiles && this.volumes.held.get(name) === undefined;
-      const fd = this.volumes.held.take(name, this.container.id, () =>
-        detachedFilesystem("tmpfs", "tmpfs", local.data),
-      );
-      if (!this.kept.includes(fd)) this.kept.push(fd);
-      if (this.kept.length > MAX_KEPT) throw invalid(`more than ${MAX_KEPT} volumes of type tmpfs`);
-      return this.#within({ ...mount, options: local.flags, readOnly: mount.readOnly || lone }, pathOf(fd));
-    }
-    if (mount.subpath) throw notImplemented(`a subpath of volume ${name}, of type ${local.type}, is not supported`);
+    const own = propagation ? { propagation } : {};
+    return this.#within({ ...mount, nonRecursive: !recursive, readOnly: mount.readOnly || readOnly, ...own }, device);
+  }
+
+  #tmpfs(mount: PlannedMount, { data, flags }: Local<"tmpfs">): PlannedMount {
+    const { held } = this.volumes;
+    const name = mount.source;
+    needsDetachedCopies(`volume ${name} of type tmpfs`);
+    const lone = this.forFiles && held.get(name) === undefined;
+    const fd = held.take(name, this.container.id, () => detachedFilesystem("tmpfs", "tmpfs", data));
+    if (!this.kept.includes(fd)) this.kept.push(fd);
+    if (this.kept.length > MAX_KEPT) throw invalid(`more than ${MAX_KEPT} volumes of type tmpfs`);
+    return this.#within({ ...mount, options: flags, readOnly: mount.readOnly || lone }, pathOf(fd));
+  }
+
+  #filesystem(mount: PlannedMount, { type, device, words }: Local<"filesystem">): PlannedMount {
+    const volume = `volume ${mount.source}, of type ${type},`;
+    if (mount.subpath) throw notImplemented(`a subpath of ${volume} is not supported`);
     if (this.container.record.userns) {
-      throw notImplemented(
-        `volume ${name} of type ${local.type} in a user namespace is not supported: use userns host`,
-      );
+      throw notImplemented(`${volume} in a user namespace is not supported: use userns host`);
     }
-    checkDevice(name, local.device);
-    const { type, device, words } = local;
+    checkDevice(mount.source, device);
     return { ...mount, source: device, filesystem: { type, device, words } };
   }
 
@@ -135,9 +137,6 @@ class Sources {
     return { ...mount, source: pathOf(fd) };
   }
 }
-
-/** As many as the keeper has numbers for (runtime/builder.ts). */
-const MAX_KEPT = 16;
 
 /** open_tree(2) copies a mount that is attached nowhere since then. */
 function needsDetachedCopies(what: string): void {

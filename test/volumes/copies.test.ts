@@ -87,7 +87,7 @@ describe.skipIf(missing !== "")(`snapshots, clones and names of volumes${missing
     const volume = await filled();
     await using box = await Box.run(engine, ["-v", `${volume}:/v`]);
     expect(await fail("volume", "snapshot", volume)).toContain(`running container ${box.id} may be writing to it`);
-    expect(await fail("volume", "restore", volume, volume + "x")).toContain("no such volume");
+    expect(await fail("volume", "restore", volume, `${volume}x`)).toContain("no such volume");
     await engine.ok("volume", "snapshot", "--live", volume, fresh());
     await engine.ok("pause", box.id);
     const snapshot = await engine.ok("volume", "snapshot", volume);
