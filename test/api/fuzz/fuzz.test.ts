@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { engineForTests, hasBusybox, isRoot } from "../../harness.ts";
+import { fetched, type Sent, upgraded } from "./exchange.ts";
 import { parseRoutes, ROUTES, type Route } from "./routes.ts";
 import { nameOf, objectOf, queryOf } from "./values.ts";
 
@@ -15,14 +16,9 @@ const seed = Number(process.env.INRO_FUZZ_SEED ?? 20_261_126);
 const LANES = 4;
 /** Nothing that a fuzzed request asks for takes longer. */
 const HANG_MS = 60_000;
-/** What a client of a stream stays for. */
-const STAY_MS = 20;
-
-interface Request {
-  route: Route;
-  path: string;
-  body: Uint8Array | string | undefined;
-  headers: Record<string, string>;
+interface Request extends Sent {
+  /** Asks for the connection itself, whatever the route. */
+  upgrade: boolean;
 }
 
 const routes = parseRoutes(ROUTES);
@@ -37,14 +33,15 @@ function requestFor(route: Route): fc.Arbitrary<Request> {
       fc.tuple(...chosen.map(({ name, type }) => queryOf(type).map((value) => [name, value] as const))),
     );
   const version = fc.constantFrom("", "", "/v1.55", "/v1.51", "/v1.43", "/v1.24");
-  return fc.record({ names: fc.tuple(...names), query, version, sent: bodyFor(route) }).map((made) => {
+  const upgrade = fc.integer({ min: 0, max: 7 }).map((one) => one === 0);
+  return fc.record({ names: fc.tuple(...names), query, version, upgrade, sent: bodyFor(route) }).map((made) => {
     let at = 0;
     const path = route.path.replace(/\{\w+\}/g, () => encodeName(made.names[at++]!));
     // A name is always given, or containers would have too many.
     const pairs =
       route.path === "/containers/create" && made.query.length === 0 ? [["name", "fa"] as const] : made.query;
     const search = pairs.map(([name, value]) => `${name}=${encode(value)}`).join("&");
-    return { route, path: `${made.version}${path}${search && `?${search}`}`, ...made.sent };
+    return { route, path: `${made.version}${path}${search && `?${search}`}`, upgrade: made.upgrade, ...made.sent };
   });
 }
 
@@ -83,30 +80,25 @@ describe.skipIf(why !== "")(`fuzzed requests${why && ` (${why})`}`, () => {
   const execs: string[] = [];
   const failures: string[] = [];
 
-  async function send({ route, path, body, headers }: Request): Promise<void> {
-    const filled = path.replace("/exec/nope/", () => `/exec/${execs[execs.length >> 1] ?? "nope"}/`);
-    const text = typeof body === "string" ? body.replaceAll("{dir}", engine.dir) : body;
-    const where = `${route.method} ${filled.slice(0, 300)} ${typeof text === "string" ? text.slice(0, 1500) : ""}`;
+  async function send(request: Request): Promise<void> {
+    const { route, headers } = request;
+    const path = request.path
+      .replace("/exec/nope/", () => `/exec/${execs[execs.length >> 1] ?? "nope"}/`)
+      .replaceAll("%7Bdir%7D", encodeURIComponent(engine.dir));
+    const body = typeof request.body === "string" ? request.body.replaceAll("{dir}", engine.dir) : request.body;
+    const shown = `${request.upgrade ? "upgrade: " : ""}${route.method} ${path.slice(0, 300)}`;
+    const where = `${shown} ${typeof body === "string" ? body.slice(0, 1500) : ""}`;
     const leave = new AbortController();
     const hang = setTimeout(() => {
       failures.push(`hangs: ${where}`);
       leave.abort();
     }, HANG_MS);
     try {
-      const answer = await fetch(`http://inro${filled.replaceAll("%7Bdir%7D", encodeURIComponent(engine.dir))}`, {
-        unix: engine.socket,
-        method: route.method,
-        headers,
-        signal: leave.signal,
-        ...(text === undefined ? {} : { body: typeof text === "string" ? text : new Uint8Array(text) }),
-      });
-      const { status } = answer;
-      if (status >= 500 && status !== 501 && status !== 503)
-        failures.push(`${status} ${await answer.text()}: ${where}`);
-      if (status >= 400) check(status, await answer.text(), route, where);
-      else if (route.streams) setTimeout(() => leave.abort(), STAY_MS);
-      const got = status < 400 ? await answer.text() : "";
-      if (status === 201 && path.includes("/exec")) execs.push((JSON.parse(got) as { Id: string }).Id);
+      const exchange = request.upgrade ? upgraded : fetched;
+      const { status, text } = await exchange(engine.socket, { route, path, body, headers }, leave);
+      if (status >= 500 && status !== 501 && status !== 503) failures.push(`${status} ${text}: ${where}`);
+      if (status >= 400) check(status, text, route, where);
+      if (status === 201 && path.includes("/exec")) execs.push((JSON.parse(text) as { Id: string }).Id);
     } catch (error) {
       if (!leave.signal.aborted) failures.push(`${(error as Error).message}: ${where}`);
     } finally {
