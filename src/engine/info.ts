@@ -3,6 +3,7 @@ import { arch, cpus, hostname, release, totalmem } from "node:os";
 import type { Registries } from "../registry/endpoint.ts";
 import { API_VERSION } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
+import { CDI_DIRECTORIES, cdiDevices } from "./config/cdi.ts";
 import { hostFacts } from "./config/host-facts.ts";
 import { LOG_DRIVERS } from "./config/log-config.ts";
 import type { Context } from "./context.ts";
@@ -94,9 +95,9 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     ContainerdCommit: { ID: "" },
     RuncCommit: { ID: "" },
     InitCommit: { ID: "" },
-    CDISpecDirs: [],
+    CDISpecDirs: [...CDI_DIRECTORIES],
     FirewallBackend: { Driver: "nftables" },
-    DiscoveredDevices: [],
+    DiscoveredDevices: cdiDevices().map((ID) => ({ Source: "cdi", ID })),
     ExperimentalBuild: false,
     ServerVersion: VERSION,
     Runtimes: { inro: { path: "inro" } },

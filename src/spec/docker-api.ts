@@ -73,6 +73,14 @@ export interface DeviceMapping {
   CgroupPermissions?: string;
 }
 
+export interface DeviceRequest {
+  Driver?: string;
+  Count?: number;
+  DeviceIDs?: string[];
+  Capabilities?: string[][];
+  Options?: Record<string, string>;
+}
+
 export interface ThrottlePath {
   Path: string;
   Rate: number;
@@ -131,6 +139,7 @@ export interface HostConfig {
   OomScoreAdj?: number;
   Devices?: DeviceMapping[] | null;
   DeviceCgroupRules?: string[] | null;
+  DeviceRequests?: DeviceRequest[] | null;
   Ulimits?: Ulimit[] | null;
   Memory?: number;
   MemorySwap?: number;

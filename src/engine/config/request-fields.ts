@@ -2,6 +2,7 @@ import { invalid } from "../../base/errors.ts";
 import type {
   ContainerConfig,
   DeviceMapping,
+  DeviceRequest,
   ExecCreateRequest,
   HealthConfig,
   HostConfig,
@@ -116,6 +117,14 @@ const bindings = list(object<PortBinding>({ HostIp: text, HostPort: text }));
 /** A port without bindings may be null. */
 export const portBindings: Check<PortBinding[] | null> = (value, at) => (value === null ? null : bindings(value, at));
 
+const deviceRequest = object<DeviceRequest>({
+  Driver: text,
+  Count: integer,
+  DeviceIDs: list(text),
+  Capabilities: list(list(text)),
+  Options: map(text),
+});
+
 export const hostConfig = object<HostConfig>({
   Binds: list(text),
   VolumesFrom: list(text),
@@ -142,6 +151,7 @@ export const hostConfig = object<HostConfig>({
   OomScoreAdj: integer,
   Devices: list(device),
   DeviceCgroupRules: list(text),
+  DeviceRequests: list(deviceRequest),
   Ulimits: list(ulimit),
   Memory: integer,
   MemorySwap: integer,

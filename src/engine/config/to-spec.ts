@@ -3,6 +3,7 @@ import { InroError } from "../../base/errors.ts";
 import { READONLY_PATHS } from "../../security/paths.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
 import type { IdMapping, Linux, Mount, Spec } from "../../spec/oci-runtime.ts";
+import { injectDevices } from "./cdi.ts";
 import { containerDevices } from "./devices.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
 import { type HostFiles, hostFiles } from "./host-files.ts";
@@ -50,7 +51,8 @@ export const CGROUP_ROOT = "/inro";
  * it is made anew for every start. Throws InroError for what the machine or the image does not allow.
  */
 export function toSpec(input: SpecInput): Spec {
-  const { id, config, host, userns, facts = hostFacts(), hostFiles: files = hostFiles } = input;
+  const { id, userns, facts = hostFacts(), hostFiles: files = hostFiles } = input;
+  const { config, host, mounts: injected } = injectDevices(input.config, input.host);
   const privileged = host.Privileged ?? false;
   checkModes({ ...config, Hostname: "", Domainname: "", ExposedPorts: {} }, host, facts.cgroup);
   if ((usernsRequest(host.UsernsMode) === undefined) !== (userns === undefined)) {
@@ -76,6 +78,7 @@ export function toSpec(input: SpecInput): Spec {
     recursiveReadOnly: atLeast(facts.kernel, 5, 12),
     idmap: userns !== undefined,
   });
+  mounts.push(...injected);
   if (userns) {
     // mknod(2) is not for user namespaces: the host's nodes are bound.
     mounts.push(

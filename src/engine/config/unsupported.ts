@@ -18,7 +18,6 @@ const empty = (value: unknown): boolean =>
 
 const HOST_FIELDS: Record<string, string> = {
   Cgroup: "joining the cgroup of another container is not supported",
-  DeviceRequests: "device requests (GPUs, CDI) are not supported yet",
 };
 
 /** The HostConfig as it came. Throws notImplemented. */

@@ -335,8 +335,11 @@ test.each(REFUSED)("invalid: %j", (body, message) => {
   expect(failure(() => create(body))).toEqual({ kind: "invalid", message });
 });
 
-test.each([[host({ DeviceRequests: [{ Count: -1 }] }), "device requests"]])("not there yet: %j", (body, text) => {
-  const { kind, message } = failure(() => create(body));
-  expect(kind).toBe("notImplemented");
-  expect(message).toContain(text);
-});
+test.each([[host({ DeviceRequests: [{ Count: -1, Capabilities: [["gpu"]] }] }), "could not select device driver"]])(
+  "not there yet: %j",
+  (body, text) => {
+    const { kind, message } = failure(() => create(body));
+    expect(kind).toBe("notImplemented");
+    expect(message).toContain(text);
+  },
+);

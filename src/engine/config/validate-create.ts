@@ -4,6 +4,7 @@ import { READONLY_PATHS } from "../../security/paths.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
 import type { ImageConfig } from "../../spec/oci-image.ts";
 import { portRequests } from "../networks/ports.ts";
+import { injectDevices } from "./cdi.ts";
 import { checkDevices } from "./devices.ts";
 import { checkEnv } from "./environment.ts";
 import { checkExpiry } from "./expiry.ts";
@@ -102,7 +103,7 @@ function checkHost(config: ContainerConfig, host: HostConfig, facts: HostFacts):
   const modes = namespaceModes(host, facts.cgroup);
   checkHostNames(config, host);
   planMounts(config, host);
-  checkDevices(host);
+  checkDevices(injectDevices(config, host).host);
   checkSysctls(host.Sysctls ?? {}, modes);
   rlimits(host.Ulimits ?? [], facts);
   checkCgroupParent(host.CgroupParent ?? "");
