@@ -1,4 +1,4 @@
-import { Demultiplexer } from "../../client/stdcopy.ts";
+import { Demultiplexer, type StreamName } from "../../client/stdcopy.ts";
 import type { Command } from "../command.ts";
 import { stderr, stdout } from "../output.ts";
 import { endingSignal } from "../signals.ts";
@@ -39,11 +39,7 @@ export const command: Command = {
       const demultiplexer = Config.Tty ? undefined : new Demultiplexer();
       for await (const chunk of response.body) {
         if (!demultiplexer) await stdout.write(chunk);
-        else {
-          for (const { stream, data } of demultiplexer.push(chunk)) {
-            await (stream === "stderr" ? stderr : stdout).write(data);
-          }
-        }
+        else for (const { stream, data } of joined(demultiplexer.push(chunk))) await stream.write(data);
       }
       return 0;
     };
@@ -55,3 +51,19 @@ export const command: Command = {
     }
   },
 };
+
+/** Lines that follow each other on the same stream as one piece: there may be thousands in a chunk. */
+function* joined(pieces: Iterable<{ stream: StreamName; data: Uint8Array }>) {
+  let last: StreamName = "stdout";
+  let run: Uint8Array[] = [];
+  const take = () => ({ stream: last === "stderr" ? stderr : stdout, data: Buffer.concat(run) });
+  for (const { stream, data } of pieces) {
+    if (stream !== last && run.length > 0) {
+      yield take();
+      run = [];
+    }
+    last = stream;
+    run.push(data);
+  }
+  if (run.length > 0) yield take();
+}

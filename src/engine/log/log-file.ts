@@ -1,22 +1,16 @@
 import fs from "node:fs";
-import { basename, dirname } from "node:path";
-import { codeOf, messageOf } from "../../base/errors.ts";
+import { dirname } from "node:path";
+import { codeOf } from "../../base/errors.ts";
 import { nowNanoseconds } from "../clock.ts";
 import type { LogLimits } from "../config/log-config.ts";
 import type { OutputChunk, StreamId } from "../requests.ts";
-import { compressFile, PART } from "./compress-file.ts";
 import type { Encoder, LogFormat } from "./format.ts";
-import { openSource, type Source } from "./source.ts";
+import { Segments } from "./segments.ts";
+import type { Source } from "./source.ts";
 import { Unfinished } from "./unfinished.ts";
 
 /** Writing less takes no time in which an engine is likely to be killed. */
 const LARGE = 4096;
-
-/** A file of a log. Its number grows from file to file, and stays when its name changes. */
-interface Segment {
-  readonly number: number;
-  path: string;
-}
 
 export interface LogFileOptions {
   format: LogFormat;
@@ -33,14 +27,11 @@ export interface LogFileOptions {
  */
 export class LogFile {
   readonly #encoder: Encoder;
-  readonly #limits: LogLimits;
   #change: PromiseWithResolvers<void> | undefined;
   #fd: number | undefined;
   #size = 0;
   #ended = true;
-  /** Oldest first, the current one last; undefined until they have been looked for. */
-  #segments: Segment[] | undefined;
-  #compressing = Promise.resolve();
+  readonly #segments: Segments;
   readonly #unfinished: Unfinished;
   #saved = false;
   #underway = false;
@@ -52,7 +43,9 @@ export class LogFile {
     private readonly options: LogFileOptions,
   ) {
     this.#encoder = options.format.encoder();
-    this.#limits = options.limits;
+    const { maxFiles, compress } = options.limits;
+    const extension = options.format.compressed;
+    this.#segments = new Segments(path, { maxFiles, compress, extension, onError: options.onError });
     this.#unfinished = new Unfinished(path);
   }
 
@@ -143,29 +136,22 @@ export class LogFile {
 
   /** Resolves when no file is being compressed. */
   get settled(): Promise<void> {
-    return this.#compressing;
+    return this.#segments.settled;
   }
 
   /** Opens all files as they are, oldest first: rotation does not take them away any more. The caller closes them. */
   sources(): { number: number; source: Source }[] {
-    return this.#known().flatMap((segment) => {
-      const source = tryOpen(segment.path);
-      return source ? [{ number: segment.number, source }] : [];
-    });
+    return this.#segments.open();
   }
 
   /** The file after that of `number`, or the oldest that is left; undefined while that is the current one. */
   sourceAfter(number: number): { number: number; source: Source } | undefined {
-    for (const segment of this.#known()) {
-      const source = segment.number > number ? tryOpen(segment.path) : undefined;
-      if (source) return { number: segment.number, source };
-    }
-    return undefined;
+    return this.#segments.after(number);
   }
 
   /** Whether the file of `number` is complete, since others came after it. */
   rotatedSince(number: number): boolean {
-    return this.#known().at(-1)!.number > number;
+    return this.#segments.number > number;
   }
 
   /** The encoder's view of the current file. */
@@ -174,7 +160,7 @@ export class LogFile {
   }
 
   get room(): number {
-    return this.#limits.maxSize - this.#size;
+    return this.options.limits.maxSize - this.#size;
   }
 
   append(...parts: Uint8Array[]): void {
@@ -202,7 +188,6 @@ export class LogFile {
   }
 
   #open(): number {
-    const segments = this.#known();
     const fd = openOrMake(this.path);
     try {
       this.#size = fs.fstatSync(fd).size;
@@ -215,69 +200,16 @@ export class LogFile {
       throw error;
     }
     this.#fd = fd;
-    if (this.#limits.compress) for (const segment of segments.slice(0, -1)) this.#compress(segment);
+    this.#segments.compressRest();
     return fd;
-  }
-
-  /** Looks for the files once; from then on nobody else changes them. */
-  #known(): Segment[] {
-    if (this.#segments) return this.#segments;
-    const rotated: string[] = [];
-    if (this.#limits.compress) removeParts(this.path);
-    for (let n = 1; ; n++) {
-      const plain = `${this.path}.${n}`;
-      const compressed = plain + this.format.compressed;
-      const packed = fs.existsSync(compressed);
-      // Both: the engine ended between the one's coming and the other's going.
-      if (packed) fs.rmSync(plain, { force: true });
-      else if (!fs.existsSync(plain)) break;
-      rotated.unshift(packed ? compressed : plain);
-    }
-    this.#segments = [...rotated, this.path].map((path, number) => ({ number, path }));
-    return this.#segments;
   }
 
   #rotate(): void {
     fs.closeSync(this.#fd!);
     this.#fd = undefined;
-    const segments = this.#known();
-    const { maxFiles, compress } = this.#limits;
-    const number = segments.at(-1)!.number + 1;
-    while (segments.length > Math.max(maxFiles - 1, 0)) fs.rmSync(segments.shift()!.path, { force: true });
-    segments.forEach((segment, i) => {
-      const extension = segment.path.endsWith(this.format.compressed) ? this.format.compressed : "";
-      const path = `${this.path}.${segments.length - i}${extension}`;
-      fs.renameSync(segment.path, path);
-      segment.path = path;
-    });
-    const rotated = segments.at(-1);
-    segments.push({ number, path: this.path });
+    this.#segments.rotate();
     this.#fd = fs.openSync(this.path, "a+", 0o640);
     this.#size = 0;
-    if (compress && rotated) this.#compress(rotated);
-  }
-
-  /** One after the other; the file keeps being read by those who have it open. */
-  #compress(segment: Segment): void {
-    if (segment.path.endsWith(this.format.compressed)) return;
-    this.#compressing = this.#compressing.then(async () => {
-      const part = `${this.path}.${segment.number}${PART}`;
-      try {
-        if (!this.#segments?.includes(segment)) return;
-        await compressFile(segment.path, part, this.format.compressed);
-        // Renamed meanwhile, or already gone.
-        if (!this.#segments.includes(segment)) return fs.rmSync(part, { force: true });
-        const compressed = segment.path + this.format.compressed;
-        fs.renameSync(part, compressed);
-        fs.rmSync(segment.path, { force: true });
-        segment.path = compressed;
-      } catch (error) {
-        fs.rmSync(part, { force: true });
-        // With its directory the log was removed.
-        if (fs.existsSync(dirname(this.path)))
-          this.options.onError?.(new Error(`compress ${segment.path}: ${messageOf(error)}`));
-      }
-    });
   }
 }
 
@@ -289,24 +221,5 @@ function openOrMake(path: string): number {
     if (codeOf(error) !== "ENOENT") throw error;
     fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     return fs.openSync(path, "a+", 0o640);
-  }
-}
-
-/** What an engine that ended while it compressed has left. */
-function removeParts(path: string): void {
-  const directory = dirname(path);
-  if (!fs.existsSync(directory)) return;
-  const own = `${basename(path)}.`;
-  for (const name of fs.readdirSync(directory)) {
-    if (name.startsWith(own) && name.endsWith(PART)) fs.rmSync(`${directory}/${name}`);
-  }
-}
-
-function tryOpen(path: string): Source | undefined {
-  try {
-    return openSource(path);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
   }
 }
