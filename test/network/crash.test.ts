@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { deleteTable, NftSocket } from "../../src/linux/netlink/nftables.ts";
 import { hasBusybox, isRoot } from "../harness.ts";
+import { random } from "../random.ts";
 import { HOST, labForTests, OUTSIDE } from "./lab.ts";
 
 const why = !isRoot ? "needs root" : hasBusybox ? "" : "no busybox-static";
@@ -71,5 +72,40 @@ describe.skipIf(why !== "")(`networks outlive their engine${why && ` (${why})`}`
     await engine.ok("network", "rm", "app");
     expect(await findings()).toEqual([]);
     expect(engine.namespace!.stack.links().filter(({ name }) => name.startsWith("br-"))).toEqual([]);
+  });
+
+  test("killed at any moment of starts and ends: nothing leaks, and what runs is reached", async () => {
+    const next = random(Number(process.env.SEED ?? 7));
+    await engine.ok("network", "create", "--internal", "inner");
+    for (let round = 0; round < 5; round++) {
+      const starts = Array.from({ length: 6 }, (_, i) =>
+        engine.inro([
+          "run",
+          "-d",
+          "--name",
+          `r${round}-${i}`,
+          "--network",
+          i % 2 ? "inner" : "bridge",
+          "busybox",
+          "sleep",
+          i % 3 ? "1000" : "0.1",
+        ]),
+      );
+      await Bun.sleep(next() * 500);
+      await engine.kill("SIGKILL");
+      await Promise.all(starts);
+      await engine.start();
+      expect(await findings()).toEqual([]);
+    }
+    const names = (await engine.ok("ps", "--format", "{{.Names}}")).split("\n").filter(Boolean);
+    const addresses = new Set<string>();
+    for (const name of names) {
+      const [network] = Object.keys((await lab.inspect(name)).NetworkSettings.Networks);
+      const address = await lab.address(name, network!);
+      addresses.add(`${network} ${address}`);
+      await lab.serve(await lab.inside(name), 80);
+      expect(await lab.ask(lab.host, "tcp", address, 80)).toBeTruthy();
+    }
+    expect(addresses.size).toBe(names.length);
   });
 });
