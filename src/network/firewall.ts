@@ -129,6 +129,14 @@ export class Firewall {
     return this.socket.tables(this.table.family).includes(this.table.name);
   }
 
+  /** Chains of others that drop forwarded packets unless a rule of theirs says otherwise: `ip filter FORWARD`. */
+  get obstacles(): string[] {
+    const names: Record<number, string> = { [NFPROTO.ipv4]: "ip", [NFPROTO.ipv6]: "ip6", [NFPROTO.inet]: "inet" };
+    return this.socket
+      .droppingChains("forward")
+      .map(({ family: number, table, name }) => `${names[number] ?? "bridge"} ${table} ${name}`);
+  }
+
   /** By which the kernel names our own changes. */
   get port(): number {
     this.#port ??= this.socket.port;

@@ -7,6 +7,7 @@ import { HOST, labForTests, OUTSIDE } from "./lab.ts";
 
 const why = !isRoot ? "needs root" : hasBusybox ? "" : "no busybox-static";
 const R = register(0);
+const IPTABLES = "/usr/sbin/iptables-nft";
 
 describe.skipIf(why !== "")(`beside other firewalls${why && ` (${why})`}`, () => {
   const lab = labForTests([]);
@@ -63,6 +64,25 @@ describe.skipIf(why !== "")(`beside other firewalls${why && ` (${why})`}`, () =>
       expect(await lab.ask(lab.outside.fd, "tcp", HOST[4], port)).toBe(OUTSIDE[4]);
     });
   }
+
+  test.skipIf(!existsSync(IPTABLES))(
+    "a FORWARD chain that drops: who makes a network is told, and what to do about it helps",
+    async () => {
+      const iptables = (...args: string[]) => engine.onHost(() => Bun.spawnSync([IPTABLES, ...args]));
+      iptables("-P", "FORWARD", "DROP");
+      const { stderr } = await engine.inro(["network", "create", "warned"]);
+      expect(stderr).toContain("chain ip filter FORWARD of another firewall drops what is forwarded");
+      await lab.run("kept-in", "--network", "warned");
+      await lab.serve(lab.outside.fd, 75);
+      expect(await lab.reaches(await lab.inside("kept-in"), "tcp", OUTSIDE[4], 75)).toBe(false);
+      const [, bridge = ""] = /iifname (\S+) accept/.exec(stderr) ?? [];
+      iptables("-I", "FORWARD", "-i", bridge, "-j", "ACCEPT");
+      iptables("-I", "FORWARD", "-o", bridge, "-j", "ACCEPT");
+      expect(await lab.ask(await lab.inside("kept-in"), "tcp", OUTSIDE[4], 75)).toBe(HOST[4]);
+      iptables("-P", "FORWARD", "ACCEPT");
+      iptables("-F", "FORWARD");
+    },
+  );
 
   test("the host does not become a router for others because containers need one", async () => {
     // What the neighbour sends to another network by way of the host, and not for a container.

@@ -3,7 +3,7 @@ import type { IpamConfig } from "../../spec/docker-api.ts";
 import { type Command, ExitError } from "../command.ts";
 import { labels, toMap } from "../create/environment.ts";
 import type { Options } from "../flags.ts";
-import { stdout } from "../output.ts";
+import { stderr, stdout } from "../output.ts";
 
 export const command: Command = {
   usage: "[OPTIONS] NETWORK",
@@ -66,7 +66,7 @@ container_iface_prefix. Of macvlan and ipvlan: parent, macvlan_mode, ipvlan_mode
       ...(options.has("ipv6") ? { EnableIPv6: options.bool("ipv6") } : {}),
       Labels: labels([], options.list("label")),
     });
-    if (Warning) process.stderr.write(`WARNING: ${Warning}\n`);
+    if (Warning) await stderr.line(`WARNING: ${Warning}`);
     await stdout.line(Id);
     return 0;
   },

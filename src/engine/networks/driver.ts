@@ -28,7 +28,7 @@ export class NetworkDriver {
   constructor(
     table: string,
     private readonly router: { bootId: string; store: Pick<NetworkStore, "routerSince"> },
-    log: (line: string) => void,
+    private readonly log: (line: string) => void,
   ) {
     this.firewall = new Firewall(table);
     this.#watch = new FirewallWatch(this.firewall, log);
@@ -91,11 +91,21 @@ export class NetworkDriver {
       });
       this.#ready.add(network.id);
       this.#watch.start();
+      const warning = this.obstacle(network);
+      if (warning) this.log(warning);
     } catch (error) {
       if (!before) stack.deleteLink(index, name);
       throw error;
     }
     return index;
+  }
+
+  /** What keeps a network's packets from being forwarded, although we let them: rules of others are theirs to change. */
+  obstacle(network: NetworkRecord): string | undefined {
+    if (network.internal || network.driver !== "bridge") return undefined;
+    const [chain] = this.firewall.obstacles;
+    if (!chain) return undefined;
+    return `network ${network.name}: chain ${chain} of another firewall drops what is forwarded: where it has no rule that accepts interface ${network.bridge}, containers have no way out and none in (nft insert rule ${chain} iifname ${network.bridge} accept; the same with oifname)`;
   }
 
   /** How an endpoint is to be attached. A parent that is not there is notFound. */

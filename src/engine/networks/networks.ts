@@ -113,7 +113,7 @@ export class Networks {
       }
     }
     this.#emit("create", record);
-    return { Id: id, Warning: "" };
+    return { Id: id, Warning: record.configOnly ? "" : (this.driver.obstacle(record) ?? "") };
   }
 
   /** Predefined, or in use by a running container: forbidden. */

@@ -66,6 +66,7 @@ const NFT = {
   getTable: 1,
   delTable: 2,
   newChain: 3,
+  getChain: 4,
   newRule: 6,
   delRule: 8,
   newSet: 9,
@@ -276,6 +277,20 @@ export class NftSocket extends NetlinkSocket {
     return answers.map(({ payload }) => {
       const name = decodeAttributes(payload.subarray(HEADER)).get(1);
       return name ? readText(name) : "";
+    });
+  }
+
+  /** Base chains of all tables that begin with dropping what no rule of theirs accepts. */
+  droppingChains(hook: Hook): { family: number; table: string; name: string }[] {
+    const request = message("getChain", { family: "inet", name: "" }, "all", [], NLM_F_DUMP);
+    const payload = Buffer.alloc(HEADER);
+    return this.request({ ...request, flags: NLM_F_DUMP, payload }).flatMap(({ payload: found }) => {
+      const attributes = decodeAttributes(found.subarray(HEADER));
+      const [table, name, base, policy] = [1, 3, 4, 5].map((type) => attributes.get(type));
+      if (!table || !name || !base || !policy || policy.length < 4 || policy.readUInt32BE(0) !== 0) return [];
+      const number = decodeAttributes(base).get(1);
+      if (!number || number.length < 4 || number.readUInt32BE(0) !== HOOKS[hook]) return [];
+      return [{ family: found[0]!, table: readText(table), name: readText(name) }];
     });
   }
 
