@@ -49,8 +49,10 @@ export function configDirectory(given?: string, env: Record<string, string | und
 export async function readConfig(directory: string): Promise<ConfigFile> {
   const path = `${directory}/config.json`;
   try {
-    // node:fs would cost 2 ms of a cold start.
-    const file: unknown = JSON.parse(await Bun.file(path).text());
+    // node:fs would cost 2 ms of a cold start, and an asynchronous read that finds nothing one.
+    const stored = Bun.file(path);
+    if (stored.size === 0) return {};
+    const file: unknown = JSON.parse(await stored.text());
     if (typeof file !== "object" || file === null || Array.isArray(file)) throw new Error("it is no object");
     return checked(file as Record<string, unknown>);
   } catch (error) {
