@@ -67,9 +67,9 @@ export class Box implements AsyncDisposable {
 
 /** Waits for a change that another process makes. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 60_000;
   while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`${what}: not within 10 s`);
+    if (Date.now() > end) throw new Error(`${what}: not within a minute`);
     await Bun.sleep(2);
   }
 }
