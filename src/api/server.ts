@@ -1,11 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
-import type { Duplex, Writable } from "node:stream";
-import { codeOf, messageOf } from "../base/errors.ts";
+import type { Duplex } from "node:stream";
+import { messageOf } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
 import type { AccessLog } from "./access-log.ts";
-import type { Call, Hijack, Reply } from "./call.ts";
+import type { Call, Reply } from "./call.ts";
+import { Departure, room } from "./departure.ts";
 import { errorBody, statusOf } from "./errors.ts";
+import { hijack } from "./hijack.ts";
 import type { Peers } from "./peer.ts";
 import { AncientVersion, route } from "./router.ts";
 import { enforce } from "./scope/enforce.ts";
@@ -91,28 +93,6 @@ function begin({ access }: ApiOptions, request: IncomingMessage): Recorded | und
       });
     },
   };
-}
-
-/** The client's leaving. Most calls never ask for the signal, which is dear. */
-class Departure {
-  happened = false;
-  #controller: AbortController | undefined;
-
-  get signal(): AbortSignal {
-    if (!this.#controller) {
-      const controller = new AbortController();
-      this.#controller = controller;
-      // Who asks for it after the client has gone listens first, and must hear of it all the same.
-      if (this.happened) queueMicrotask(() => controller.abort());
-    }
-    return this.#controller.signal;
-  }
-
-  happen(): void {
-    if (this.happened) return;
-    this.happened = true;
-    this.#controller?.abort();
-  }
 }
 
 async function dispatch(
@@ -211,7 +191,11 @@ async function upgrade(
   const raw = { socket, head, glues };
   const reply = await dispatch(options, request, gone, raw);
   if (access) access.status = "hijack" in reply ? 101 : reply.status;
-  if ("hijack" in reply) return await hijack(reply.hijack, raw, gone, access);
+  if ("hijack" in reply) {
+    return await hijack(reply.hijack, raw, gone, (bytes) => {
+      if (access) access.bytes += bytes;
+    });
+  }
   const type: Record<string, string> = reply.type ? { "Content-Type": reply.type } : {};
   const headers: Record<string, string> = { ...HEADERS, ...type, ...reply.headers, Connection: "close" };
   if (!("stream" in reply)) {
@@ -241,73 +225,6 @@ async function upgrade(
 function responseHead(status: number, headers: Record<string, string>): Buffer {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   return Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines.join("")}\r\n`);
-}
-
-/** Resolves when more may be written to a stream that is full, or never will be. */
-function room(stream: Writable): Promise<void> {
-  if (stream.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      stream.off("drain", done).off("close", done);
-      resolve();
-    };
-    stream.on("drain", done).on("close", done);
-  });
-}
-
-/** Time for a client to read the header before the output comes. */
-const GLUED_MS = 25;
-
-/** The connection becomes the process's stdio, in both directions, with back-pressure. */
-async function hijack(
-  stream: Hijack,
-  raw: { socket: Duplex; head: Buffer; glues: boolean },
-  gone: Departure,
-  access: Recorded | undefined,
-): Promise<void> {
-  const { socket, head } = raw;
-  gone.signal.addEventListener("abort", () => stream.close(), { once: true });
-  try {
-    const { name, headers } = stream.protocol ?? { name: "tcp", headers: { "Content-Type": stream.type } };
-    const lines = Object.entries({ ...headers, Connection: "Upgrade", Upgrade: name });
-    socket.write(`HTTP/1.1 101 UPGRADED\r\n${lines.map(([key, value]) => `${key}: ${value}\r\n`).join("")}\r\n`);
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    readInput(stream, socket, head);
-    // docker-py loses what it reads together with the header.
-    if (raw.glues) await new Promise((resolve) => setTimeout(resolve, GLUED_MS));
-    for await (const chunk of stream.output) {
-      if (gone.happened) break;
-      if (access) access.bytes += chunk.length;
-      if (!socket.write(chunk)) await room(socket);
-    }
-    await new Promise<void>((resolve) => {
-      socket.end(() => resolve());
-      socket.once("close", () => resolve());
-    });
-  } catch (error) {
-    if (codeOf(error) !== "EPIPE" && !gone.happened) socket.destroy();
-  } finally {
-    stream.close();
-    socket.destroy();
-  }
-}
-
-/** By events: leaving a `for await` would destroy the socket on the client's half-close, with the output still to come. */
-function readInput(stream: Hijack, socket: Duplex, head: Buffer): void {
-  const take = (chunk: Buffer) => {
-    socket.pause();
-    stream.input(chunk).then(
-      () => socket.resume(),
-      () => stream.close(),
-    );
-  };
-  socket.on("data", take);
-  const end = () => void stream.endInput().catch(() => stream.close());
-  // Bun tells of the end at once, also where nobody has begun to read.
-  if (socket.readableEnded) return void stream.input(head).then(end, () => stream.close());
-  socket.once("end", end);
-  if (head.length > 0) take(head);
-  else socket.resume();
 }
 
 function splitOnce(text: string, separator: string): [string, string] {
