@@ -41,14 +41,14 @@ export class AccessLog {
   private constructor(
     private file: FileHandle | undefined,
     private readonly path: string,
-    private readonly format: (access: Access) => string,
+    private readonly format: Format,
     private readonly complain: (line: string) => void,
   ) {}
 
   /** `path` "-" is stderr. Rejects with the errno when the file cannot be opened. */
   static async open(path: string, format: AccessFormat, complain: (line: string) => void): Promise<AccessLog> {
     const file = path === "-" ? undefined : await open(path, "a", 0o640);
-    return new AccessLog(file, path, format === "json" ? jsonLine : textLine, complain);
+    return new AccessLog(file, path, FORMATS[format], complain);
   }
 
   write(access: Access): void {
@@ -56,7 +56,7 @@ export class AccessLog {
       this.#dropped++;
       return;
     }
-    this.#lines += this.format(access);
+    this.#lines += this.format.line(access);
     if (this.#lines.length > FLUSH_BYTES) void this.flush();
     else this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS);
   }
@@ -75,8 +75,7 @@ export class AccessLog {
     while (this.#lines !== "") {
       let text = this.#lines;
       this.#lines = "";
-      if (this.#dropped > 0)
-        text += `${new Date().toISOString()} ${this.#dropped} lines dropped: the disk is too slow\n`;
+      if (this.#dropped > 0) text += this.format.dropped(this.#dropped);
       this.#dropped = 0;
       try {
         if (this.file) await this.file.appendFile(text);
@@ -101,6 +100,18 @@ export class AccessLog {
     await this.file?.close();
   }
 }
+
+interface Format {
+  line(access: Access): string;
+  dropped(count: number): string;
+}
+
+const now = () => new Date().toISOString();
+
+const FORMATS: Record<AccessFormat, Format> = {
+  text: { line: textLine, dropped: (count) => `${now()} ${count} lines dropped: the disk is too slow\n` },
+  json: { line: jsonLine, dropped: (dropped) => `${JSON.stringify({ time: now(), dropped })}\n` },
+};
 
 function textLine({ time, socket, peer, method, path, status, bytes, duration }: Access): string {
   const who =
