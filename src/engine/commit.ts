@@ -116,25 +116,26 @@ async function* frozen(ctx: Context, container: Container, tar: AsyncIterable<Ui
     yield* tar;
     return;
   }
-  const set = (from: string, to: "running" | "paused") => {
-    // It may have been killed meanwhile.
-    if (container.state.status !== from) return;
-    const { commit: _, ...state } = container.state;
-    container.state = { ...state, status: to, ...(to === "paused" ? { commit: true } : {}) };
-    ctx.store.updateState(container.id, container.state);
-    emit(ctx, container, to === "paused" ? "pause" : "unpause");
-  };
   await container.mutex.run(async () => {
-    set("running", "paused");
-    await cgroup.freeze().catch(unlessGone);
+    // It may have been killed meanwhile.
+    if (container.state.status !== "running") return;
+    container.state = { ...container.state, status: "paused", commit: true };
+    ctx.store.updateState(container.id, container.state);
+    emit(ctx, container, "pause");
+    await cgroup.freeze();
   });
   try {
     yield* tar;
   } finally {
     await container.mutex.run(async () => {
-      if (container.state.status !== "paused" || !container.state.commit) return;
-      await cgroup.thaw().catch(unlessGone);
-      set("paused", "running");
+      const { commit, ...state } = container.state;
+      if (!commit) return;
+      // Somebody may have thawed it, or ended it.
+      const paused = state.status === "paused";
+      if (paused) await cgroup.thaw();
+      container.state = paused ? { ...state, status: "running" } : state;
+      ctx.store.updateState(container.id, container.state);
+      if (paused) emit(ctx, container, "unpause");
     });
   }
 }

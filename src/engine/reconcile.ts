@@ -185,8 +185,10 @@ function takeOver(
 /** The engine that paused it for a commit did not come to its end. */
 function thawCommitted(ctx: Context, container: Container): void {
   const { commit: _, ...state } = container.state;
-  container.state = { ...state, status: "running" };
+  const paused = state.status === "paused";
+  container.state = paused ? { ...state, status: "running" } : state;
   ctx.store.updateState(container.id, container.state);
+  if (!paused) return;
   void openCgroup(ctx, container)
     ?.thaw()
     .catch((error) => ctx.log(`container ${container.id.slice(0, 12)}: ${messageOf(error)}`));

@@ -59,7 +59,7 @@ export async function startContainer(
   // A copy may still hold the files of the last run, and this one's would be another overlay on the same directory.
   if (container.copies) await container.copies.settled();
   if (container.removed) throw conflict(`cannot start container ${container.id}: it is marked for removal`);
-  const { stopped: _stopped, idle: _idle, restarts, expires, ...before } = container.state;
+  const { stopped: _stopped, idle: _idle, commit: _commit, restarts, expires, ...before } = container.state;
   // Beside the time that it was to start, which stays until it has.
   const count = again && restarts ? { restarts: { count: restarts.count, delay: restarts.delay } } : {};
   container.state = {

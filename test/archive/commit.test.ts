@@ -15,7 +15,7 @@ describe.skipIf(why !== "")(`commit and export${why && ` (${why})`}`, () => {
   const commit = (query: string, body?: unknown) => engine.api("POST", `/commit?${query}`, body);
   const message = async (answer: Response) => [answer.status, ((await answer.json()) as { message: string }).message];
   const actions = async (since: string) => {
-    const answer = await engine.api("GET", `/events?since=${since}&until=${Date.now() / 1000}`);
+    const answer = await engine.api("GET", `/events?since=${since}&until=${Date.now() / 1000 + 0.05}`);
     const events: EventMessage[] = [];
     for await (const event of jsonStream<EventMessage>(answer.body!)) events.push(event);
     return events;
@@ -211,7 +211,7 @@ describe.skipIf(why !== "")(`commit and export${why && ` (${why})`}`, () => {
   });
 
   test("an engine that is killed while it commits: the container goes on, and nothing is left", async () => {
-    await engine.ok("run", "-d", "--name", "killed", "busybox", "sh", "-c", "truncate -s 8G /big && sleep 1000");
+    await engine.ok("run", "-d", "--name", "killed", "busybox", "sh", "-c", "truncate -s 4G /big && sleep 1000");
     while ((await engine.inro(["exec", "killed", "test", "-e", "/big"])).code !== 0);
     const committing = commit("container=killed").catch(() => undefined);
     const paused = async () => (await engine.ok("inspect", "-f", "{{.State.Status}}", "killed")) === "paused";
