@@ -40,6 +40,7 @@ const optional = {
   "docker.io": "/usr/sbin/dockerd",
   criu: "/usr/sbin/criu",
   uidmap: "/usr/bin/newuidmap",
+  iptables: "/usr/sbin/iptables-nft",
   "python3-docker": "/usr/lib/python3/dist-packages/docker/__init__.py",
   xfsprogs: "/usr/sbin/mkfs.xfs",
 };

@@ -159,7 +159,7 @@ export class NetworkDriver {
 
   /** Takes everything away that was made. */
   withdraw(networks: readonly NetworkRecord[]): void {
-    if (!this.#stack) return;
+    if (networks.length === 0) return;
     for (const network of networks) {
       const link = network.bridge ? this.stack.link(network.bridge) : undefined;
       if (link?.alias === this.mark(network.id)) this.stack.deleteLink(link.index, network.bridge!);
