@@ -72,6 +72,13 @@ POST /swarm/init
 GET /nodes ? filters:filters
 GET /services/{container}/logs
 OPTIONS /containers/{container}
+~ POST /inro/run ? name:container detachKeys:keys platform:platform < Create
+POST /inro/explain ? trace:bool < Create
+GET /inro/check
+POST /inro/volumes/{volume}/snapshot ? live:bool < VolumeCopy
+POST /inro/volumes/{volume}/clone ? live:bool < VolumeCopy
+POST /inro/volumes/{volume}/restore ? live:bool < VolumeCopy
+POST /inro/volumes/{volume}/rename < VolumeCopy
 `;
 
 export interface Parameter {

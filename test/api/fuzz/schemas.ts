@@ -61,6 +61,7 @@ const TEXT: Record<string, string> = {
   `,
   ExecStart: "Detach:bool Tty:bool ConsoleSize:[int]",
   VolumeCreate: "Name:volume Driver:driver DriverOpts:{text} Labels:{text}",
+  VolumeCopy: "Name:volume Snapshot:volume Labels:{text} Force:bool",
   NetworkCreate: `
     Name:network Driver:networkDriver Scope:text Internal:bool Attachable:bool Ingress:bool ConfigOnly:bool
     EnableIPv4:bool EnableIPv6:bool IPAM:Ipam Options:{networkOption} Labels:{text}
