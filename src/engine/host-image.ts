@@ -11,7 +11,7 @@ import {
   type Removal,
 } from "../images/images.ts";
 import { familiar, familiarName, parseReference, withDefaultTag } from "../images/reference.ts";
-import type { ImageInspect } from "../spec/docker-api.ts";
+import type { HistoryEntry, ImageInspect } from "../spec/docker-api.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
 import { ZERO_TIME } from "./clock.ts";
 import { HOST_IMAGE } from "./config/modes.ts";
@@ -37,6 +37,8 @@ const HOST: ImageRecord = {
   size: 0,
   created: ZERO_TIME,
 };
+
+const HOST_COMMENT = "the machine's own root, read-only";
 
 export function isHostImage(nameOrId: string): boolean {
   return [HOST_IMAGE, `${HOST_IMAGE}:latest`, HOST.id].includes(nameOrId);
@@ -119,7 +121,7 @@ export class EngineImages extends Images {
       RepoTags: HOST.tags,
       RepoDigests: [],
       Parent: "",
-      Comment: "the machine's own root, read-only",
+      Comment: HOST_COMMENT,
       Created: HOST.created,
       Author: "",
       Config: { ...config.config } as ImageInspect["Config"],
@@ -130,6 +132,11 @@ export class EngineImages extends Images {
       RootFS: { Type: "layers", Layers: [] },
       Metadata: { LastTagTime: ZERO_TIME },
     };
+  }
+
+  override history(nameOrId: string): HistoryEntry[] {
+    if (!isHostImage(nameOrId)) return super.history(nameOrId);
+    return [{ Id: HOST.id, Created: 0, CreatedBy: "", Tags: HOST.tags, Size: 0, Comment: HOST_COMMENT }];
   }
 
   override remove(nameOrId: string, options: Parameters<Images["remove"]>[1]): Removal {

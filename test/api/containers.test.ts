@@ -200,5 +200,10 @@ describe.skipIf(why !== "")(`containers over the API${why && ` (${why})`}`, () =
     );
     expect(gone.SpaceReclaimed).toBeGreaterThan(100_000);
     await engine.busybox();
+    expect(await engine.ok("history", "--format", "{{.Comment}}", "busybox")).toBe("Imported from -");
+    expect(await engine.ok("history", "--format", "{{.Comment}}", "host")).toBe("the machine's own root, read-only");
+    expect((await engine.ok("history", "busybox")).split("\n")[0]).toMatch(
+      /^IMAGE +CREATED +CREATED BY +SIZE +COMMENT$/,
+    );
   });
 });
