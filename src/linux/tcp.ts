@@ -55,7 +55,8 @@ export function connected(fd: number, address: TcpAddress): boolean {
   });
 }
 
-const nameOf = ({ ip, port }: TcpAddress) => (ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);
+/** As in `127.0.0.1:80` and `[::1]:80`. */
+export const nameOf = ({ ip, port }: TcpAddress) => (ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);
 
 /** struct sockaddr_in, sockaddr_in6 (ip(7), ipv6(7)). */
 function sockaddr({ ip, port }: TcpAddress): Buffer {

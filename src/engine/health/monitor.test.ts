@@ -1,5 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { sys, trySys } from "../../linux/call.ts";
+import * as k from "../../linux/constants.ts";
+import { room, scratch } from "../../linux/ffi.ts";
+import { close } from "../../linux/file.ts";
+import { beginConnect } from "../../linux/tcp.ts";
 import type { HealthConfig } from "../../spec/docker-api.ts";
 import { engineInTest, isRoot } from "../testing/engine.ts";
 
@@ -60,12 +65,12 @@ describe.skipIf(!isRoot)("health checks (needs root)", () => {
   test("one that takes too long is killed with what it started; output is cut at 4096 bytes", async () => {
     const slow = await inTest.run(
       "sleep 1000",
-      check(["CMD-SHELL", "echo begun; sleep 77777; true"], { Timeout: 50 * MS, Retries: 1 }),
+      check(["CMD-SHELL", "echo begun; sleep 77777; true"], { Timeout: 1000 * MS, Retries: 1 }),
     );
     await inTest.event(slow, "health_status: unhealthy");
     expect((await health(slow)).Log[0]).toMatchObject({
       ExitCode: -1,
-      Output: "Health check exceeded timeout (50ms): begun\n",
+      Output: "Health check exceeded timeout (1s): begun\n",
     });
     const { Pid } = await inTest.state(slow);
     await inTest.containers.update(slow, {});
@@ -145,6 +150,68 @@ describe.skipIf(!isRoot)("health checks (needs root)", () => {
       });
       for (const id of [wrong, endless]) expect((await health(id)).Log.at(-1)?.Output).toBe("GET /: no HTTP answer");
       await inTest.remove(open, closed, mute, wrong, endless);
+    });
+  });
+
+  describe("a server whose queue is full, so that connections take a while", () => {
+    const ip = "127.0.0.1";
+    /** Listens, takes one connection and no further: the second waits for its turn, as all after it. */
+    const fullServer = () => {
+      const listener = sys("socket", "", k.AF_INET, k.SOCK_STREAM | k.SOCK_CLOEXEC | k.O_NONBLOCK, 0);
+      const port = scratch(() => {
+        const address = room(16);
+        address.view.writeUInt16LE(k.AF_INET, 0);
+        address.view.set([127, 0, 0, 1], 4);
+        sys("bind", "", listener, address.address, 16);
+        sys("listen", "", listener, 0);
+        const length = room(8);
+        length.view.writeInt32LE(16);
+        sys("getsockname", "", listener, address.address, length.address);
+        return address.view.readUInt16BE(2);
+      });
+      const clients = [beginConnect({ ip, port }), beginConnect({ ip, port })];
+      return { listener, port, close: () => clients.map(close) };
+    };
+    /** Resolves when one more than our own waits (state SYN_SENT). */
+    const waits = async (port: number) => {
+      const wanted = `:${port.toString(16).toUpperCase().padStart(4, "0")} 02 `;
+      while (readFileSync("/proc/net/tcp", "utf8").split(wanted).length < 3) await Bun.sleep(2);
+    };
+    const host = (port: number) => ({
+      ...check(["TCP", `${ip}:${port}`], { Timeout: 20_000 * MS, Retries: 1 }),
+      HostConfig: { NetworkMode: "host" },
+    });
+
+    test("it answers late: healthy", async () => {
+      const { listener, port, close: closeAll } = fullServer();
+      const id = await inTest.run("exec sleep 1000", host(port));
+      await waits(port);
+      let healthy = false;
+      void inTest.event(id, "health_status: healthy").then(() => {
+        healthy = true;
+      });
+      while (!healthy) {
+        const accepted = trySys("accept4", listener, 0, 0, k.SOCK_CLOEXEC);
+        if (accepted >= 0) close(accepted);
+        await Bun.sleep(5);
+      }
+      await inTest.remove(id);
+      close(listener);
+      closeAll();
+    });
+
+    test("it goes without an answer: unhealthy", async () => {
+      const { listener, port, close: closeAll } = fullServer();
+      const id = await inTest.run("exec sleep 1000", host(port));
+      await waits(port);
+      close(listener);
+      await inTest.event(id, "health_status: unhealthy");
+      expect((await health(id)).Log[0]).toMatchObject({
+        ExitCode: 1,
+        Output: `connect ${ip}:${port}: ECONNREFUSED`,
+      });
+      await inTest.remove(id);
+      closeAll();
     });
   });
 

@@ -1,13 +1,25 @@
-import { conflict, InroError } from "../../base/errors.ts";
+import { codeOf, conflict, errnoOfName, InroError, SysError } from "../../base/errors.ts";
 import { close } from "../../linux/file.ts";
 import { inNetworkNamespace } from "../../linux/netlink/socket.ts";
-import { beginConnect, connected, type TcpAddress } from "../../linux/tcp.ts";
+import { beginConnect, connected, nameOf, type TcpAddress } from "../../linux/tcp.ts";
 import type { Probe } from "../config/health.ts";
 import type { Container } from "../container.ts";
 import { openNamespaceOf } from "../join.ts";
 
 /** A status line comes first, so this is much more than it takes to see one. */
 const LONGEST_ANSWER = 8192;
+
+const ENOTCONN = 107;
+
+/** Why a connection did not come about, as far as the kernel still tells. */
+function failureOf(fd: number, address: TcpAddress): unknown {
+  try {
+    connected(fd, address);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
 
 /**
  * A probe by the engine itself: its socket is of the container's network namespace, all else is the engine's. What the
@@ -71,15 +83,17 @@ export class NativeProbe {
           if (request === "") resolve();
           else socket.write(request);
         };
+        const failed = (error: unknown) =>
+          reject(new SysError("connect", nameOf(address), errnoOfName(codeOf(error) ?? "") ?? ENOTCONN));
         const connection = Bun.connect({
           fd,
           socket: {
             open: proceed,
             drain: proceed,
             data: (_: Bun.Socket, data: Buffer) => receive(data) && resolve(),
-            end: () => resolve(),
-            close: () => resolve(),
-            error: (_: Bun.Socket, error: Error) => reject(error),
+            end: () => (open ? resolve() : failed(failureOf(fd, address))),
+            close: (_: Bun.Socket, error?: Error) => (open ? resolve() : failed(error)),
+            error: (_: Bun.Socket, error: Error) => (open ? reject(error) : failed(error)),
           },
         } as unknown as Parameters<typeof Bun.connect>[0]);
         adopted = true;
