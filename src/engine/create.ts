@@ -88,6 +88,10 @@ export function createContainer(
   ctx.store.insertContainer(record, state, planned.volumes);
   const container = register(ctx, record, state);
   for (const volume of planned.volumes) volumes.created(volume);
+  // They outlive the container, which need not be on the disk itself.
+  if (planned.volumes.some(({ anonymous }) => !anonymous)) {
+    ctx.store.sync().catch((error) => ctx.log(`sync: ${messageOf(error)}`));
+  }
   emit(ctx, container, "create");
   return { Id: record.id, Warnings: warnings };
 }

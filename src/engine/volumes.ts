@@ -14,10 +14,9 @@ import type { Filters } from "./requests.ts";
 import type { VolumeRecord } from "./store.ts";
 import { VolumeCopies } from "./volumes/copies.ts";
 import { HeldMounts } from "./volumes/held.ts";
+import { ANONYMOUS_LABEL } from "./volumes/labels.ts";
 import { readBoolean, volumeFilter } from "./volumes/list.ts";
 import { localVolume } from "./volumes/local-options.ts";
-
-const ANONYMOUS_LABEL = "com.docker.volume.anonymous";
 
 interface CreateRequest {
   Name?: string;

@@ -126,6 +126,17 @@ describe.skipIf(missing !== "")(`snapshots, clones and names of volumes${missing
     expect(await fail("volume", "rename", "none", fresh())).toContain("no such volume");
   });
 
+  test("what gets a name is not anonymous any more", async () => {
+    const id = await engine.ok("create", "-v", "/v", "busybox", "true");
+    const anonymous = await engine.ok("inspect", "-f", "{{(index .Mounts 0).Name}}", id);
+    const [clone, name] = [await engine.ok("volume", "clone", anonymous, fresh()), fresh()];
+    await engine.ok("volume", "rename", anonymous, name);
+    await engine.ok("rm", "-v", id);
+    await engine.ok("volume", "prune", "-f");
+    for (const one of [clone, name])
+      expect(await engine.ok("volume", "inspect", "-f", "{{json .Labels}}", one)).toBe("null");
+  });
+
   test("only directories are copied, and a bad body is no crash", async () => {
     const memory = await engine.ok("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", fresh());
     expect(await fail("volume", "snapshot", memory)).toContain("is no directory of the engine's (tmpfs)");

@@ -8,11 +8,9 @@ import { checkVolumeName } from "../config/volume-spec.ts";
 import type { Container } from "../container.ts";
 import type { VolumeRecord } from "../store.ts";
 import type { Volumes } from "../volumes.ts";
+import { ANONYMOUS_LABEL, plainLabels, SNAPSHOT_LABEL } from "./labels.ts";
 import { localVolume } from "./local-options.ts";
 import { newPlace, place } from "./place.ts";
-
-/** Label of a snapshot: the volume that it was taken of. */
-export const SNAPSHOT_LABEL = "inro.snapshot-of";
 
 export interface CopyOptions {
   /** Also while a container may be writing: each file is then as it was at some moment of the copy, not all at the same. */
@@ -40,15 +38,18 @@ export class VolumeCopies {
     const { Name = "", Labels = {} } = copyBody(body ?? {}, "");
     if (Name === "") throw invalid("invalid volume: a clone needs a Name");
     const { labels } = this.volumes.record(source);
-    const { [SNAPSHOT_LABEL]: _, ...inherited } = labels;
-    return await this.#copy(source, this.volumes.draft(Name, { labels: { ...inherited, ...Labels } }), options);
+    return await this.#copy(
+      source,
+      this.volumes.draft(Name, { labels: { ...plainLabels(labels), ...Labels } }),
+      options,
+    );
   }
 
   /** `{Name?, Labels}`: as {@link clone}, and nobody can write to it. Without a name it gets one with the time in it. */
   async snapshot(source: string, body: unknown, options: CopyOptions = {}): Promise<Volume> {
     const { Name: name = "", Labels = {} } = copyBody(body ?? {}, "");
     const time = new Date().toISOString().replace(/[-:]|\.\d+/g, "");
-    const labels = { ...this.volumes.record(source).labels, ...Labels, [SNAPSHOT_LABEL]: source };
+    const labels = { ...plainLabels(this.volumes.record(source).labels), ...Labels, [SNAPSHOT_LABEL]: source };
     const draft = this.volumes.draft(name || `${source}-${time}`, { labels });
     return await this.#copy(source, { ...draft, snapshotOf: source }, options);
   }
@@ -79,7 +80,8 @@ export class VolumeCopies {
     const { ctx } = this.volumes;
     await this.#reserved([from, to], async () => {
       const moved = existsSync(ctx.paths.volume(from)) ? { dataAt: from } : {};
-      const renamed = { ...record, name: to, anonymous: false, ...moved };
+      const { [ANONYMOUS_LABEL]: _, ...labels } = record.labels;
+      const renamed = { ...record, name: to, labels, anonymous: false, ...moved };
       const containers = this.volumes.containersOf(from);
       const records = containers.map(({ record }) => renamedIn(record, from, to));
       await this.#settle(renamed, () => {
