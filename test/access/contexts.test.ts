@@ -231,6 +231,8 @@ describe.skipIf(why !== "")(`contexts${why && ` (${why})`}`, () => {
       stderr: "conflicting options: cannot specify both --host and --context\n",
     });
     expect((await inro(["ps", "-q"])).code).toBe(0);
+    expect((await inro(["version", "-f", "{{.Client.Context}}"])).stdout).toBe("secure\n");
+    expect((await inro(["info", "-f", "{{.ClientInfo.Context}}"])).stdout).toBe("secure\n");
     const warned = await inro(["context", "use", "secure"], { DOCKER_HOST: "unix:///x" });
     expect(warned.stderr).toContain("Warning: DOCKER_HOST environment variable overrides the active context");
     // One that is gone does not keep anybody from choosing another.

@@ -15,15 +15,15 @@ export const command: Command = {
     ["inro info", "All about the engine"],
     ["inro info -f '{{.CgroupVersion}}'", "One field"],
   ],
-  async run({ options, engine }) {
+  async run({ options, engine, choice }) {
     const format = options.string("format");
     const print = format === "" || format === "json" ? undefined : objectPrinter(format);
     const info = await engine().info<Info>();
-    const data = { ...info, ClientInfo: { Version: VERSION, Context: "default", Debug: false, Plugins: [] } };
+    const data = { ...info, ClientInfo: { Version: VERSION, Context: choice.context, Debug: false, Plugins: [] } };
     if (print) await printObject(data, print);
     else if (format === "json") await stdout.line(toJson(data));
     else {
-      await stdout.write(infoText(info));
+      await stdout.write(infoText(info, choice.context));
       for (const warning of (info.Warnings as string[] | null | undefined) ?? []) await stderr.line(warning);
     }
     return 0;
@@ -31,7 +31,7 @@ export const command: Command = {
 };
 
 /** Docker's lines, without what the engine does not say. */
-export function infoText(info: Info): string {
+export function infoText(info: Info, context: string): string {
   const lines: string[] = [];
   const add = (label: string, value: unknown, indent = " ") => {
     if (value !== undefined && value !== null && value !== "") lines.push(`${indent}${label}: ${value}`);
@@ -98,7 +98,7 @@ export function infoText(info: Info): string {
   block("Insecure Registries", registries?.InsecureRegistryCIDRs);
   block("Registry Mirrors", registries?.Mirrors);
   add("Live Restore Enabled", info.LiveRestoreEnabled);
-  const client = ["Client: inro", ` Version:    ${VERSION}`, " Context:    default", " Debug Mode: false"];
+  const client = ["Client: inro", ` Version:    ${VERSION}`, ` Context:    ${context}`, " Debug Mode: false"];
   return `${[...client, "", "Server:", ...lines].join("\n")}\n\n`;
 }
 

@@ -27,7 +27,7 @@ export const command: Command = {
     ["inro version", "Client and engine"],
     ["inro version -f '{{.Server.Version}}'", "One field"],
   ],
-  async run({ options, engine }) {
+  async run({ options, engine, choice }) {
     const format = options.string("format");
     const print = format === "" || format === "json" ? undefined : objectPrinter(format);
     let server: Server | null = null;
@@ -37,7 +37,7 @@ export const command: Command = {
     } catch (error) {
       failure = error;
     }
-    const data = { Client: client(), Server: server };
+    const data = { Client: client(choice.context), Server: server };
     if (print) await printObject(data, print);
     else if (format === "json") await stdout.line(toJson(data));
     else await stdout.write(server ? `${clientText(data.Client)}\n${serverText(server)}` : clientText(data.Client));
@@ -47,7 +47,7 @@ export const command: Command = {
   },
 };
 
-function client() {
+function client(context: string) {
   return withGoNames({
     Version: VERSION,
     ApiVersion: process.env.DOCKER_API_VERSION || API_VERSION,
@@ -55,7 +55,7 @@ function client() {
     Os: process.platform,
     Arch: process.arch === "x64" ? "amd64" : process.arch,
     Runtime: `bun ${Bun.version}`,
-    Context: "default",
+    Context: context,
   });
 }
 
