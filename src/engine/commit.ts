@@ -116,23 +116,23 @@ async function* frozen(ctx: Context, container: Container, tar: AsyncIterable<Ui
     yield* tar;
     return;
   }
-  await container.mutex.run(async () => {
-    // It may have been killed meanwhile.
-    if (container.state.status !== "running") return;
-    container.state = { ...container.state, status: "paused", commit: true };
-    ctx.store.updateState(container.id, container.state);
-    emit(ctx, container, "pause");
-    await cgroup.freeze();
-  });
   try {
+    await container.mutex.run(async () => {
+      // It may have been killed meanwhile.
+      if (container.state.status !== "running") return;
+      container.state = { ...container.state, status: "paused", commit: true };
+      ctx.store.updateState(container.id, container.state);
+      emit(ctx, container, "pause");
+      await cgroup.freeze().catch(unlessGone);
+    });
     yield* tar;
   } finally {
     await container.mutex.run(async () => {
-      const { commit, ...state } = container.state;
-      if (!commit) return;
+      if (!container.state.commit) return;
+      if (container.state.status === "paused") await cgroup.thaw().catch(unlessGone);
       // Somebody may have thawed it, or ended it.
+      const { commit: _, ...state } = container.state;
       const paused = state.status === "paused";
-      if (paused) await cgroup.thaw();
       container.state = paused ? { ...state, status: "running" } : state;
       ctx.store.updateState(container.id, container.state);
       if (paused) emit(ctx, container, "unpause");
