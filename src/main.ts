@@ -20,6 +20,7 @@ async function main(): Promise<number> {
   const { main } = await import("./cli/main.ts");
   return await main(argv, {
     async serve(options) {
+      (await import("./daemon/compiler-options.ts")).takeCompilerOptions();
       // The binary is built for short lives (build/build.ts).
       Bun.unsafe.setJITPolicy(1);
       await (await import("./daemon/serve.ts")).serve(options);
