@@ -115,6 +115,7 @@ const WEB = {
     Labels: { k: "v", "x.y": "z" },
   },
   NetworkSettings: {
+    Bridge: "",
     Ports: {
       "80/tcp": [
         { HostIp: "0.0.0.0", HostPort: "8080" },
@@ -123,6 +124,9 @@ const WEB = {
       "443/tcp": null,
       "9/udp": [{ HostIp: "127.0.0.1", HostPort: "9000" }],
     },
+    // Until API 1.52 the engine has them; from then on the command line.
+    ...{ EndpointID: "", Gateway: "", GlobalIPv6Address: "", GlobalIPv6PrefixLen: 0, IPAddress: "", IPPrefixLen: 0 },
+    ...{ IPv6Gateway: "", MacAddress: "" },
     Networks: {},
   },
   GraphDriver: { Name: "overlay2", Data: { MergedDir: "/m" } },

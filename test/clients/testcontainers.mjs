@@ -27,8 +27,7 @@ seen.exec = await web
 await web.copyContentToContainer([{ content: "later\n", target: "/later" }]);
 seen.later = (await web.exec(["cat", "/later"])).output;
 const client = await new GenericContainer("busybox")
-  .withCommand(["sh", "-c", "wget -q -O - http://$WEB:8080/; echo done; exec sleep 1000"])
-  .withEnvironment({ WEB: web.getIpAddress(network.getName()) })
+  .withCommand(["sh", "-c", "wget -q -O - http://web:8080/; echo done; exec sleep 1000"])
   .withNetwork(network)
   .withWaitStrategy(Wait.forLogMessage("done"))
   .start();

@@ -16,6 +16,8 @@ const why = !isRoot
         ? ""
         : "no testcontainers";
 const engine = why ? undefined : engineForTests([], { networks: true });
+/** Where this machine is itself a container, the host would be looked for at the bridge's gateway. */
+const LOCAL = { TESTCONTAINERS_HOST_OVERRIDE: "localhost" };
 /** The image that this version of testcontainers asks for. */
 const RYUK = "testcontainers/ryuk:0.14.0";
 
@@ -25,7 +27,7 @@ describe.skipIf(why !== "")(`testcontainers for Node${why && ` (${why})`}`, () =
   const run = async (env: Record<string, string>, ...words: string[]) => {
     const child = engine!.onHost(() =>
       Bun.spawn([node!, join(import.meta.dir, "testcontainers.mjs"), ...words], {
-        env: { PATH: process.env.PATH!, HOME: home, TMPDIR: home, DOCKER_HOST: engine!.host, ...env },
+        env: { PATH: process.env.PATH!, HOME: home, TMPDIR: home, DOCKER_HOST: engine!.host, ...LOCAL, ...env },
         stdio: ["ignore", "pipe", "pipe"],
       }),
     );
