@@ -6,6 +6,9 @@ import { readable } from "./readable.ts";
 
 /** Read at once: what becomes of it must not hold the event loop up. */
 const CHUNK = 128 * 1024;
+/** Who writes so much at once has more to say: it is left to gather in the pipe for so long, in ms. */
+const FLOW = 32 * 1024;
+const GATHER = 1;
 const EAGAIN = -11;
 const EINVAL = -22;
 
@@ -26,6 +29,8 @@ export class OutputReader {
   #taking: Promise<void> | undefined;
   #forget: (() => void) | undefined;
   #isPipe = true;
+  /** Bytes taken since it last waited. */
+  #flow = 0;
 
   /** The bytes that `sink` gets are valid until it returns. What is there already goes through it here and now. */
   constructor(
@@ -39,10 +44,18 @@ export class OutputReader {
 
   #start(): void {
     this.#forget = undefined;
+    this.#flow = 0;
     this.#taking = this.#take().finally(() => {
       this.#taking = undefined;
-      if (!this.#ended && !this.#stopped) this.#forget = readiness.wait(this.fd, () => this.#start());
+      if (!this.#ended && !this.#stopped) this.#forget = this.#wait();
     });
+  }
+
+  /** Until there is something; the result forgets it. */
+  #wait(): () => void {
+    if (this.#flow < FLOW) return readiness.wait(this.fd, () => this.#start());
+    const timer = setTimeout(() => this.#start(), GATHER);
+    return () => clearTimeout(timer);
   }
 
   /** Takes what is there. */
@@ -53,6 +66,7 @@ export class OutputReader {
         this.#ended ||= length < 0;
         return;
       }
+      this.#flow += length;
       const wait = this.sink(buffer.subarray(0, length));
       // The same bytes once more; a pipe has one reader.
       if (this.#isPipe) drop(this.fd, length);

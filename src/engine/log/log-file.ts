@@ -35,6 +35,7 @@ export class LogFile {
   readonly #unfinished: Unfinished;
   #saved = false;
   #underway = false;
+  #runs = 0;
   /** No run has begun since this engine has the log. */
   #fresh = true;
 
@@ -109,6 +110,7 @@ export class LogFile {
       if (this.#fd !== undefined) fs.closeSync(this.#fd);
       this.#fd = undefined;
       this.#ended = true;
+      this.#runs++;
       this.#notify();
     }
   }
@@ -116,6 +118,11 @@ export class LogFile {
   /** Between {@link end} and the next run's start nothing more will come. */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** How many runs have ended: who follows one does not go on with the next. */
+  get runs(): number {
+    return this.#runs;
   }
 
   /** Output taken, but not in the file yet because its line is not finished. */

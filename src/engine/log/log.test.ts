@@ -209,6 +209,18 @@ describe.each([
     expect(files().filter((file) => file.endsWith(extension)).length).toBe(files().length - 1);
   });
 
+  test("following ends with its run, though the next begins at once", async () => {
+    const log = open();
+    log.begin();
+    log.write(1, Buffer.from("one\n"));
+    const shown = show(log, { follow: true });
+    await new Promise((resolve) => setImmediate(resolve));
+    log.end();
+    log.begin();
+    expect(await shown).toEqual(["one\n"]);
+    log.end();
+  });
+
   test("following begins before there is a file, and goes on with a line that is not finished", async () => {
     const log = open();
     log.begin();

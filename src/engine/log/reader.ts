@@ -32,9 +32,12 @@ export class LogReader {
   });
   #closed = false;
   #reading = false;
+  /** The run that is followed. */
+  readonly #run: number;
 
   constructor(private readonly log: LogFile) {
     this.#files = log.sources();
+    this.#run = log.runs;
   }
 
   /** Ends following too. Idempotent. */
@@ -90,6 +93,10 @@ export class LogReader {
     }
   }
 
+  get #ended(): boolean {
+    return this.log.ended || this.log.runs !== this.#run;
+  }
+
   #over(printer: Printer): boolean {
     return this.#closed || printer.done;
   }
@@ -105,7 +112,7 @@ export class LogReader {
     for (let used = 0; !this.#over(printer); ) {
       // Asked before the read: what comes after it is told.
       const changed = follow ? this.log.changed() : undefined;
-      const complete = !follow || this.log.ended || this.log.rotatedSince(number);
+      const complete = !follow || this.#ended || this.log.rotatedSince(number);
       const n = await source.read(buffer, used, Math.min(READ, end - position), position);
       position += n;
       used += n;
@@ -126,7 +133,7 @@ export class LogReader {
     while (!this.#closed) {
       const changed = this.log.changed();
       const next = this.log.sourceAfter(number);
-      if (next || this.log.ended) return next;
+      if (next || this.#ended) return next;
       await Promise.race([changed, this.#stopped]);
     }
     return undefined;
