@@ -1,5 +1,6 @@
 import { closeSync, existsSync, type FSWatcher, mkdirSync, openSync, readFileSync, statSync, watch } from "node:fs";
 import { codeOf, InroError, unavailable } from "../base/errors.ts";
+import { COMPILER_OPTIONS } from "./compiler-options.ts";
 import { connect } from "./connection.ts";
 import { defaultUrl, type Endpoint, runDirectory } from "./endpoint.ts";
 
@@ -70,7 +71,7 @@ const KEPT =
 const DROPPED = new Set(["INRO_HOST", "INRO_READY_FD"]);
 
 function engineEnvironment(env: Record<string, string | undefined>): Record<string, string> {
-  const out: Record<string, string> = { INRO_READY_FD: "3" };
+  const out: Record<string, string> = { INRO_READY_FD: "3", ...COMPILER_OPTIONS };
   for (const [key, value] of Object.entries(env)) {
     if (value !== undefined && KEPT.test(key) && !DROPPED.has(key)) out[key] = value;
   }

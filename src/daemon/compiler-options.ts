@@ -1,34 +1,23 @@
 import { readFileSync } from "node:fs";
+import { COMPILER_OPTIONS } from "../client/compiler-options.ts";
 import { trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { room, scratch, str } from "../linux/ffi.ts";
 
 /**
- * JavaScriptCore compiles what has run a few hundred times, and reads its options from the environment when it starts. A
- * request of an engine runs everything once, and the next may be seconds away: with the usual thresholds it would take
- * hundreds of requests to be at full speed. The last compiler stage, and threads for it, would take memory for loops that
- * there are none of.
- */
-const OPTIONS = {
-  BUN_JSC_jitPolicyScale: "0.1",
-  BUN_JSC_useFTLJIT: "0",
-  BUN_JSC_numberOfDFGCompilerThreads: "1",
-};
-
-/**
- * Starts this process anew with those options (execve(2): pid, descriptors and arguments stay), unless it has them, or the
+ * Starts this process anew with {@link COMPILER_OPTIONS} (execve(2): pid, descriptors and arguments stay), unless it has them, or the
  * user has set one of them. Children do not inherit them. To be called before anything else is there; where it fails the
  * engine is as slow as it would have been.
  */
 export function takeCompilerOptions(): void {
-  const names = Object.keys(OPTIONS);
+  const names = Object.keys(COMPILER_OPTIONS);
   if (names.some((name) => process.env[name] !== undefined)) {
     for (const name of names) delete process.env[name];
     return;
   }
   for (const fd of givenDescriptors()) trySys("fcntl", fd, k.F_SETFD, 0);
   const argv = readFileSync("/proc/self/cmdline").toString("latin1").split("\0").slice(0, -1);
-  const env = Object.entries({ ...process.env, ...OPTIONS }).map(([name, value]) => `${name}=${value}`);
+  const env = Object.entries({ ...process.env, ...COMPILER_OPTIONS }).map(([name, value]) => `${name}=${value}`);
   scratch(() =>
     trySys("execve", str("/proc/self/exe"), strings(argv.map((arg) => Buffer.from(arg, "latin1"))), strings(env)),
   );
