@@ -11,7 +11,7 @@ import { stderr, stdout } from "../output.ts";
 import { isTerminal } from "../terminal.ts";
 
 export const command: Command = {
-  usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n       inro cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+  usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
   args: [2, 2],
   completes: "container",
   flags: [

@@ -35,8 +35,8 @@ Exit status: the shell's.`,
   examples: [
     ["inro debug web", "Look around in a running container"],
     ["inro debug -c 'ss -tlnp; ps aux' web", "One question"],
-    ["inro debug --image nicolaka/netshoot web", "With the tools of an image"],
-    ["inro debug -c 'ls -lR /app' registry.example/app:1", "What is in an image"],
+    ["inro debug --image alpine web", "With the tools of an image"],
+    ["inro debug -c 'ls -lR /app' app:1", "What is in an image"],
   ],
   async run({ options, args, engine }) {
     const tty = isTerminal(0) && isTerminal(1) && !options.has("command");
