@@ -20,8 +20,12 @@ export function refuseTerminal(fd: 0 | 1, message: string): void {
   if (isTerminal(fd)) throw new ExitError(1, message);
 }
 
-/** Writes a stream to a new file beside `path` and renames it when it is complete: no half file is left. */
+/**
+ * Writes a stream to a new file beside `path` and renames it when it is complete: no half file is left. What is there and
+ * no regular file, a device or a pipe, is written to as it is: another file must not take its place.
+ */
 export async function writeFile(path: string, body: AsyncIterable<Uint8Array>): Promise<void> {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) return await writeInto(path, body);
   const temporary = `${path}.${process.pid}.tmp`;
   const file = await open(temporary, "wx", 0o600);
   try {
@@ -32,5 +36,14 @@ export async function writeFile(path: string, body: AsyncIterable<Uint8Array>): 
     await file.close().catch(() => {});
     await rm(temporary, { force: true });
     throw error;
+  }
+}
+
+async function writeInto(path: string, body: AsyncIterable<Uint8Array>): Promise<void> {
+  const file = await open(path, "w");
+  try {
+    for await (const chunk of body) await file.writeFile(chunk);
+  } finally {
+    await file.close();
   }
 }
