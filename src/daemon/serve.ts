@@ -84,7 +84,6 @@ export async function serve(options: ServeOptions): Promise<void> {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop(signal));
     process.on("SIGHUP", () => {
       accessLog?.reopen().catch((error) => log(`access log: ${messageOf(error)}`));
-      engine.reloaded();
       try {
         reload(config, engine, guards, log);
       } catch (error) {

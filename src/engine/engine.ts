@@ -178,11 +178,6 @@ export class Engine {
     return createDebug(this.#ctx, { volumes: this.volumes, execs: this.execs }, body, signal);
   }
 
-  /** Tells of a reload, which a signal asks for. */
-  reloaded(): void {
-    this.#ctx.events.emit("daemon", "reload", this.#ctx.store.engineId, { name: hostname() });
-  }
-
   /** Who uses an image, for `images.remove`. */
   imageUsers(imageId: string): ImageUser[] {
     return this.#ctx.table.usersOf(imageId);
@@ -205,7 +200,7 @@ export class Engine {
   /** Takes other settings from now on, and tells who listens, with what they are, by their names. */
   reload(settings: EngineSettings, shown: Record<string, string>): void {
     this.#ctx.settings = settings;
-    this.#ctx.events.emit("daemon", "reload", this.#ctx.store.engineId, shown);
+    this.#ctx.events.emit("daemon", "reload", this.#ctx.store.engineId, { name: hostname(), ...shown });
   }
 
   /** GET /info. */

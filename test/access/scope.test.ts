@@ -594,6 +594,10 @@ print(ask("GET", "/containers/own/json"), ask("GET", "/containers/others/json"),
       "/plugins/pull",
       "/inro/explain",
       "/inro/explain?trace=1",
+      "/inro/debug",
+      "/inro/containers/own/ports",
+      "/inro/volumes/others/clone",
+      "/inro/volumes/others/snapshot",
     ]) {
       expect([path, (await call("team", "POST", path, {})).status]).toEqual([path, 403]);
     }

@@ -34,7 +34,7 @@ const SETTING_FLAGS: Record<string, Flag> = {
     name: "socket",
     type: "list",
     value: "path=…,allow=…",
-    help: "A further socket with limited rights, see below; may repeat",
+    help: "A further socket with limited rights, see above; may repeat",
   },
   bridge: { name: "bridge", type: "string", choices: ["none"], help: "none: no default network; containers have none" },
   "log-driver": { name: "log-driver", type: "string", help: "Log of containers that ask for none (json-file)" },
