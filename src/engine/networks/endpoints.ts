@@ -1,35 +1,34 @@
 import { randomBytes } from "node:crypto";
 import { newId } from "../../base/digest.ts";
 import { InroError, messageOf } from "../../base/errors.ts";
-import { formatAddress, type IpFamily, parseAddress } from "../../network/address.ts";
-import { randomMac } from "../../network/bridge.ts";
+import { formatAddress, type IpFamily } from "../../network/address.ts";
 import type { InterfaceSpec } from "../../network/interface.ts";
 import { plug, unplug } from "../../network/interface.ts";
 import { adoptNetworkNamespace, createNetworkNamespace, type NetworkNamespace } from "../../network/namespace.ts";
-import type { HostConfig, PortBinding } from "../../spec/docker-api.ts";
 import type { Container } from "../container.ts";
 import type { EventLog } from "../events.ts";
 import { openNamespaceOf } from "../join.ts";
 import type { Store } from "../store.ts";
 import type { ContainerTable } from "../table.ts";
-import { endpointConfig, IFNAME_OPTION } from "./endpoint-settings.ts";
+import { interfaceName, macOf } from "./endpoint-names.ts";
+import { endpointConfig } from "./endpoint-settings.ts";
+import { checkLinks, linkedNames } from "./links.ts";
 import type { Networks } from "./networks.ts";
+import { PortChanges } from "./port-changes.ts";
 import { portRequests } from "./ports.ts";
 import { PublishedPorts, type Target } from "./published.ts";
-import type { EndpointConfig, EndpointState, NetworkRecord, PortState, RunNetwork } from "./records.ts";
-import { gatewayMode, HOST_BINDING, mtuOf, PREFIX } from "./validate.ts";
-
-type PortBindings = NonNullable<HostConfig["PortBindings"]>;
+import type { EndpointConfig, EndpointState, NetworkRecord, RunNetwork } from "./records.ts";
+import { FAMILIES, routesOf, targetOf } from "./routes.ts";
+import { mtuOf } from "./validate.ts";
 
 const DEPARTURE_MS = 5;
 const LONGEST_DEPARTURE_MS = 5000;
 const MOST_DEPARTING = 10_000;
 
-const FAMILIES: readonly IpFamily[] = [4, 6];
-
 /** The places of containers in networks: what a run has is reserved first, then recorded, then made. */
 export class Endpoints {
   readonly ports: PublishedPorts;
+  readonly portChanges: PortChanges;
   /** Interfaces that go with their namespaces: the kernel is at it. */
   readonly #departing = new Set<string>();
   /** Containers of whose networks the world was told. */
@@ -47,6 +46,7 @@ export class Endpoints {
     this.ports = new PublishedPorts(networks.driver.firewall, (id) =>
       table.has(id) ? table.get(id).record.name : id.slice(0, 12),
     );
+    this.portChanges = new PortChanges(networks, store, this.ports, publishAddress);
   }
 
   /** The networks of a new container by id, checked: they exist, and have the addresses that are asked for. */
@@ -65,7 +65,7 @@ export class Endpoints {
   reserve(container: Container): RunNetwork | undefined {
     const { endpoints: wanted, config, host } = container.record;
     if (!wanted || Object.keys(wanted).length === 0) return wanted ? { endpoints: [], ports: [] } : undefined;
-    this.checkLinks(container);
+    checkLinks(this.table, container);
     const run: RunNetwork = { endpoints: [], ports: [] };
     try {
       for (const [id, asked] of Object.entries(wanted)) run.endpoints.push(this.#endpoint(id, asked, run.endpoints));
@@ -160,41 +160,9 @@ export class Endpoints {
     return gateway && formatAddress(gateway);
   }
 
-  /** Links (docker's old way of names, on the default network): each running container that is named, and its names. */
+  /** As {@link linkedNames}. */
   links(container: Container): { address: string; names: string[] }[] {
-    const { host, endpoints = {} } = container.record;
-    const inNetworks = Object.values(endpoints).flatMap(({ links = [] }) => links);
-    return [...(host.Links ?? []), ...inNetworks].flatMap((link) => {
-      const [ref = "", alias = ref] = link.split(":");
-      const other = this.#linked(ref);
-      if (!other) return [];
-      const mine = new Set(container.state.network?.endpoints.map(({ network }) => network));
-      const endpoint = other.state.network?.endpoints.find(({ network }) => mine.has(network));
-      const { name, id, config } = other.record;
-      const names = [...new Set([alias.replace(/^\//, ""), config.Hostname || id.slice(0, 12), name])];
-      return endpoint?.ipv4 ? [{ address: endpoint.ipv4, names }] : [];
-    });
-  }
-
-  /** In a network that somebody made, a link may name a container that is yet to come. */
-  #linked(ref: string): Container | undefined {
-    try {
-      return this.table.get(ref);
-    } catch (error) {
-      if (error instanceof InroError && error.kind === "notFound") return undefined;
-      throw error;
-    }
-  }
-
-  /** Links of the container must name running containers: notFound, conflict. */
-  checkLinks(container: Container): void {
-    for (const link of container.record.host.Links ?? []) {
-      const [ref = ""] = link.split(":");
-      const other = this.table.get(ref);
-      if (!other.isRunning) {
-        throw new InroError("conflict", `cannot link to a non running container: /${other.record.name}`);
-      }
-    }
+    return linkedNames(this.table, container);
   }
 
   /** Makes the interfaces of running containers ports of their bridges, which are made if they are not there. */
@@ -271,72 +239,6 @@ export class Endpoints {
     if (endpoint) this.#emit("disconnect", network.id, container);
   }
 
-  /** Publishes ports of a container, at once if it runs; all or none. What is added is given as it came to be. */
-  publish(container: Container, bindings: PortBindings): PortState[] {
-    const { record } = container;
-    if (!record.endpoints) throw new InroError("conflict", `container ${record.name} has no network of its own`);
-    const requests = portRequests({}, { PortBindings: bindings });
-    const run = container.state.network;
-    let added: PortState[] = [];
-    if (run) {
-      const target = this.#target(container, run);
-      added = this.ports.reserve(container.id, requests, target);
-      try {
-        for (const endpoint of this.#routes(container, run).values()) {
-          const network = this.networks.byId(endpoint.network);
-          if (network && run.ports.length === 0) this.networks.driver.publishes(network, endpoint);
-        }
-        this.ports.open(container.id, added, target);
-      } catch (error) {
-        this.ports.release(container.id, added);
-        throw error;
-      }
-      container.state = { ...container.state, network: { ...run, ports: [...run.ports, ...added] } };
-      this.store.updateState(container.id, container.state);
-    }
-    this.#updateBindings(container, (all) => {
-      for (const [port, more] of Object.entries(bindings)) all[port] = [...(all[port] ?? []), ...(more ?? [])];
-    });
-    return added;
-  }
-
-  /** Takes published ports back; ones that are not there are notFound. */
-  unpublish(container: Container, bindings: PortBindings): void {
-    const run = container.state.network;
-    const unwanted = portRequests({}, { PortBindings: bindings });
-    const matches = (port: PortState) =>
-      unwanted.some(
-        ({ protocol, port: number, hostAddress, hostPorts }) =>
-          protocol === port.protocol &&
-          number === port.port &&
-          (hostAddress === "" || hostAddress === port.hostAddress) &&
-          (!hostPorts || (port.hostPort >= hostPorts[0] && port.hostPort <= hostPorts[1])),
-      );
-    const gone = run?.ports.filter(matches) ?? [];
-    if (run && gone.length === 0) {
-      throw new InroError("notFound", `container ${container.record.name} publishes no such port`);
-    }
-    if (run) {
-      this.ports.release(container.id, gone);
-      container.state = {
-        ...container.state,
-        network: { ...run, ports: run.ports.filter((port) => !gone.includes(port)) },
-      };
-      this.store.updateState(container.id, container.state);
-    }
-    this.#updateBindings(container, (all) => {
-      for (const { protocol, port, hostAddress, hostPorts } of unwanted) {
-        const key = `${port}/${protocol}`;
-        const left = (all[key] ?? []).filter(({ HostIp = "", HostPort = "" }) => {
-          const sameAddress = hostAddress === "" || HostIp === hostAddress;
-          return !(sameAddress && (!hostPorts || HostPort === "" || HostPort === String(hostPorts[0])));
-        });
-        if (left.length > 0) all[key] = left;
-        else delete all[key];
-      }
-    });
-  }
-
   /** Lets go of everything; where no container runs, the machine is as it was before. */
   close(): void {
     const { driver } = this.networks;
@@ -347,15 +249,6 @@ export class Endpoints {
       this.log(`networks: ${messageOf(error)}`);
     }
     driver.close();
-  }
-
-  #updateBindings(container: Container, change: (bindings: Record<string, PortBinding[]>) => void): void {
-    const { record } = container;
-    const bindings: Record<string, PortBinding[]> = {};
-    for (const [port, list] of Object.entries(record.host.PortBindings ?? {})) if (list) bindings[port] = [...list];
-    change(bindings);
-    container.record = { ...record, host: { ...record.host, PortBindings: bindings } };
-    this.store.updateContainer(container.record);
   }
 
   async #connectRunning(container: Container, network: NetworkRecord, config: EndpointConfig): Promise<void> {
@@ -459,23 +352,8 @@ export class Endpoints {
     plug(driver.stack, namespace, spec);
   }
 
-  /** By family: the endpoint that the default route goes by. Highest priority, then the network's name. */
   #routes({ record }: Pick<Container, "record">, run: RunNetwork): Map<IpFamily, EndpointState> {
-    const priority = ({ network }: EndpointState) => record.endpoints?.[network]?.gwPriority ?? 0;
-    const nameOf = ({ network }: EndpointState) => this.networks.byId(network)?.name ?? "";
-    const sorted = run.endpoints.toSorted(
-      (a, b) => priority(b) - priority(a) || (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0),
-    );
-    const routes = new Map<IpFamily, EndpointState>();
-    for (const family of FAMILIES) {
-      const way = sorted.find((endpoint) => {
-        const network = this.networks.byId(endpoint.network);
-        if (!network || network.internal || !(family === 4 ? endpoint.ipv4 : endpoint.ipv6)) return false;
-        return this.networks.addresses(network).gateway(family) !== undefined;
-      });
-      if (way) routes.set(family, way);
-    }
-    return routes;
+    return routesOf(this.networks, record, run);
   }
 
   /** Default routes as they should be now. */
@@ -487,20 +365,8 @@ export class Endpoints {
     }
   }
 
-  /** Where published ports lead to: the container's address in the network of its default route. */
-  #target(container: Container, run: RunNetwork): Target {
-    const routes = this.#routes(container, run);
-    const target: Target = { routed: { 4: false, 6: false }, defaultAddress: this.publishAddress };
-    for (const family of FAMILIES) {
-      const endpoint = routes.get(family);
-      const network = endpoint && this.networks.byId(endpoint.network);
-      if (!endpoint || network?.driver !== "bridge") continue;
-      const address = family === 4 ? endpoint.ipv4 : endpoint.ipv6;
-      if (address) target[family === 4 ? "ipv4" : "ipv6"] = address;
-      target.routed[family] = gatewayMode(network, family) === "routed";
-      if (family === 4 && network.options[HOST_BINDING]) target.defaultAddress = network.options[HOST_BINDING];
-    }
-    return target;
+  #target({ record }: Container, run: RunNetwork): Target {
+    return targetOf(this.networks, record, run, this.publishAddress);
   }
 
   /** Ports follow the container's way to the outside. */
@@ -526,23 +392,4 @@ export class Endpoints {
     if (!network) return;
     this.events.emit("network", action, id, { container: container.id, name: network.name, type: network.driver });
   }
-}
-
-/** `eth0`, or what the endpoint or the network says. Throws invalid when somebody has it. */
-function interfaceName(network: NetworkRecord, asked: EndpointConfig, others: readonly EndpointState[]): string {
-  const taken = new Set(others.map((endpoint) => endpoint.interface));
-  const wanted = asked.driverOpts?.[IFNAME_OPTION];
-  if (wanted !== undefined) {
-    if (taken.has(wanted) || wanted === "lo") throw new InroError("invalid", `interface name ${wanted} is taken`);
-    return wanted;
-  }
-  const prefix = network.options[PREFIX] ?? "eth";
-  for (let n = 0; ; n++) if (!taken.has(`${prefix}${n}`)) return `${prefix}${n}`;
-}
-
-/** From the IPv4 address, so that what neighbours remember of an address stays true whoever has it next. */
-function macOf(ipv4: string | undefined): string {
-  const address = ipv4 ? parseAddress(ipv4) : undefined;
-  const bytes = address ? Buffer.from([0x02, 0x42, ...formatAddress(address).split(".").map(Number)]) : randomMac();
-  return bytes.toString("hex").replace(/..(?!$)/g, "$&:");
 }

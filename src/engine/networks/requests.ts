@@ -87,8 +87,8 @@ export class NetworkRequests {
     const { Add = {}, Remove = {} } = portChange(body, "");
     const container = this.ctx.table.get(ref);
     return container.mutex.run(async () => {
-      if (Object.keys(Remove).length > 0) this.ctx.endpoints.unpublish(container, Remove);
-      const added = Object.keys(Add).length > 0 ? this.ctx.endpoints.publish(container, Add) : [];
+      if (Object.keys(Remove).length > 0) this.ctx.endpoints.portChanges.remove(container, Remove);
+      const added = Object.keys(Add).length > 0 ? this.ctx.endpoints.portChanges.add(container, Add) : [];
       emit(this.ctx, container, "update");
       return { Added: added.map((port) => summary(container, port)) };
     });
