@@ -18,12 +18,15 @@ export interface Registries {
 
 /**
  * The endpoints for a reference's domain, in the order to try. Mirrors serve docker.io only, as dockerd's
- * registry-mirrors. Plain http is for loopback, and for who is named.
+ * registry-mirrors. Plain http is for loopback, and for who is named. Throws invalid for what is no host.
  */
 export function endpoints(domain: string, { mirrors = [], insecure = [] }: Registries = {}): Endpoint[] {
   if (domain !== "docker.io") {
     const plain = isLoopback(domain) || insecure.includes(domain);
-    return [{ base: `${plain ? "http" : "https"}://${domain}`, mirror: false }];
+    const base = `${plain ? "http" : "https"}://${domain}`;
+    // A port beyond 65535, or brackets around what is no address.
+    if (!URL.canParse(base)) throw invalid(`invalid registry address ${JSON.stringify(domain.slice(0, 200))}`);
+    return [{ base, mirror: false }];
   }
   return [
     ...mirrors.map((mirror) => ({ base: mirrorBase(mirror), mirror: true })),

@@ -41,7 +41,7 @@ const POOLS: Record<string, readonly string[]> = {
   lostNetwork: ["na", "na", "nope", "bridge"],
   repo: ["made", "made:1", "Bad Name", "a/b/c"],
   tag: ["1", "2", "bad tag", ""],
-  remote: ["127.0.0.1:1/x:1", "127.0.0.1:1/x", "Bad Name", "x@sha256:12"],
+  remote: ["127.0.0.1:1/x:1", "127.0.0.1:99999/x", "[::::]:1/x", "127.0.0.1:1/x", "Bad Name", "x@sha256:12"],
   dash: ["-", "-", "http://127.0.0.1:1/x.tar", ""],
   platform: ["linux/amd64", "linux/arm64", "windows/amd64", "a/b/c/d", "{}"],
   platformJson: [
@@ -89,7 +89,7 @@ const POOLS: Record<string, readonly string[]> = {
   logOption: ["10m", "0", "3", "true", "-1", "{{.Name}}", "{{range 9}}x{{end}}", "(a+)+b", "^A"],
   mountType: ["bind", "volume", "tmpfs", "image", "npipe", "nope"],
   propagation: ["", "rprivate", "shared", "rslave", "nope"],
-  noRegistry: ["127.0.0.1:1", "Bad Name"],
+  noRegistry: ["127.0.0.1:1", "Bad Name", "127.0.0.1:99999", "[x]"],
   networkOption: ["true", "false", "br-fuzz", "1500", "eth", "nat", "99999999"],
   extraHost: ["a:10.0.0.1", "a:host-gateway", "a", "a:x", ":"],
   link: ["fa:web", "fa", "nope:x", ":"],
