@@ -22,7 +22,8 @@ describe.skipIf(why !== "")(`login${why && ` (${why})`}`, () => {
 
   beforeAll(async () => {
     const users = { me: "s3cret:with colon" };
-    [engine, registry] = await Promise.all([new TestEngine().start(), startRegistry({ users })]);
+    registry = await startRegistry({ users });
+    engine = await new TestEngine().start();
     const pusher = new TestPusher(registry.host, "team/app", { username: "me", password: users.me });
     const layer = await tarOf({ "etc/": "", "etc/file": "x\n" });
     const arch = process.arch === "x64" ? "amd64" : "arm64";
