@@ -154,6 +154,8 @@ describe("lists", () => {
     expect((await run("ps -q")).stdout).toBe("0123456789ab\n");
     expect((await run("container ls -q --no-trunc")).stdout).toBe(`${CONTAINER.Id}\n`);
     expect((await inro(["ps", "--format", '{{.Names}} {{.Label "k"}}'], engine.url)).stdout).toBe("web v\n");
+    engine.on("GET /containers/json", [{ ...CONTAINER, Status: "Up 2 hours (health: starting)" }]);
+    expect((await inro(["ps", "--format", "{{.HealthStatus}}"], engine.url)).stdout).toBe("starting\n");
   });
 
   test("images", async () => {

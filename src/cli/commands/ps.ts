@@ -24,6 +24,7 @@ const HEADERS = {
   Ports: "PORTS",
   State: "STATE",
   Status: "STATUS",
+  HealthStatus: "HEALTH STATUS",
   Size: "SIZE",
   Labels: "LABELS",
   Label: "",
@@ -102,6 +103,8 @@ export function row(container: ContainerSummary, full: boolean, size: boolean): 
     Ports: portsText((container.Ports ?? []) as Port[]),
     State: container.State,
     Status: container.Status,
+    // Since docker 29, whose JSON has it too.
+    HealthStatus: () => /\((?:health: )?(starting|healthy|unhealthy)\)$/.exec(container.Status)?.[1] ?? "",
     Size: size ? sizes(container) : "0B",
     Labels: Object.entries(labels)
       .map(([key, value]) => `${key}=${value}`)
