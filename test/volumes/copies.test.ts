@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   existsSync,
   mkdirSync,
@@ -213,7 +213,10 @@ const tools = ["/usr/sbin/mkfs.xfs", "/usr/sbin/losetup"].filter(
 const noXfs = missing || (tools.length > 0 ? ` (needs ${tools.join(", ")})` : "");
 
 describe.skipIf(noXfs !== "")(`on a file system that shares blocks${noXfs}`, () => {
-  const dir = noXfs ? "" : mkdtempSync("/var/tmp/inro-xfs-");
+  let dir = "";
+  beforeAll(() => {
+    dir = mkdtempSync("/var/tmp/inro-xfs-");
+  });
   const run = (...command: string[]) => {
     const { exitCode, stdout, stderr } = Bun.spawnSync(command);
     if (exitCode !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);

@@ -1,15 +1,5 @@
-import { afterAll, describe, expect, test } from "bun:test";
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as k from "../../src/linux/constants.ts";
 import { close, getxattr, openat, setxattr } from "../../src/linux/file.ts";
@@ -19,8 +9,8 @@ import { importImage, stackImage } from "./image.ts";
 
 describe.skipIf(missing !== "")(`volumes filled from an image${missing}`, () => {
   const engine = missing ? undefined! : engineForTests();
-  const dir = mkdtempSync("/var/tmp/inro-volumes-");
-  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  const dir = missing ? "" : join(engine.dir, "files");
+  beforeAll(() => mkdirSync(dir));
   let count = 0;
   const fresh = (prefix = "vol") => `${prefix}${count++}`;
   const data = (volume: string) => join(engine.dataRoot, "volumes", volume, "_data");

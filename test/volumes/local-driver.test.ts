@@ -1,5 +1,5 @@
-import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import { engineForTests } from "../harness.ts";
@@ -10,8 +10,8 @@ const shares = major > 6 || (major === 6 && minor >= 15);
 
 describe.skipIf(missing !== "")(`the local driver's options${missing}`, () => {
   const engine = missing ? undefined! : engineForTests();
-  const dir = mkdtempSync("/var/tmp/inro-volumes-");
-  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  const dir = missing ? "" : join(engine.dir, "files");
+  beforeAll(() => mkdirSync(dir));
   let count = 0;
   const fresh = (prefix = "vol") => `${prefix}${count++}`;
 

@@ -1,13 +1,13 @@
-import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { engineForTests } from "../harness.ts";
 import { Box, missing, shell, until } from "../isolation/container.ts";
 
 describe.skipIf(missing !== "")(`mounts of containers${missing}`, () => {
   const engine = missing ? undefined! : engineForTests();
-  const dir = mkdtempSync("/var/tmp/inro-volumes-");
-  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  const dir = missing ? "" : join(engine.dir, "files");
+  beforeAll(() => mkdirSync(dir));
   let count = 0;
   const fresh = (prefix = "vol") => `${prefix}${count++}`;
   const data = (volume: string) => join(engine.dataRoot, "volumes", volume, "_data");
