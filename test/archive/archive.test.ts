@@ -198,6 +198,17 @@ describe.skipIf(why !== "")(`files of containers${why && ` (${why})`}`, () => {
     expect((await message(await put("userns", "/home", far)))[1]).toContain("outside of the user namespace");
   });
 
+  test("a first process that has changed its root changes nothing about the container's files", async () => {
+    const script =
+      "mkdir -p /sub/bin && cp /bin/busybox /sub/bin && echo x >/top && exec chroot /sub /bin/busybox sleep 1000";
+    await engine.ok("run", "-d", "--name", "chroot", "busybox", "sh", "-c", script);
+    const pid = await engine.ok("inspect", "-f", "{{.State.Pid}}", "chroot");
+    while (!readlinkSync(`/proc/${pid}/root`).endsWith("/sub")) await Bun.sleep(5);
+    expect(await list("chroot", "/top")).toContain(" top");
+    expect((await put("chroot", "/tmp", rawTar([file("in")]))).status).toBe(200);
+    expect(await list("chroot", "/tmp/.")).toContain(" ./in");
+  });
+
   test("an archive that is refused early is answered, however much of it is still to come", async () => {
     await engine.ok("create", "--name", "early", "busybox", "true");
     const big = Buffer.concat([rawTar([file("../x")], { end: false }), Buffer.alloc(32 << 20, 1)]);

@@ -37,14 +37,14 @@ describe.skipIf(why !== "")(`copies under attack${why && ` (${why})`}`, () => {
       });
       try {
         await swapper.stdout.getReader().read();
-        const members = Array.from({ length: 100 }, (_, i): Member[] => [
+        const members = Array.from({ length: 150 }, (_, i): Member[] => [
           { name: `d/new${i}/x`, body: "x" },
           { name: `d/link${i}`, type: "1", link: "d/f" },
         ]);
-        for (let i = 0; i < 2; i++) {
-          await api("PUT", "/vol", rawTar(members.flat()));
-          await api("PUT", "/vol/d", rawTar([{ name: `new-${i}`, body: "x" }]));
-          for (const path of ["/vol/d/f", "/vol/d/."]) expect(await api("GET", path)).not.toContain("secret");
+        await api("PUT", "/vol", rawTar(members.flat()));
+        await api("PUT", "/vol/d", rawTar([{ name: "new", body: "x" }]));
+        for (const path of ["/vol/d/f", "/vol/d/.", "/vol/d/f"]) {
+          expect((await api("GET", path)).includes("secret")).toBe(false);
         }
       } finally {
         swapper.kill("SIGKILL");
@@ -64,7 +64,7 @@ describe.skipIf(why !== "")(`copies under attack${why && ` (${why})`}`, () => {
       "mkdir /a && echo f >/a/f && ln -s /etc /l && while :; do mv /a /b; mv /l /a; mv /a /l; mv /b /a; done";
     await engine.ok("run", "-d", "--name", "turning", "busybox", "sh", "-c", script);
     await Promise.all(
-      Array.from({ length: 4 }, async (_, i) => {
+      Array.from({ length: 3 }, async (_, i) => {
         // Whichever it is at the moment, or nothing.
         await engine.inro(["cp", "turning:/a", join(to, `n${i}`)]);
         await Bun.spawn([...command, "cp", "-L", "turning:/a", join(to, `l${i}`)], {
