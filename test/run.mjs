@@ -19,7 +19,9 @@ function need(what, ok, install) {
 
 need(
   "npm packages",
-  () => findBun() !== undefined && existsSync(join(top, "node_modules/typescript")),
+  () =>
+    findBun() !== undefined &&
+    ["typescript", "testcontainers"].every((name) => existsSync(join(top, "node_modules", name))),
   () => run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]),
 );
 const runtime = findBun();
