@@ -1,4 +1,4 @@
-import { codeOf, forbidden, InroError, invalid, messageOf, notFound, SysError } from "../base/errors.ts";
+import { codeOf, invalid, SysError } from "../base/errors.ts";
 import { isPortableXattr, PLAIN_DIRECTORY, setAttributes } from "../layers/attributes.ts";
 import { type Component, entryPath, linkPath, toName, toText } from "../layers/entry-path.ts";
 import { type IdRange, toHost } from "../layers/owners.ts";
@@ -20,10 +20,10 @@ import {
   symlinkat,
   unlinkat,
   utimensat,
-  writeAll,
 } from "../linux/file.ts";
-import { fileSystemOf } from "./kernel-files.ts";
-import { IN_ROOT } from "./stat.ts";
+import { explained } from "./extract-error.ts";
+import { writeSparse } from "./sparse.ts";
+import { DIRECTORY, STRICT, TargetDirectories } from "./target-directories.ts";
 
 export interface ExtractOptions {
   /** A descriptor that symlinks resolve in. */
@@ -50,12 +50,6 @@ export interface ExtractOptions {
   warn?(message: string): void;
 }
 
-const STRICT = k.RESOLVE_BENEATH | k.RESOLVE_NO_SYMLINKS | k.RESOLVE_NO_MAGICLINKS;
-const DIRECTORY = k.O_RDONLY | k.O_DIRECTORY;
-/** Blocks of zeros of this size are not written: what was sparse stays so. */
-const HOLE = 4096;
-const SEEK_CUR = 1;
-
 /**
  * Writes the entries of a tar into a directory that others may be changing meanwhile. Feed it with {@link push}, then
  * {@link finish}; always {@link close}. What is there is merged with if both are directories, and replaced if not; no
@@ -67,17 +61,15 @@ const SEEK_CUR = 1;
  */
 export class Extractor {
   readonly #parser = new TarParser();
-  readonly #into: number;
-  /** Directories by path, open: the last few. */
-  readonly #open = new Map<string, number>();
+  readonly #directories: TargetDirectories;
   /** What directories get when nothing is written in them any more. */
-  readonly #directories: { path: Component[]; mtime: bigint; mode: number }[] = [];
+  readonly #entries: { path: Component[]; mtime: bigint; mode: number }[] = [];
   #entry: TarEntry | undefined;
   #file = -1;
   #hole = false;
 
   constructor(private readonly options: ExtractOptions) {
-    this.#into = openDirectory(options.root, options.into);
+    this.#directories = new TargetDirectories(options, (fd) => this.#plain(fd));
   }
 
   push(chunk: Uint8Array): void {
@@ -94,8 +86,8 @@ export class Extractor {
   finish(): void {
     this.#parser.end();
     this.#entry = undefined;
-    for (const { path, mtime, mode } of this.#directories.reverse()) {
-      const fd = this.#tryDirectory(path);
+    for (const { path, mtime, mode } of this.#entries.reverse()) {
+      const fd = this.#directories.find(path);
       if (fd === undefined) continue;
       this.#guard(() => {
         if (this.options.owner === "ours") chmod(fd, mode);
@@ -107,8 +99,7 @@ export class Extractor {
   close(): void {
     if (this.#file >= 0) close(this.#file);
     this.#file = -1;
-    this.#forget();
-    close(this.#into);
+    this.#directories.close();
   }
 
   #begin(entry: TarEntry): void {
@@ -122,7 +113,7 @@ export class Extractor {
       this.options.warn?.(`${JSON.stringify(entry.name)} is a device, and left out`);
       return;
     }
-    const parent = this.#ensure(path);
+    const parent = this.#directories.ensure(path);
     const existing = tryStat(parent, name);
     if (existing !== undefined) {
       const merge = (existing & k.S_IFMT) === k.S_IFDIR && entry.type === "directory";
@@ -141,7 +132,7 @@ export class Extractor {
     }
     if (there) removeTree(parent, toName(name));
     else unlinkat(parent, toName(name));
-    this.#forget(parent);
+    this.#directories.forget(parent);
   }
 
   #make(parent: number, above: Component[], component: Component, entry: TarEntry): void {
@@ -162,7 +153,7 @@ export class Extractor {
           close(fd);
         }
         const path = [...above, component];
-        this.#directories.push({ path, mtime: entry.mtime, mode: this.#mode(entry) });
+        this.#entries.push({ path, mtime: entry.mtime, mode: this.#mode(entry) });
         return;
       }
       case "file":
@@ -202,7 +193,7 @@ export class Extractor {
     const { rename } = this.options;
     const target = linkPath(rename ? rename(entry.linknameBytes) : entry.linknameBytes);
     const last = toName(target.pop()!);
-    const directory = this.#tryDirectory(target);
+    const directory = this.#directories.find(target);
     const missing = () => invalid(`its target ${JSON.stringify(entry.linkname)} is not there`);
     if (directory === undefined) throw missing();
     try {
@@ -214,17 +205,7 @@ export class Extractor {
   }
 
   #data(piece: Uint8Array): void {
-    if (this.#file < 0) return;
-    for (let at = 0; at < piece.length; ) {
-      const hole = isZero(piece, at);
-      let end = at;
-      do end = Math.min(end + HOLE, piece.length);
-      while (end < piece.length && isZero(piece, end) === hole);
-      if (hole) sys("lseek", `fd ${this.#file}`, this.#file, end - at, SEEK_CUR);
-      else writeAll(this.#file, piece.subarray(at, end));
-      this.#hole = hole;
-      at = end;
-    }
+    if (this.#file >= 0) this.#hole = writeSparse(this.#file, piece);
   }
 
   #end(): void {
@@ -268,68 +249,11 @@ export class Extractor {
     return { uid: toHost(uid, ids), gid: toHost(gid, ids) };
   }
 
-  /** The directory at `path`, made with its parents where missing. Valid until the next call. */
-  #ensure(path: readonly Component[]): number {
-    const existing = this.#tryDirectory(path);
-    if (existing !== undefined) return existing;
-    const above = path.slice(0, -1);
-    const name = path.at(-1)!;
-    const parent = this.#ensure(above);
-    try {
-      mkdirat(parent, toName(name), 0o755);
-    } catch (error) {
-      if (codeOf(error) !== "EEXIST") throw error;
-      throw invalid(`its parent ${JSON.stringify(toText(path.join("/")))} is not a directory`);
-    }
-    const made = openat2(parent, toName(name), DIRECTORY | k.O_NOFOLLOW, 0, STRICT);
-    try {
-      if (this.options.owner !== "ours") {
-        const { ids } = this.options;
-        setAttributes(made, { ...PLAIN_DIRECTORY, uid: toHost(0, ids), gid: toHost(0, ids) });
-      }
-    } catch (error) {
-      close(made);
-      throw error;
-    }
-    return this.#keep(path.join("/"), made);
-  }
-
-  #tryDirectory(path: readonly Component[]): number | undefined {
-    if (path.length === 0) return this.#into;
-    const key = path.join("/");
-    const known = this.#open.get(key);
-    if (known !== undefined) return known;
-    const { follow, root, into } = this.options;
-    try {
-      return this.#keep(
-        key,
-        follow
-          ? openat2(root, Buffer.concat([Buffer.from(`${into}/`), Buffer.from(key, "latin1")]), DIRECTORY, 0, IN_ROOT)
-          : openat2(this.#into, toName(key), DIRECTORY, 0, STRICT),
-      );
-    } catch (error) {
-      if (error instanceof SysError && ["ENOENT", "ENOTDIR"].includes(error.code)) return undefined;
-      throw error;
-    }
-  }
-
-  #keep(key: string, fd: number): number {
-    if (this.#open.size >= OPEN_DIRECTORIES) {
-      const [oldest, stale] = this.#open.entries().next().value!;
-      close(stale);
-      this.#open.delete(oldest);
-    }
-    this.#open.set(key, fd);
-    return fd;
-  }
-
-  /** After a removal: the descriptors may be of what is gone. `keep` is in use. */
-  #forget(keep?: number): void {
-    for (const [key, fd] of this.#open) {
-      if (fd === keep) continue;
-      close(fd);
-      this.#open.delete(key);
-    }
+  /** A directory that no entry of the archive says anything about. */
+  #plain(fd: number): void {
+    if (this.options.owner === "ours") return;
+    const { ids } = this.options;
+    setAttributes(fd, { ...PLAIN_DIRECTORY, uid: toHost(0, ids), gid: toHost(0, ids) });
   }
 
   #guard(body: () => void): void {
@@ -341,47 +265,6 @@ export class Extractor {
   }
 }
 
-const OPEN_DIRECTORIES = 64;
-
-function explained(error: unknown, where: string): InroError {
-  const code = codeOf(error);
-  const hint = HINTS[code ?? ""];
-  const message = `${where}: ${messageOf(error)}${hint ? ` (${hint})` : ""}`;
-  if (code === "EROFS") return forbidden(message);
-  if (error instanceof InroError) return new InroError(error.kind, message, { cause: error });
-  const theirs = !(error instanceof SysError) || ARCHIVE_ERRNO.has(error.code);
-  return new InroError(theirs ? "invalid" : "internal", message, { cause: error });
-}
-
-/** What the archive or the tree it goes into is to blame for. */
-const ARCHIVE_ERRNO = new Set(
-  "ENAMETOOLONG ELOOP ENOTDIR EINVAL EISDIR EEXIST EXDEV EACCES EPERM EBUSY ENOTEMPTY ENOENT EOVERFLOW".split(" "),
-);
-const HINTS: Readonly<Record<string, string>> = {
-  ENOSPC: "the disk is full",
-  EDQUOT: "the disk quota is used up",
-  ENAMETOOLONG: "the kernel takes 255 bytes a name and 4095 a path",
-  ELOOP: "a symlink is in the way",
-  EXDEV: "a symlink leads out of the directory",
-  EBUSY: "something is mounted there",
-  EROFS: "the file system is read-only",
-};
-
-function openDirectory(root: number, path: string): number {
-  let fd: number;
-  try {
-    fd = openat2(root, path, DIRECTORY, 0, IN_ROOT);
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === "ENOTDIR") throw invalid("extraction point is not a directory", error);
-    if (code === "ENOENT") throw notFound(`no such directory: ${path}`, error);
-    throw error instanceof SysError ? explained(error, `open ${path}`) : error;
-  }
-  if (!fileSystemOf(fd).readOnly) return fd;
-  close(fd);
-  throw forbidden(`cannot write to ${path}: the container's root or the volume there is marked read-only`);
-}
-
 function tryStat(directory: number, name: Component): number | undefined {
   try {
     return statat(directory, toName(name)).mode;
@@ -389,11 +272,4 @@ function tryStat(directory: number, name: Component): number | undefined {
     if (error instanceof SysError && error.code === "ENOENT") return undefined;
     throw error;
   }
-}
-
-/** The next block, as far as there are bytes. */
-function isZero(bytes: Uint8Array, at: number): boolean {
-  const end = Math.min(at + HOLE, bytes.length);
-  for (let i = at; i < end; i++) if (bytes[i] !== 0) return false;
-  return true;
 }
