@@ -149,6 +149,17 @@ describe("extract", () => {
     expect(lstatSync(join(dir, top, "f")).isDirectory()).toBe(true);
   });
 
+  test("hard links across more directories than are held open", async () => {
+    const top = fresh();
+    const links = Array.from({ length: 300 }, (_, i): Entry[] => [
+      { name: `d${i}/f`, text: String(i) },
+      { name: `d${(i * 7) % 300}/l${i}`, type: "hardlink", linkname: `d${i}/f` },
+    ]);
+    await extract(top, links.flat());
+    for (let i = 0; i < 300; i++)
+      expect(readFileSync(join(dir, top, `d${(i * 7) % 300}/l${i}`), "utf8")).toBe(String(i));
+  });
+
   test("zeros become holes, and the size is right", async () => {
     const top = fresh();
     const text = `${"\0".repeat(1 << 20)}x${"\0".repeat(1 << 20)}`;

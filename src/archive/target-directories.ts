@@ -53,12 +53,17 @@ export class TargetDirectories {
     return this.#keep(path.join("/"), made);
   }
 
-  /** Undefined where there is none; a symlink where none is followed is an error. Valid until the next call. */
+  /** Undefined where there is none; a symlink where none is followed is an error. Valid until the next call but one. */
   find(path: readonly Component[]): number | undefined {
     if (path.length === 0) return this.#into;
     const key = path.join("/");
     const known = this.#open.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      // The least recently used goes first: a caller may still have the one before.
+      this.#open.delete(key);
+      this.#open.set(key, known);
+      return known;
+    }
     const { follow, root, into } = this.options;
     try {
       return this.#keep(
