@@ -69,7 +69,7 @@ export class OutputReader {
       this.#flow += length;
       const wait = this.sink(buffer.subarray(0, length));
       // The same bytes once more; a pipe has one reader.
-      if (this.#isPipe) drop(this.fd, length);
+      if (this.#isPipe) drop(this.fd, buffer, length);
       this.taken();
       if (wait) await wait;
       // Others have their turn.

@@ -1,4 +1,4 @@
-import { openSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { addressOf } from "../linux/ffi.ts";
@@ -15,8 +15,19 @@ function open(): { read: number; write: number; nowhere: number } {
   const [read, write] = pipe();
   // Where that is refused, a copy is smaller.
   trySys("fcntl", write, k.F_SETPIPE_SZ, PIPE_SIZE);
-  const nowhere = openSync("/dev/null", "w");
-  return { read, write, nowhere };
+  return { read, write, nowhere: openNull() };
+}
+
+/** -1 where /dev/null is not what it should be: what is dropped must not go into a file. */
+function openNull(): number {
+  try {
+    const fd = openSync("/dev/null", constants.O_WRONLY);
+    if (fstatSync(fd).isCharacterDevice()) return fd;
+    closeSync(fd);
+  } catch {
+    // Below.
+  }
+  return -1;
 }
 
 /**
@@ -35,10 +46,15 @@ export function peek(fd: number, buffer: Uint8Array): number {
   return length;
 }
 
-/** Takes `length` bytes that are there out of a pipe. */
-export function drop(fd: number, length: number): void {
+/** Takes the first `length` bytes of `buffer`, which are there, out of a pipe too. */
+export function drop(fd: number, buffer: Uint8Array, length: number): void {
+  const { nowhere } = copy!;
   for (let done = 0; done < length; ) {
-    const n = trySys("splice", fd, 0, copy!.nowhere, 0, length - done, SPLICE_F_NONBLOCK);
+    const left = length - done;
+    const n =
+      nowhere < 0
+        ? trySys("read", fd, addressOf(buffer), left)
+        : trySys("splice", fd, 0, nowhere, 0, left, SPLICE_F_NONBLOCK);
     if (n <= 0) return;
     done += n;
   }
