@@ -101,7 +101,11 @@ function connect(unix: string): Promise<Connection> {
         const { exchange } = connection.data;
         if (exchange?.answer.take(data)) exchange.done(exchange.answer);
       },
-      close: (connection) => fail(connection, "the engine closed the connection"),
+      close: (connection) => {
+        const { exchange } = connection.data;
+        if (exchange?.answer.endsWithConnection) exchange.done(exchange.answer);
+        else fail(connection, "the engine closed the connection");
+      },
       error: (connection, error) => fail(connection, error.message),
       drain: (connection) => pending.get(connection)?.(),
     },

@@ -1,8 +1,8 @@
-/** An HTTP/1.1 answer as it comes in, piece by piece (RFC 9112): Content-Length, chunked, or neither where there is no body. */
+/** An HTTP/1.1 answer as it comes in, piece by piece (RFC 9112): Content-Length, chunked, or up to the connection's end. */
 export class HttpAnswer {
   status = 0;
   #head = "";
-  #length: number | "chunked" | undefined;
+  #length: number | "chunked" | "close" | undefined;
   #body: Uint8Array[] = [];
   #left = 0;
   #chunk: "size" | "data" | "end" | "trailer" = "size";
@@ -23,6 +23,11 @@ export class HttpAnswer {
     return this.#length === "chunked" ? this.#takeChunks(data, at) : this.#takeLength(data.subarray(at));
   }
 
+  /** It is whole when the connection ends. */
+  get endsWithConnection(): boolean {
+    return this.#length === "close";
+  }
+
   get body(): string {
     return Buffer.concat(this.#body).toString();
   }
@@ -30,7 +35,16 @@ export class HttpAnswer {
   #readHead(head: string): void {
     this.status = Number(head.slice(9, 12));
     if (/^transfer-encoding:\s*chunked/im.test(head)) this.#length = "chunked";
-    else this.#left = this.#length = Number(/^content-length:\s*(\d+)/im.exec(head)?.[1] ?? 0);
+    else {
+      const length = /^content-length:\s*(\d+)/im.exec(head)?.[1];
+      if (length !== undefined) this.#left = this.#length = Number(length);
+      // 204 and 304 have no body (RFC 9112 6.3).
+      else if (this.status === 204 || this.status === 304) this.#left = this.#length = 0;
+      else {
+        this.#length = "close";
+        this.#left = Number.POSITIVE_INFINITY;
+      }
+    }
   }
 
   #takeLength(data: Uint8Array): boolean {

@@ -13,12 +13,19 @@ export type Kind = "directory" | "file" | "missing" | undefined;
 export function kernelPath(path: string): Kind {
   const known = kinds.get(path);
   if (known) return known;
-  if (!SAME_EVERYWHERE.test(path) || path.includes("..") || !existsSync("/proc/sys")) return undefined;
+  if (!SAME_EVERYWHERE.test(path) || path.includes("..") || !hostShowsAll()) return undefined;
   const kind = kindOf(path);
   // What is missing may come with a module.
   if (kind !== "missing") kinds.set(path, kind);
   return kind;
 }
+
+/** The host's own proc is not one that was mounted with subset=pid. */
+function hostShowsAll(): boolean {
+  showsAll ??= existsSync("/proc/sys");
+  return showsAll;
+}
+let showsAll: boolean | undefined;
 
 /** Below proc or sysfs, and not a process's. */
 const SAME_EVERYWHERE = /^\/(sys|proc(?!\/+(\d|self|thread-self)))\//;

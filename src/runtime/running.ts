@@ -2,8 +2,9 @@ import { fstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { conflict } from "../base/errors.ts";
 import { trySys } from "../linux/call.ts";
-import { close } from "../linux/file.ts";
+import { close, read } from "../linux/file.ts";
 import { children, pidfdGetfd, pidfdOpen, pidfdSendSignal, reapLater } from "../linux/process.ts";
+import { readiness } from "../linux/readiness.ts";
 import { FD } from "./builder.ts";
 import { KEPT_PTY } from "./keeper.ts";
 
@@ -17,6 +18,7 @@ export interface ExitStatus {
 /** In the run directory: the wait status, 8 bytes, once the process has ended. */
 export const STATUS_FILE = "status";
 const SIGKILL = 9;
+const STATUS_SIZE = 8;
 /** What a keeper is called; its first argument is the run directory. */
 export const KEEPER_ARGV0 = "inro-keeper";
 
@@ -45,11 +47,13 @@ export class Running {
   readonly stdout: number | undefined;
   readonly stderr: number | undefined;
   readonly pty: number | undefined;
-  /** Never rejects. */
+  /** Never rejects; after `abandon()` it may stay open. */
   readonly exited: Promise<ExitStatus>;
   readonly #parts: Parts;
   #pidfd: number | undefined;
   #stdinOpen: boolean;
+  /** While its end is waited for. */
+  #forget: (() => void) | undefined;
   #released = false;
 
   constructor(parts: Parts) {
@@ -73,14 +77,14 @@ export class Running {
     // The pipe tells it once, and an engine that is gone may have taken it; the file came first.
     const known = this.#parts.child ? undefined : readStatus(this.#parts.runDir);
     if (known) return known;
-    try {
-      const reader = Bun.file(this.#parts.exit).stream().getReader();
-      const { value } = await reader.read();
-      void reader.cancel();
-      if (value && value.length >= 4) return decodeStatus(Buffer.from(value).readInt32LE(0), new Date());
-    } catch {
-      // As below: the keeper is gone.
-    }
+    const { exit } = this.#parts;
+    await new Promise<void>((resolve) => {
+      this.#forget = readiness.wait(exit, resolve);
+    });
+    this.#forget = undefined;
+    const status = Buffer.alloc(STATUS_SIZE);
+    if (read(exit, status) >= 4) return decodeStatus(status.readInt32LE(0), new Date());
+    // The keeper is gone.
     return readStatus(this.#parts.runDir) ?? KEEPER_LOST();
   }
 
@@ -129,6 +133,7 @@ export class Running {
   }
 
   #closeAll(): void {
+    this.#forget?.();
     const { keeperFd, stdout, stderr, pty, exit } = this.#parts;
     this.closeStdin();
     for (const fd of [keeperFd, stdout, stderr, pty, exit, this.#pidfd]) if (fd !== undefined) close(fd);

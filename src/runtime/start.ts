@@ -2,7 +2,7 @@ import { openSync } from "node:fs";
 import { join } from "node:path";
 import { sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
-import { close } from "../linux/file.ts";
+import { close, read } from "../linux/file.ts";
 import {
   FIRST_FREE_FD,
   pidfdGetfd,
@@ -16,6 +16,7 @@ import {
   socketpair,
   spawn,
 } from "../linux/process.ts";
+import { readiness } from "../linux/readiness.ts";
 import { encode } from "../program/elf.ts";
 import type { Program } from "../program/ir.ts";
 import { MACHINE } from "../program/machine.ts";
@@ -176,9 +177,22 @@ function growPipe(fd: number): void {
   trySys("fcntl", fd, k.F_SETPIPE_SZ, PIPE_SIZE);
 }
 
+/** Of a pipe of ours, to its end: a few records, in which Bun's streams would cost more than all else. */
+async function readRecords(fd: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(REPORT_SIZE);
+  for (let length = 0; ; ) {
+    await new Promise<void>((resolve) => readiness.wait(fd, resolve));
+    const n = read(fd, buffer.subarray(length));
+    length += n;
+    if (n === 0 || length === buffer.length) return buffer.subarray(0, length);
+  }
+}
+/** Records of 8 bytes: the pid, what becomes of an init, the first failures. */
+const REPORT_SIZE = 512;
+
 /** Reads the launch's report to its end (keeper.ts has the protocol). The first failure is the one that counts. */
 async function readReport(fd: number): Promise<{ pid: number | undefined; failure: Failure | undefined }> {
-  const records = await readAll(fd);
+  const records = await readRecords(fd);
   let pid: number | undefined;
   let failure: Failure | undefined;
   let inInit = false;
