@@ -20,7 +20,7 @@ type Connection = Socket<{ exchange: Exchange | undefined }>;
  */
 export class ApiClient {
   readonly #idle: Connection[] = [];
-  readonly #waiting: ((connection: Connection) => void)[] = [];
+  readonly #waiting: { taken(connection: Connection): void; failed(error: unknown): void }[] = [];
   #open = 0;
 
   /** `connections`: how many requests may be under way at once. */
@@ -68,7 +68,9 @@ export class ApiClient {
       if (idle.readyState === 1) return idle;
       this.#open--;
     }
-    if (this.#open >= this.connections) return await new Promise((resolve) => this.#waiting.push(resolve));
+    if (this.#open >= this.connections) {
+      return await new Promise((taken, failed) => this.#waiting.push({ taken, failed }));
+    }
     this.#open++;
     try {
       return await connect(this.socket);
@@ -82,11 +84,11 @@ export class ApiClient {
     if (connection.readyState !== 1) {
       this.#open--;
       const next = this.#waiting.shift();
-      if (next) void this.#take().then(next);
+      if (next) this.#take().then(next.taken, next.failed);
       return;
     }
     const next = this.#waiting.shift();
-    if (next) next(connection);
+    if (next) next.taken(connection);
     else this.#idle.push(connection);
   }
 }
@@ -128,6 +130,8 @@ async function exchange(connection: Connection, request: Uint8Array | [string, U
       sent += connection.write(part.subarray(sent));
     }
   }
+  // It was closed before there was anything to fail.
+  if (connection.readyState !== 1) connection.data.exchange?.failed(new Error("the connection is closed"));
   return await answered.finally(() => {
     connection.data.exchange = undefined;
   });

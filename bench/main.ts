@@ -82,7 +82,12 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   const progress = (what: string) => (round: number) => {
     if (round % 10 === 0 || round === -warmUp) say(`${what}, round ${round} of ${rounds}`);
   };
-  const tables: Table[] = [];
+  const table = plan.markdown ? markdownTable : plainTable;
+  /** At once: what was measured is not lost with what comes after it. */
+  const show = (...tables: readonly Table[]) => {
+    for (const { title, head, rows } of tables.filter(({ rows }) => rows.length > 0))
+      console.log(`${plan.markdown ? "### " : ""}${title}\n\n${table(head, rows)}\n`);
+  };
   const runs = [
     bare,
     rows,
@@ -92,7 +97,7 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
     podman && (await peer("podman run", () => podmanRun(podman))),
     docker && dockerRun(workspace, docker),
   ].filter((subject) => subject !== undefined);
-  tables.push(
+  show(
     timeTable(
       "One container: `run --rm --network none IMAGE true`",
       await measure(runs, rounds, warmUp, progress("run")),
@@ -101,12 +106,12 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
 
   const runtimeBench = { workspace, runtimes: present, spec, lower, floor: rows, rounds, warmUp, say };
   const measured = await runtimeTables(runtimeBench);
-  tables.push(...measured.tables);
+  show(...measured.tables);
   absent.push(...measured.absent);
 
   const engines = [inro, docker].filter((engine): engine is Engine => engine !== undefined);
   const cycles = [bare, rows, ...engines.map(lifeCycle)];
-  tables.push(
+  show(
     timeTable(
       "The same over the API of a resident engine",
       await measure(cycles, rounds, warmUp * RESIDENT, progress("API")),
@@ -120,10 +125,10 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   ]);
   const takers = drivers.map(({ engine, driver }) => takeIn(engine, driver));
   if (podman) takers.push(podmanTakeIn(podman));
-  tables.push(timeTable("256 MiB of log lines, taken in", await measure(takers, logRounds, 1, progress("logs"))));
+  show(timeTable("256 MiB of log lines, taken in", await measure(takers, logRounds, 1, progress("logs"))));
   const readers = await Promise.all(drivers.map(({ engine, driver }) => readBack(engine, driver)));
   if (podman) readers.push(await podmanReadBack(podman, workspace));
-  tables.push(timeTable("The same, read back", await measure(readers, logRounds, 1, progress("logs, back"))));
+  show(timeTable("The same, read back", await measure(readers, logRounds, 1, progress("logs, back"))));
 
   const keepers: Keepers[] = [];
   for (const engine of engines) {
@@ -131,7 +136,7 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
     keepers.push(await engineKeepers(engine, IDLE_CONTAINERS, workspace));
   }
   if (podman) keepers.push(await podmanKeepers(podman, plan.podmanIdle, workspace));
-  tables.push(keeperTable(keepers));
+  show(keeperTable(keepers));
 
   const crowds: Crowd[] = [];
   for (const engine of engines) {
@@ -139,7 +144,7 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
     const done = await open(`${engine.name}, ${containers} at once`, () => crowd(engine, containers));
     if (done) crowds.push(done);
   }
-  tables.push(crowdTable(crowds));
+  show(crowdTable(crowds));
 
   const beside: Residents[] = [];
   for (const engine of engines) {
@@ -147,11 +152,8 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
     const done = await open(`${engine.name}, beside ${containers}`, () => residents(engine, containers));
     if (done) beside.push(done);
   }
-  tables.push(residentsTable(beside));
+  show(residentsTable(beside));
 
-  const table = plan.markdown ? markdownTable : plainTable;
-  for (const { title, head, rows } of tables.filter(({ rows }) => rows.length > 0))
-    console.log(`${plan.markdown ? "### " : ""}${title}\n\n${table(head, rows)}\n`);
   console.log(
     `Median of ${rounds} interleaved rounds after ${warmUp} (over the API after ${warmUp * RESIDENT}). ${machine()}.`,
   );
