@@ -1,6 +1,6 @@
 // `npm test`: installs what is missing, then runs everything. Plain Node, since nothing else is there yet.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findBun } from "../build/bun.mjs";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { command, hasBusybox, isRoot, TestEngine, temporary } from "../harness.ts";
 import { until } from "./until.ts";
@@ -73,7 +73,13 @@ describe.skipIf(why !== "")(`an engine with a configuration file${why && ` (${wh
     engine = await new TestEngine(["--config-file", file]).start();
     await engine.busybox();
   });
-  afterAll(() => engine.stop());
+  afterAll(async () => {
+    await engine.stop();
+    // A parent that was asked for is not the engine's to take away.
+    for (const root of ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]) {
+      if (existsSync(join(root, "inro-configured"))) rmdirSync(join(root, "inro-configured"));
+    }
+  });
 
   /** The engine's answer to SIGHUP. */
   const reload = async (changed: unknown) => {
