@@ -48,9 +48,12 @@ export function readBootId(): string {
   return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
 }
 
-/** A container's cgroup as far as it exists. */
+/**
+ * A container's cgroup as far as it exists: the object that its start made, which knows of what is added, or else what is
+ * found.
+ */
 export function openCgroup(ctx: Context, container: Container): Cgroup | undefined {
-  return openCgroupAt(ctx, cgroupPath(container.id, container.record.host.CgroupParent));
+  return container.cgroup ?? openCgroupAt(ctx, cgroupPath(container.id, container.record.host.CgroupParent));
 }
 
 export function openCgroupAt(ctx: Context, path: string): Cgroup | undefined {

@@ -38,8 +38,7 @@ export async function launchExec(
   const { config, host } = container.record;
   const asked = execProcess({ id: container.id, config, host, spec }, request, lookupIn(upper, lower));
   const process = tools ? { ...asked, capabilities: withPtrace(asked.capabilities) } : asked;
-  container.cgroup ??= openCgroup(ctx, container);
-  const { cgroup } = container;
+  const cgroup = openCgroup(ctx, container);
   if (!cgroup) throw unavailable(`container ${container.id} has lost its cgroup`);
   const runDir = ctx.paths.execDir(container.id, id);
   mkdirSync(runDir, { mode: 0o700 });

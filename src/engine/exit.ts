@@ -26,7 +26,7 @@ async function end(ctx: Context, volumes: Volumes, container: Container, running
   if (container.running !== running) return;
   container.ending = true;
   ctx.health.end(container);
-  const cgroup = container.cgroup ?? openCgroup(ctx, container);
+  const cgroup = openCgroup(ctx, container);
   // In a pid namespace of its own the kernel has killed the rest; elsewhere a daemon could write for ever.
   if (container.record.host.PidMode) cgroup?.killAll();
   await container.stdio.finish();

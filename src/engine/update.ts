@@ -32,9 +32,7 @@ export function updateContainer(
     const { rules } = containerDevices(host, hostFiles);
     const changed = withLifted(resources(host, rules, hostFiles), before, host);
     try {
-      // By the object that removes it: a limit may need a directory that it had none of.
-      container.cgroup ??= openCgroup(ctx, container);
-      container.cgroup?.update(changed);
+      openCgroup(ctx, container)?.update(changed);
     } catch (error) {
       if (error instanceof InroError) throw error;
       throw conflict(`cannot update container ${container.id}: ${messageOf(error)}`, error);

@@ -88,5 +88,5 @@ export class Expiry {
 
 /** Nanoseconds. */
 function cpuTime(ctx: Context, container: Container): number {
-  return (container.cgroup ?? openCgroup(ctx, container))?.cpuTime() ?? 0;
+  return openCgroup(ctx, container)?.cpuTime() ?? 0;
 }
