@@ -1,4 +1,5 @@
 import { Assembler } from "./assembler.ts";
+import { headersSize, PF_R, PF_X, PT_LOAD, STACK, writeHeaders } from "./elf-header.ts";
 import type { Machine } from "./layout.ts";
 
 /**
@@ -8,7 +9,7 @@ import type { Machine } from "./layout.ts";
 export function trampoline(machine: Machine, path: string, words: readonly string[]): Uint8Array {
   const code = machine === "x86_64" ? x86_64 : arm64;
   const size = code({ words: words.length, path: 0, table: 0 }).length;
-  const codeAt = HEADER_SIZE + SEGMENTS * PROGRAM_HEADER_SIZE;
+  const codeAt = headersSize(2);
   const tableAt = Math.ceil((codeAt + size) / 8) * 8;
   const texts: Buffer[] = [];
   let end = tableAt + words.length * 8;
@@ -22,30 +23,12 @@ export function trampoline(machine: Machine, path: string, words: readonly strin
   const addresses = words.map(place);
   const file = Buffer.alloc(end);
 
-  file.write("\x7fELF", 0, "latin1");
-  file.set([2, 1, 1], 4); // 64 bits, little-endian, version 1
-  file.writeUInt16LE(2, 16); // ET_EXEC
-  file.writeUInt16LE(machine === "x86_64" ? 62 : 183, 18);
-  file.writeUInt32LE(1, 20);
-  file.writeBigUInt64LE(BigInt(ADDRESS + codeAt), 24);
-  file.writeBigUInt64LE(BigInt(HEADER_SIZE), 32);
-  file.writeUInt16LE(HEADER_SIZE, 52);
-  file.writeUInt16LE(PROGRAM_HEADER_SIZE, 54);
-  file.writeUInt16LE(SEGMENTS, 56);
-  // PT_LOAD of all of it, read and execute; PT_GNU_STACK, so that the stack is not executable.
-  for (const [i, [type, flags, address, length]] of [
-    [1, 5, ADDRESS, end],
-    [0x6474e551, 6, 0, 0],
-  ].entries() as IterableIterator<[number, [number, number, number, number]]>) {
-    const at = HEADER_SIZE + i * PROGRAM_HEADER_SIZE;
-    file.writeUInt32LE(type, at);
-    file.writeUInt32LE(flags, at + 4);
-    file.writeBigUInt64LE(BigInt(address), at + 16);
-    file.writeBigUInt64LE(BigInt(address), at + 24);
-    file.writeBigUInt64LE(BigInt(length), at + 32);
-    file.writeBigUInt64LE(BigInt(length), at + 40);
-    file.writeBigUInt64LE(BigInt(PAGE), at + 48);
-  }
+  writeHeaders(file, {
+    machine,
+    entry: ADDRESS + codeAt,
+    page: PAGE,
+    segments: [{ type: PT_LOAD, flags: PF_R | PF_X, offset: 0, address: ADDRESS, size: end }, STACK],
+  });
   file.set(code({ words: words.length, path: pathAddress, table: ADDRESS + tableAt }), codeAt);
   for (const [i, address] of addresses.entries()) file.writeBigUInt64LE(BigInt(address), tableAt + i * 8);
   let at = tableAt + words.length * 8;
@@ -56,9 +39,6 @@ export function trampoline(machine: Machine, path: string, words: readonly strin
   return file;
 }
 
-const HEADER_SIZE = 64;
-const PROGRAM_HEADER_SIZE = 56;
-const SEGMENTS = 2;
 const ADDRESS = 0x40_0000;
 const PAGE = 65536;
 
