@@ -57,6 +57,8 @@ const APPLETS = [
 export class Runtime {
   readonly dir = mkdtempSync(join(tmpdir(), "inro-oci-"));
   readonly root = join(this.dir, "state");
+  /** The numbers of its processes that run: Bun reaps them. */
+  readonly children = new Set<number>();
   readonly #command: Command;
   #bundles = 0;
   #runs = 0;
@@ -84,10 +86,13 @@ export class Runtime {
 
   /** `wrap`: a command that runs the runtime's. */
   spawn(args: readonly string[], stdio: unknown[], env: Record<string, string> = {}, wrap: readonly string[] = []) {
-    return Bun.spawn([...wrap, ...this.#command.argv, "--root", this.root, ...args], {
+    const child = Bun.spawn([...wrap, ...this.#command.argv, "--root", this.root, ...args], {
       stdio: stdio as never,
       env: { ...process.env, ...this.#command.env, ...env },
+      onExit: ({ pid }) => void this.children.delete(pid),
     }) as Bun.Subprocess;
+    this.children.add(child.pid);
+    return child;
   }
 
   /** As {@link run}, and a failure is an error. */

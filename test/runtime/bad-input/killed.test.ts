@@ -9,6 +9,7 @@ describe.skipIf(cannotRun !== undefined)(`a killed runtime${cannotRun ? ` (skipp
   beforeAll(() => {
     runtime = new Runtime();
     traces = new Traces(runtime, "killed");
+    traces.reapMeanwhile();
   });
   afterAll(() => runtime.close());
 

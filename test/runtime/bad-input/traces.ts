@@ -22,8 +22,14 @@ export class Traces {
     // Whoever runs next in this process does not reap orphans, and a pid namespace does not end before they are.
     runtime.closing.push(() => {
       subreaper(false);
-      descendants(process.pid);
+      this.#descendants(process.pid);
     });
+  }
+
+  /** Reaps orphans as they end: `delete` waits for the pid namespace that those of a killed runtime are in. */
+  reapMeanwhile(): void {
+    const reaper = setInterval(() => this.#descendants(process.pid), 20);
+    this.#runtime.closing.push(() => clearInterval(reaper));
   }
 
   id(name: string | number): string {
@@ -36,7 +42,7 @@ export class Traces {
     return [
       ...cgroups().filter((path) => path.includes(this.mark)),
       ...mounts.filter((line) => line.includes(dir)).map((line) => `mount ${line}`),
-      ...descendants(process.pid).map((pid) => `process ${pid} ${commandOf(pid)}`),
+      ...this.#descendants(process.pid).map((pid) => `process ${pid} ${commandOf(pid)}`),
       ...(existsSync(root) ? readdirSync(root) : [])
         .filter((name) => !name.includes("@"))
         .map((name) => `state ${name}`),
@@ -53,6 +59,22 @@ export class Traces {
     await eventually("nothing is left", left).catch(() => {
       throw new Error(`left behind: ${now.join("; ")}`);
     });
+  }
+
+  /** Children and theirs; orphans that have ended are reaped, and none of them. */
+  #descendants(pid: number): number[] {
+    const found: number[] = [];
+    for (const name of readdirSync("/proc")) {
+      const child = Number(name);
+      const stat = Number.isInteger(child) ? statOf(child) : undefined;
+      if (stat?.parent !== pid) continue;
+      if (stat.state === "Z") {
+        if (pid === process.pid && !this.#runtime.children.has(child)) reap(child);
+        continue;
+      }
+      found.push(child, ...this.#descendants(child));
+    }
+    return found;
   }
 }
 
@@ -82,22 +104,6 @@ function directories(path: string): string[] {
   } catch {
     return [];
   }
-}
-
-/** Children and theirs; orphans that have ended are reaped, and none of them. */
-function descendants(pid: number): number[] {
-  const found: number[] = [];
-  for (const name of readdirSync("/proc")) {
-    const child = Number(name);
-    const stat = Number.isInteger(child) ? statOf(child) : undefined;
-    if (stat?.parent !== pid) continue;
-    if (stat.state === "Z") {
-      if (pid === process.pid) reap(child);
-      continue;
-    }
-    found.push(child, ...descendants(child));
-  }
-  return found;
 }
 
 function statOf(pid: number): { parent: number; state: string } | undefined {
