@@ -3,10 +3,10 @@ import { codeOf, SysError } from "../base/errors.ts";
 import { readXattrs } from "../layers/attributes.ts";
 import { type Component, toName } from "../layers/entry-path.ts";
 import { fromHost, type IdRange, xattrsFromHost } from "../layers/owners.ts";
-import { BLOCK, padding, type TarHeader, type TarType } from "../layers/tar-header.ts";
+import { BLOCK, padding, type TarHeader, tarTypeOf, wholeSeconds } from "../layers/tar-header.ts";
 import { encodeTarHeader } from "../layers/tar-write.ts";
 import * as k from "../linux/constants.ts";
-import { close, openat, openat2, read, readdir, readlinkat, type Stat, statat } from "../linux/file.ts";
+import { close, openat, openat2, openHeld, read, readdir, readlinkat, type Stat, statat } from "../linux/file.ts";
 import { fileSystemOf } from "./kernel-files.ts";
 import { IN_ROOT } from "./stat.ts";
 
@@ -26,15 +26,6 @@ const CHUNK = 1 << 18;
 const OPEN_LEVELS = 64;
 /** Below one directory: nothing is reached through a symlink. */
 const BELOW = k.RESOLVE_BENEATH | k.RESOLVE_NO_SYMLINKS | k.RESOLVE_NO_MAGICLINKS;
-
-const TYPES = new Map<number, TarType>([
-  [k.S_IFREG, "file"],
-  [k.S_IFLNK, "symlink"],
-  [k.S_IFCHR, "char"],
-  [k.S_IFBLK, "block"],
-  [k.S_IFDIR, "directory"],
-  [k.S_IFIFO, "fifo"],
-]);
 
 interface Level {
   /** From the top; "" is the top itself. */
@@ -100,7 +91,7 @@ export function* pack(options: PackOptions): Generator<Uint8Array, void, undefin
   }
 
   function* member(fd: number, stat: Stat, name: Buffer): Generator<Uint8Array> {
-    const type = TYPES.get(stat.mode & k.S_IFMT);
+    const type = tarTypeOf(stat.mode);
     if (type === undefined) return;
     const header: TarHeader = {
       name,
@@ -131,7 +122,7 @@ export function* pack(options: PackOptions): Generator<Uint8Array, void, undefin
       return;
     }
     // By the descriptor of what was looked at: under its name there could be a device by now.
-    const content = openat(k.AT_FDCWD, `/proc/self/fd/${fd}`, k.O_RDONLY | k.O_NONBLOCK);
+    const content = openHeld(fd);
     try {
       yield encodeTarHeader({ ...header, size: stat.size });
       yield* contents(content, stat.size);
@@ -145,7 +136,6 @@ export function* pack(options: PackOptions): Generator<Uint8Array, void, undefin
 const toBytes = (base: string) => Buffer.from(base.startsWith("//") ? base.slice(1) : base);
 
 const isDirectory = (stat: Stat) => (stat.mode & k.S_IFMT) === k.S_IFDIR;
-const wholeSeconds = (time: bigint) => time - (((time % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n);
 
 /** What is mounted there is the kernel's or the engine's, not the container's. */
 function isForeign(fd: number, stat: Stat, above: Stat, path: string): boolean {

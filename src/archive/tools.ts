@@ -2,7 +2,7 @@ import { posix } from "node:path";
 import { codeOf } from "../base/errors.ts";
 import { toName } from "../layers/entry-path.ts";
 import * as k from "../linux/constants.ts";
-import { close, openat, openat2, read, readdir, readlinkat, statat, symlinkat, writeAll } from "../linux/file.ts";
+import { close, openat, openat2, readdir, readHead, readlinkat, statat, symlinkat, writeAll } from "../linux/file.ts";
 import { MACHINE } from "../program/machine.ts";
 import { trampoline } from "../program/trampoline.ts";
 import { IN_ROOT } from "./stat.ts";
@@ -98,7 +98,7 @@ class Tools {
       // Absolute symlinks would lead on in the other root.
       real = readlinkat(k.AT_FDCWD, `/proc/self/fd/${fd}`).toString();
       if (!this.#isShown(real)) return undefined;
-      head = readHead(fd);
+      head = readHead(fd, HEAD);
     } finally {
       close(fd);
     }
@@ -158,17 +158,6 @@ class Tools {
       if (codeOf(error) === undefined) throw error;
       return undefined;
     }
-  }
-}
-
-/** By the descriptor of what is known to be a regular file. */
-function readHead(fd: number): Buffer {
-  const open = openat(k.AT_FDCWD, `/proc/self/fd/${fd}`, k.O_RDONLY | k.O_NONBLOCK);
-  try {
-    const head = Buffer.alloc(HEAD);
-    return head.subarray(0, read(open, head));
-  } finally {
-    close(open);
   }
 }
 

@@ -1,3 +1,5 @@
+import * as k from "../linux/constants.ts";
+
 /** The metadata of one tar member: POSIX ustar and pax (IEEE 1003.1 pax), GNU extensions. Shared by reader and writer. */
 
 export type TarType = "file" | "hardlink" | "symlink" | "char" | "block" | "directory" | "fifo";
@@ -46,6 +48,22 @@ export const FLAG_OF_TYPE: Readonly<Record<TarType, string>> = {
   directory: "5",
   fifo: "6",
 };
+
+/** The kind of a file by its mode (inode(7)); undefined for a socket, which an archive has none of. */
+export const tarTypeOf = (mode: number): TarType | undefined => TYPE_OF_FORMAT.get(mode & k.S_IFMT);
+
+const TYPE_OF_FORMAT = new Map<number, TarType>([
+  [k.S_IFREG, "file"],
+  [k.S_IFLNK, "symlink"],
+  [k.S_IFCHR, "char"],
+  [k.S_IFBLK, "block"],
+  [k.S_IFDIR, "directory"],
+  [k.S_IFIFO, "fifo"],
+]);
+
+/** A time in nanoseconds, down to the whole second. */
+export const wholeSeconds = (time: bigint): bigint =>
+  time - (((time % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n);
 
 /** Bytes of padding after a body. */
 export const padding = (size: number) => (BLOCK - (size % BLOCK)) % BLOCK;

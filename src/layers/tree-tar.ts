@@ -1,11 +1,11 @@
 import { read as readFile } from "node:fs";
 import { promisify } from "node:util";
 import * as k from "../linux/constants.ts";
-import { close, openat, read, readlinkat } from "../linux/file.ts";
+import { close, openHeld, read, readlinkat } from "../linux/file.ts";
 import { type ChangedTree, DELETED, type EngineMade, ownChanges, treeChanges } from "./changes.ts";
 import { type Component, toName } from "./entry-path.ts";
 import { isDirectory, type MergedDirectory, MergedTree } from "./merged.ts";
-import type { TarHeader, TarType } from "./tar-header.ts";
+import { type TarHeader, tarTypeOf, wholeSeconds } from "./tar-header.ts";
 import { type TarMember, writeTar } from "./tar-write.ts";
 
 const CHUNK = 1024 * 1024;
@@ -94,7 +94,7 @@ async function* member(
   let fd: number | undefined;
   try {
     const stat = tree.stat(layer, handle);
-    const type = TYPES.get(stat.mode & k.S_IFMT);
+    const type = tarTypeOf(stat.mode);
     if (type === undefined) return;
     const name = path.join("/");
     const header: TarHeader = {
@@ -126,7 +126,7 @@ async function* member(
       return;
     }
     // By the descriptor of what was looked at: under its name there could be a device by now.
-    fd = openat(k.AT_FDCWD, `/proc/self/fd/${handle}`, k.O_RDONLY | k.O_NONBLOCK);
+    fd = openHeld(handle);
     yield { header: { ...header, size: stat.size }, body: contents(fd, stat.size) };
   } finally {
     close(handle);
@@ -149,14 +149,3 @@ async function* contents(fd: number, size: number): AsyncGenerator<Uint8Array> {
 function whiteout(path: Component[]): TarHeader {
   return { name: toName(path.join("/")), type: "file", mode: 0o600, uid: 0, gid: 0, size: 0, mtime: 0n };
 }
-
-const wholeSeconds = (time: bigint) => time - (((time % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n);
-
-const TYPES = new Map<number, TarType>([
-  [k.S_IFREG, "file"],
-  [k.S_IFLNK, "symlink"],
-  [k.S_IFCHR, "char"],
-  [k.S_IFBLK, "block"],
-  [k.S_IFDIR, "directory"],
-  [k.S_IFIFO, "fifo"],
-]);

@@ -118,6 +118,25 @@ export function read(fd: number, into: Uint8Array): number {
   return sys("read", `fd ${fd}`, fd, addressOf(into), into.length);
 }
 
+/**
+ * Opens for reading what an O_PATH descriptor holds, whatever its name leads to by now. For what is known to be a regular
+ * file; another would not be waited for. The caller closes it.
+ */
+export function openHeld(fd: number): number {
+  return openat(k.AT_FDCWD, `/proc/self/fd/${fd}`, k.O_RDONLY | k.O_NONBLOCK);
+}
+
+/** The first bytes of such a file, at most `size`. */
+export function readHead(fd: number, size: number): Buffer {
+  const open = openHeld(fd);
+  try {
+    const head = Buffer.alloc(size);
+    return head.subarray(0, read(open, head));
+  } finally {
+    close(open);
+  }
+}
+
 const PAGE = 4096;
 
 /**

@@ -1,5 +1,5 @@
 import * as k from "../linux/constants.ts";
-import { close, openat, read, statat } from "../linux/file.ts";
+import { close, readHead, statat } from "../linux/file.ts";
 import { openInTree, type Tree } from "./tree.ts";
 
 /**
@@ -30,7 +30,7 @@ function look(tree: Tree, path: string, code: string): string | undefined {
     if ((mode & k.S_IFMT) !== k.S_IFREG) return "is no regular file";
     if (code === "EACCES" && (mode & 0o111) === 0) return `mode ${(mode & 0o7777).toString(8)} lets nobody execute it`;
     if (code === "EACCES") return "the user, a directory on the way or a noexec mount forbids it";
-    return describe(tree, head(file), code);
+    return describe(tree, readHead(file, HEAD), code);
   } finally {
     close(file);
   }
@@ -38,16 +38,6 @@ function look(tree: Tree, path: string, code: string): string | undefined {
 
 /** What the kernel looks at first (BINPRM_BUF_SIZE), and the program headers after it. */
 const HEAD = 4096;
-
-function head(file: number): Buffer {
-  const fd = openat(k.AT_FDCWD, `/proc/self/fd/${file}`, k.O_RDONLY | k.O_NONBLOCK);
-  try {
-    const buffer = Buffer.alloc(HEAD);
-    return buffer.subarray(0, read(fd, buffer));
-  } finally {
-    close(fd);
-  }
-}
 
 function describe(tree: Tree, content: Buffer, code: string): string | undefined {
   if (content.length === 0) return "the file is empty";
