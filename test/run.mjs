@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { findBun } from "../build/bun.mjs";
 
@@ -100,13 +101,29 @@ const child = spawn(runtime, ["test", "--timeout", "120000", ...process.argv.sli
 });
 const tally = { pass: 2 - failed, fail: failed, skip: 0 };
 let tail = "";
+const failures = [];
 for (const stream of [child.stdout, child.stderr]) {
   stream.on("data", (data) => {
     process.stdout.write(data);
     tail = (tail + data).slice(-4000);
   });
+  keepFailures(stream);
+}
+
+/** What a failing test printed is said once more at the end: of a long log people keep the last lines. */
+function keepFailures(stream) {
+  let lines = [];
+  createInterface({ input: stream }).on("line", (line) => {
+    lines.push(line);
+    if (lines.length > 60) lines.shift();
+    if (!/^\((pass|skip|fail|todo)\) /.test(line)) return;
+    // Bun's own list at the end is of names alone.
+    if (line.startsWith("(fail) ") && lines.length > 1 && failures.length < 200) failures.push(...lines);
+    lines = [];
+  });
 }
 child.on("close", (code) => {
+  if (failures.length > 0) say(`\nWhat failed:\n${failures.join("\n")}`);
   for (const name of Object.keys(tally))
     tally[name] += Number(new RegExp(`^ *(\\d+) ${name}`, "m").exec(tail)?.[1] ?? 0);
   // A run that broke off without its totals is a failure, whatever it counted.
