@@ -1,3 +1,4 @@
+import { defaultNetworkFigures } from "../spec/default-network.ts";
 import type { ContainerInspect, EndpointSettings, ImageInspect, ImageSummary } from "../spec/docker-api.ts";
 
 /** Objects as older versions of the API have them; without a word here, a version has them as the newest. */
@@ -46,7 +47,6 @@ export function containerInspect(container: ContainerInspect, version: number): 
   const { SandboxID, SandboxKey, Ports, Networks } = container.NetworkSettings as NetworkSettings;
   const settings = { SandboxID, SandboxKey, Ports, Networks };
   if (version >= 1.52) return { ...container, NetworkSettings: settings };
-  const main = Networks.bridge;
   return {
     ...container,
     NetworkSettings: {
@@ -56,14 +56,7 @@ export function containerInspect(container: ContainerInspect, version: number): 
       LinkLocalIPv6PrefixLen: 0,
       SecondaryIPAddresses: null,
       SecondaryIPv6Addresses: null,
-      EndpointID: main?.EndpointID ?? "",
-      Gateway: main?.Gateway ?? "",
-      GlobalIPv6Address: main?.GlobalIPv6Address ?? "",
-      GlobalIPv6PrefixLen: main?.GlobalIPv6PrefixLen ?? 0,
-      IPAddress: main?.IPAddress ?? "",
-      IPPrefixLen: main?.IPPrefixLen ?? 0,
-      IPv6Gateway: main?.IPv6Gateway ?? "",
-      MacAddress: main?.MacAddress ?? "",
+      ...defaultNetworkFigures(Networks),
       ...settings,
     },
   };

@@ -1,4 +1,5 @@
 import type { Engine } from "../client/engine.ts";
+import { defaultNetworkFigures } from "../spec/default-network.ts";
 import type { ContainerInspect, EndpointSettings } from "../spec/docker-api.ts";
 
 /**
@@ -12,18 +13,10 @@ export async function containerObject(engine: Engine, name: string, size: boolea
 
 function withDefaultNetwork({ NetworkSettings }: ContainerInspect): object {
   const { Networks, ...settings } = NetworkSettings as { Networks?: Record<string, EndpointSettings> | null };
-  const main = Networks?.bridge;
   return {
     Bridge: "",
     ...settings,
-    EndpointID: main?.EndpointID ?? "",
-    Gateway: main?.Gateway ?? "",
-    GlobalIPv6Address: main?.GlobalIPv6Address ?? "",
-    GlobalIPv6PrefixLen: main?.GlobalIPv6PrefixLen ?? 0,
-    IPAddress: main?.IPAddress ?? "",
-    IPPrefixLen: main?.IPPrefixLen ?? 0,
-    IPv6Gateway: main?.IPv6Gateway ?? "",
-    MacAddress: main?.MacAddress ?? "",
+    ...defaultNetworkFigures(Networks ?? {}),
     Networks: Networks ?? {},
   };
 }

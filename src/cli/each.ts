@@ -3,7 +3,7 @@ import { BrokenPipe, stderr, stdout } from "./output.ts";
 
 /**
  * Does `action` for each name in order and prints what it gives, the name when nothing. Failures are printed and the
- * rest goes on; the status is then 1, but for those that `forgive` takes.
+ * rest goes on; the status is then 1, but for those that `forgive` takes. Of those that `pass` takes nothing is said.
  */
 export async function forEachName(
   names: readonly string[],
@@ -11,6 +11,7 @@ export async function forEachName(
   options: {
     describe?: (error: unknown, name: string) => string | undefined;
     forgive?: (error: unknown) => boolean;
+    pass?: (error: unknown) => boolean;
   } = {},
 ): Promise<number> {
   let status = 0;
@@ -20,6 +21,7 @@ export async function forEachName(
       await stdout.line(typeof result === "string" ? result : name);
     } catch (error) {
       if (error instanceof BrokenPipe) throw error;
+      if (options.pass?.(error)) continue;
       if (!options.forgive?.(error)) status = 1;
       await stderr.line(options.describe?.(error, name) ?? errorText(error));
     }

@@ -1,3 +1,4 @@
+import type { DebugRequest } from "../spec/debug.ts";
 import type {
   Change,
   ContainerInspect,
@@ -48,25 +49,6 @@ export interface LogOptions {
   timestamps?: boolean;
   tail?: string | undefined;
   details?: boolean;
-}
-
-/** POST /inro/debug, inro's own. */
-export interface DebugRequest {
-  /** A container, or else an image. */
-  Target: string;
-  /** The tools' image; "host" is the engine's machine. */
-  Image?: string;
-  /** A command of the tools; default bash, else sh. */
-  Shell?: string;
-  /** For the shell; absent: it is interactive. */
-  Command?: string;
-  User?: string;
-  WorkingDir?: string;
-  Env?: string[];
-  Privileged?: boolean;
-  Tty?: boolean;
-  AttachStdin?: boolean;
-  DetachKeys?: string;
 }
 
 /**

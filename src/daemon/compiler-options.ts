@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { COMPILER_OPTIONS } from "../client/compiler-options.ts";
 import { trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
-import { room, scratch, str } from "../linux/ffi.ts";
+import { scratch, str, strings } from "../linux/ffi.ts";
 
 /**
  * Starts this process anew with {@link COMPILER_OPTIONS} (execve(2): pid, descriptors and arguments stay), unless it has them, or the
@@ -32,11 +32,3 @@ function givenDescriptors(): number[] {
 /** sd_listen_fds(3). */
 const FIRST_SOCKET = 3;
 const MOST_SOCKETS = 1000;
-
-function strings(list: readonly (string | Uint8Array)[]): number {
-  const pointers = room((list.length + 1) * 8);
-  list.forEach((text, i) => {
-    pointers.view.writeBigUInt64LE(BigInt(str(text)), i * 8);
-  });
-  return pointers.address;
-}

@@ -1,8 +1,8 @@
 import { trySys } from "../linux/call.ts";
 import { addressOf } from "../linux/ffi.ts";
+import { readable } from "../linux/poll.ts";
 import { readiness } from "../linux/readiness.ts";
 import { drop, peek } from "./peek.ts";
-import { readable } from "./readable.ts";
 
 /** Read at once: what becomes of it must not hold the event loop up. */
 const CHUNK = 128 * 1024;

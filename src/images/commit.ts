@@ -1,7 +1,6 @@
 import type { ImageConfig } from "../spec/oci-image.ts";
 import { MEDIA } from "../spec/oci-image.ts";
 import { tagTarget } from "./find.ts";
-import { repositoryName } from "./reference.ts";
 import { Spool, storeFile } from "./spool.ts";
 import type { ImageStore, StoredLayer } from "./store.ts";
 
@@ -26,7 +25,7 @@ const EMPTY_TAR = 1024;
 /** See Images.commit. */
 export async function commit(store: ImageStore, tempDir: string | undefined, options: CommitOptions): Promise<string> {
   const { signal } = options;
-  const target = options.repo ? tagTarget(options.repo, options.tag) : undefined;
+  const targets = options.repo ? [tagTarget(options.repo, options.tag)] : [];
   const hold = store.holds.open();
   const spool = await Spool.open(tempDir);
   try {
@@ -67,13 +66,7 @@ export async function commit(store: ImageStore, tempDir: string | undefined, opt
         },
       ],
     };
-    const row = await store.prepare(JSON.stringify(image), layers, hold, { signal });
-    await store.layers.sync();
-    store.records.transaction(() => {
-      store.records.add(row);
-      if (target) store.records.setTag(repositoryName(target), target.tag!, row.id);
-    });
-    return row.id;
+    return await store.finish(JSON.stringify(image), layers, hold, { signal, targets });
   } finally {
     hold.release();
     await spool.close();

@@ -5,7 +5,6 @@ import { applyChanges } from "./changes.ts";
 import { decompressAny, peek } from "./decompress.ts";
 import { tagTarget } from "./find.ts";
 import { hostPlatform, parsePlatform } from "./platform.ts";
-import { repositoryName } from "./reference.ts";
 import { layerDescriptor, Spool, storeFile } from "./spool.ts";
 import { checkOs, type ImageStore } from "./store.ts";
 
@@ -27,7 +26,7 @@ export async function importTar(
   tempDir: string | undefined,
   options: ImportOptions,
 ): Promise<string> {
-  const target = options.repo ? tagTarget(options.repo, options.tag) : undefined;
+  const targets = options.repo ? [tagTarget(options.repo, options.tag)] : [];
   const platform = options.platform ? parsePlatform(options.platform) : hostPlatform();
   const config = applyChanges({}, options.changes ?? []);
   checkOs({ ...platform, rootfs: { type: "layers", diff_ids: [] } });
@@ -52,13 +51,7 @@ export async function importTar(
       history: [{ created, comment: options.message || "Imported from -" }],
     };
     const layer = { diffId, blob: await layerDescriptor(store.content, file.digest) };
-    const row = await store.prepare(JSON.stringify(image), [layer], hold, { signal });
-    await store.layers.sync();
-    store.records.transaction(() => {
-      store.records.add(row);
-      if (target) store.records.setTag(repositoryName(target), target.tag!, row.id);
-    });
-    return row.id;
+    return await store.finish(JSON.stringify(image), [layer], hold, { signal, targets });
   } finally {
     hold.release();
     await spool.close();

@@ -10,7 +10,7 @@ import { tagTarget } from "./find.ts";
 import { Flights } from "./flights.ts";
 import { type Hold, Holds } from "./holds.ts";
 import type { ImageRow, Records } from "./records.ts";
-import { repositoryName } from "./reference.ts";
+import { type Reference, repositoryName } from "./reference.ts";
 
 /** A layer that is in the content store, before it is unpacked. */
 export interface StoredLayer {
@@ -120,16 +120,26 @@ export class ImageStore {
     try {
       for (const layer of options.layers) hold.blob(layer.blob.digest);
       const signal = options.signal ?? new AbortController().signal;
-      const row = await this.prepare(options.config, options.layers, hold, { signal });
-      await this.layers.sync();
-      this.records.transaction(() => {
-        this.records.add(row);
-        for (const target of targets) this.records.setTag(repositoryName(target), target.tag!, row.id);
-      });
-      return row.id;
+      return await this.finish(options.config, options.layers, hold, { signal, targets });
     } finally {
       hold.release();
     }
+  }
+
+  /** {@link prepare}, and the image is recorded under its names once all of it survives a power cut. Answers the id. */
+  async finish(
+    configText: string,
+    layers: StoredLayer[],
+    hold: Hold,
+    options: { signal: AbortSignal; targets: readonly Reference[] },
+  ): Promise<string> {
+    const row = await this.prepare(configText, layers, hold, { signal: options.signal });
+    await this.layers.sync();
+    this.records.transaction(() => {
+      this.records.add(row);
+      for (const target of options.targets) this.records.setTag(repositoryName(target), target.tag!, row.id);
+    });
+    return row.id;
   }
 
   private put(text: string, hold: Hold): Promise<{ digest: string; size: number }> {

@@ -67,6 +67,15 @@ export function str(text: string | Uint8Array): number {
   return address;
 }
 
+/** A null-terminated array of strings, as argv and environment are. Within {@link scratch}. */
+export function strings(list: readonly (string | Uint8Array)[]): number {
+  const pointers = room((list.length + 1) * 8);
+  list.forEach((text, i) => {
+    pointers.view.writeBigUInt64LE(BigInt(str(text)), i * 8);
+  });
+  return pointers.address;
+}
+
 /** Address of a copy of `data`. */
 export function bytes(data: Uint8Array): number {
   const { address, view } = room(data.length);

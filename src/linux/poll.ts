@@ -25,3 +25,6 @@ export function poll(fds: readonly (readonly [fd: number, events: number])[], ti
     return fds.map((_, i) => set.view.readInt16LE(i * 8 + 6));
   });
 }
+
+/** Whether a read would return bytes now. Unlike FIONREAD it is right for a pty too, where bytes may be on their way. */
+export const readable = (fd: number): boolean => (poll([[fd, POLLIN]], 0)[0]! & POLLIN) !== 0;

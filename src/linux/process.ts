@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { SysError } from "../base/errors.ts";
 import { sys, trySys } from "./call.ts";
 import * as k from "./constants.ts";
-import { addressOf, bytes, c, room, scratch, str } from "./ffi.ts";
+import { addressOf, bytes, c, room, scratch, str, strings } from "./ffi.ts";
 
 /** pidfd_open(2). ESRCH when the process is gone. The caller closes it. */
 export function pidfdOpen(pid: number): number {
@@ -97,10 +97,7 @@ export function spawn(options: SpawnOptions): number {
     const attributes = room(512).address;
     const all = room(128);
     all.view.fill(0xff);
-    const pointers = room((options.argv.length + 1) * 8);
-    options.argv.forEach((arg, i) => {
-      pointers.view.writeBigUInt64LE(BigInt(str(arg)), i * 8);
-    });
+    const argv = strings(options.argv);
     const pid = room(8);
     const p = (address: number) => address as never;
     c.posix_spawn_file_actions_init(p(actions));
@@ -115,7 +112,7 @@ export function spawn(options: SpawnOptions): number {
         p(str(options.path)),
         p(actions),
         p(attributes),
-        p(pointers.address),
+        p(argv),
         p(room(8).address),
       );
       if (errno !== 0) throw new SysError("spawn", options.argv[0] ?? options.path, errno);

@@ -1,4 +1,4 @@
-import type { DebugRequest } from "../../client/engine.ts";
+import type { DebugRequest } from "../../spec/debug.ts";
 import { type Command, ExitError } from "../command.ts";
 import { environment, parseEnv } from "../create/environment.ts";
 import { stderr } from "../output.ts";

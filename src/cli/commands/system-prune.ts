@@ -1,4 +1,3 @@
-import { isStatus } from "../../client/api-error.ts";
 import type { Engine, Filters } from "../../client/engine.ts";
 import { type Command, ExitError } from "../command.ts";
 import { confirm, forceFlag } from "../confirm.ts";
@@ -85,15 +84,8 @@ const buildCache =
 const textOf = (filters: Filters) => (Object.keys(filters).length > 0 ? JSON.stringify(filters) : undefined);
 
 async function networks(engine: Engine, filters: Filters): Promise<Result> {
-  const query = { filters: textOf(filters) };
-  try {
-    const answer = await engine.json<{ NetworksDeleted: string[] | null }>("POST", "/networks/prune", { query });
-    return { title: "Deleted Networks:", lines: answer.NetworksDeleted ?? [], space: 0 };
-  } catch (error) {
-    // An engine without networks has none to remove.
-    if (!isStatus(error, 501)) throw error;
-    return { title: "", lines: [], space: 0 };
-  }
+  const { NetworksDeleted } = await engine.pruneNetworks(filters);
+  return { title: "Deleted Networks:", lines: NetworksDeleted ?? [], space: 0 };
 }
 
 async function anonymousVolumes(engine: Engine, filters: Filters): Promise<Result> {

@@ -1,15 +1,7 @@
+import type { DeviceRequest } from "../../spec/docker-api.ts";
 import { parseInteger } from "../flags.ts";
 import { toMap } from "./environment.ts";
 import { splitCsv } from "./mounts.ts";
-
-/** A device asked for by what it can do. */
-export interface DeviceRequest {
-  Driver?: string;
-  Count?: number;
-  DeviceIDs?: string[];
-  Capabilities?: string[][];
-  Options?: Record<string, string>;
-}
 
 /** One --gpus: `all`, a number, or `driver=…,count=…,"device=0,1","capabilities=…",options=…`. */
 export function parseGpus(text: string): DeviceRequest {

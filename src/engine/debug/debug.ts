@@ -1,5 +1,6 @@
 import { invalid } from "../../base/errors.ts";
 import { TOOLS_PLACE } from "../../runtime/toolbox.ts";
+import type { DebugCreated, DebugRequest } from "../../spec/debug.ts";
 import type { ExecCreateRequest } from "../../spec/docker-api.ts";
 import { boolean, list, object, text } from "../config/fields.ts";
 import { HOST_IMAGE } from "../config/modes.ts";
@@ -9,33 +10,6 @@ import { forceEnd } from "../stop.ts";
 import type { Volumes } from "../volumes.ts";
 import { debugTarget } from "./target.ts";
 import { hasTool, openToolbox } from "./toolbox.ts";
-
-/** POST /inro/debug. */
-export interface DebugRequest {
-  /** A container, or else an image. */
-  Target: string;
-  /** The tools' image; "host" is this machine. */
-  Image?: string;
-  /** A command of the tools; default bash, else sh. */
-  Shell?: string;
-  /** For the shell; absent: it is interactive. */
-  Command?: string;
-  User?: string;
-  WorkingDir?: string;
-  Env?: string[];
-  Privileged?: boolean;
-  Tty?: boolean;
-  AttachStdin?: boolean;
-  DetachKeys?: string;
-}
-
-export interface DebugCreated {
-  /** Of an exec instance, to be started within a minute. */
-  Id: string;
-  /** The container that it will be in: the target, or one that goes with it. */
-  Container: string;
-  Own: boolean;
-}
 
 const debugRequest = object<DebugRequest>({
   Target: text,
