@@ -1,4 +1,4 @@
-import { openSync, readFileSync } from "node:fs";
+import { openSync, readdirSync, readFileSync } from "node:fs";
 import { close } from "../src/linux/file.ts";
 import { raise, reap, spawn } from "../src/linux/process.ts";
 import { installed } from "./command.ts";
@@ -89,14 +89,19 @@ function enter(pid: number): void {
   if (status !== 0) throw new Error(`nsenter: wait status ${status}`);
 }
 
-/** Milliseconds, those of threads that have ended too (proc(5), stat: clock ticks). */
+/** Milliseconds of the threads there are, to the nanosecond: clock ticks of 10 ms say little about so little. */
 function processorTime(engine: Engine): number {
-  const ticks = engine.pids().map((pid) => {
-    const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)!.split(" ");
-    return Number(fields[11]) + Number(fields[12]);
-  });
-  return sum(ticks) * TICK_MS;
+  const threads = engine
+    .pids()
+    .flatMap((pid) => readdirSync(`/proc/${pid}/task`).map((tid) => `/proc/${pid}/task/${tid}`));
+  return sum(threads.map(running)) / 1e6;
 }
 
-/** USER_HZ is 100 everywhere. */
-const TICK_MS = 10;
+/** Nanoseconds (scheduler/sched-stats.rst, "/proc/<pid>/schedstat"); 0 of a thread that ends meanwhile. */
+function running(task: string): number {
+  try {
+    return Number(readFileSync(`${task}/schedstat`, "latin1").split(" ")[0]);
+  } catch {
+    return 0;
+  }
+}
