@@ -1,6 +1,9 @@
-/** `npm run build`: the single binary dist/inro, and the name under which it is the OCI runtime. */
-import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+/** `npm run build`: the single binary dist/inro, and beside it the OCI runtime, a front of 1 KB. */
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { front } from "../src/program/front.ts";
+import { MACHINE } from "../src/program/machine.ts";
+import { ABSENT, RESIDENT_SOCKET } from "../src/runtime/resident/door.ts";
 import { compile } from "./compile.ts";
 
 const dist = join(import.meta.dir, "../dist");
@@ -12,5 +15,6 @@ try {
   process.exit(1);
 }
 rmSync(join(dist, "inro-runtime"), { force: true });
-symlinkSync("inro", join(dist, "inro-runtime"));
+const names = { socket: RESIDENT_SOCKET, absent: ABSENT, refused: "inro-runtime" };
+writeFileSync(join(dist, "inro-runtime"), front(MACHINE, names), { mode: 0o755 });
 console.log(join(dist, "inro"));

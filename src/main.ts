@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 import { ARCHIVE_DOOR } from "./archive/door.ts";
 import { APPLY_DOOR } from "./layers/door.ts";
+import { ABSENT, RESIDENT, RESIDENT_SOCKET } from "./runtime/resident/door.ts";
 
 /** The doors: under the name `inro-runtime` the OCI runtime, else the command line, which opens the engine too. */
 async function main(): Promise<number> {
@@ -17,6 +18,11 @@ async function main(): Promise<number> {
   const name = process.env["INRO_DOOR"] ?? process.argv0.slice(process.argv0.lastIndexOf("/") + 1);
   delete process.env["INRO_DOOR"];
   if (name === "inro-runtime") return await (await import("./runtime/cli.ts")).main(argv);
+  if (name === ABSENT) return await (await import("./runtime/resident/begin.ts")).mainAndBegin(argv);
+  if (name === RESIDENT) {
+    Bun.unsafe.setJITPolicy(1);
+    return await (await import("./runtime/resident/serve.ts")).serveResident(argv[0] ?? RESIDENT_SOCKET);
+  }
   const { main } = await import("./cli/main.ts");
   return await main(argv, {
     async serve(options) {

@@ -5,6 +5,7 @@ import { room, scratch } from "./ffi.ts";
 /** poll(2) events. */
 export const POLLIN = 1;
 export const POLLPRI = 2;
+export const POLLOUT = 4;
 
 /**
  * ppoll(2): what has happened on each descriptor, after at most `timeout` ms (below 0: however long it takes); all 0 then.

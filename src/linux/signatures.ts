@@ -262,6 +262,11 @@ export const SIGNATURES = {
     ["size", "size"],
   ],
   personality: [["persona", "int"]],
+  pidfd_getfd: [
+    ["pidfd", "fd"],
+    ["targetfd", "int"],
+    ["flags", "int"],
+  ],
   pidfd_open: [
     ["pid", "int"],
     ["flags", "int"],
@@ -301,6 +306,14 @@ export const SIGNATURES = {
     ["buf", "pointer"],
     ["count", "size"],
   ],
+  recvfrom: [
+    ["sockfd", "fd"],
+    ["buf", "pointer"],
+    ["size", "size"],
+    ["flags", "int"],
+    ["src_addr", "pointer"],
+    ["addrlen", "pointer"],
+  ],
   recvmsg: [
     ["sockfd", "fd"],
     ["msg", "pointer"],
@@ -338,6 +351,14 @@ export const SIGNATURES = {
     ["operation", { choice: { SECCOMP_SET_MODE_FILTER: 1 } }],
     ["flags", { flags: named("SECCOMP_FILTER_FLAG_") }],
     ["args", "pointer"],
+  ],
+  sendto: [
+    ["sockfd", "fd"],
+    ["buf", "pointer"],
+    ["size", "size"],
+    ["flags", "int"],
+    ["dest_addr", "pointer"],
+    ["addrlen", "size"],
   ],
   sendmsg: [
     ["sockfd", "fd"],
@@ -377,6 +398,12 @@ export const SIGNATURES = {
     ["suid", "id"],
   ],
   setsid: [],
+  signalfd4: [
+    ["fd", "fd"],
+    ["mask", "pointer"],
+    ["size", "size"],
+    ["flags", "int"],
+  ],
   setuid: [["uid", "id"]],
   socket: [
     ["domain", { choice: { AF_UNIX: 1, AF_INET: 2 } }],

@@ -1,6 +1,7 @@
 import { invalid, messageOf } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
 import { inUserNamespace } from "../linux/rights.ts";
+import { begin, Declined } from "./oci/behalf.ts";
 import { COMMANDS, type Globals, print } from "./oci/commands.ts";
 import { type Log, openLog, writeLog } from "./oci/log.ts";
 import { type Flags, parseFlags } from "./oci/options.ts";
@@ -23,7 +24,7 @@ const EXEC_FAILED = 255;
 /**
  * The OCI runtime's command line, runc's (runc(8)). Exit status: 0; 1 for an error; that of the container or the
  * process for `run` and `exec` in the foreground; 255 for an `exec` that could not be done. An error goes to stderr,
- * and as one line to `--log`.
+ * and as one line to `--log`. On another's behalf it may be {@link Declined} instead.
  */
 export async function main(argv: string[]): Promise<number> {
   const log: Log = { path: undefined, format: "text", debug: false };
@@ -37,6 +38,8 @@ export async function main(argv: string[]): Promise<number> {
     const path = parsed.texts.get("log");
     if (path !== undefined) openLog(log, path);
     name = parsed.rest[0];
+    const brief = name !== undefined && Object.hasOwn(COMMANDS, name) && COMMANDS[name]!.brief === true;
+    if (!brief || parsed.bools.size > 0) begin(false);
     if (parsed.bools.has("version")) {
       print(VERSION);
       return 0;
@@ -52,6 +55,7 @@ export async function main(argv: string[]): Promise<number> {
     if (!command) throw unknownCommand(name);
     const args = parseFlags(parsed.rest.slice(1), { ...command.flags, "help,h": "bool" }, command.stopEarly === true);
     if (args.bools.has("help")) {
+      begin(false);
       print((await import("./oci/help.ts")).commandHelp(name));
       return 0;
     }
@@ -75,11 +79,16 @@ export async function main(argv: string[]): Promise<number> {
       rootGiven: parsed.texts.has("root"),
       systemd: parsed.bools.has("systemd-cgroup"),
       log,
-      warn: (message) => writeLog(log, "warning", message),
+      warn(message) {
+        begin(false);
+        writeLog(log, "warning", message);
+      },
     };
     writeLog(log, "debug", `${name} ${args.rest.join(" ")}: pid ${process.pid}, euid ${process.geteuid?.()}`);
     return await command.run(globals, args);
   } catch (error) {
+    if (error instanceof Declined) throw error;
+    begin(false);
     writeLog(log, "error", messageOf(error));
     if (log.debug && error instanceof Error) writeLog(log, "debug", error.stack ?? "");
     return name === "exec" ? EXEC_FAILED : 1;

@@ -5,6 +5,7 @@ import * as k from "../../linux/constants.ts";
 import { bytes, room, scratch } from "../../linux/ffi.ts";
 import { close } from "../../linux/file.ts";
 import { setWindowSize } from "../../linux/process.ts";
+import { behalf } from "./behalf.ts";
 
 /** Signals that are ours, or that the kernel sends for what we do. */
 const OWN = new Set(["SIGKILL", "SIGSTOP", "SIGCHLD", "SIGURG", "SIGPIPE", "SIGWINCH", "SIGTTIN", "SIGTTOU"]);
@@ -16,7 +17,7 @@ let target: number | string[] | undefined;
 
 /** From here on signals do not end this process, but are kept for {@link attend}. */
 export function holdSignals(): void {
-  if (target !== undefined) return;
+  if (target !== undefined || behalf()) return;
   target = [];
   for (const name of Object.keys(constants.signals)) {
     if (OWN.has(name) || FAULTS.has(name)) continue;
@@ -26,6 +27,13 @@ export function holdSignals(): void {
       // One that cannot be caught.
     }
   }
+}
+
+function passSignals(pid: number): void {
+  holdSignals();
+  const early = target as string[];
+  target = pid;
+  for (const name of early) pass(name);
 }
 
 function pass(name: string): void {
@@ -44,11 +52,10 @@ function pass(name: string): void {
  * it has ended. `exit` delivers the wait status; `master` is its terminal, if it has one. Both are closed.
  */
 export async function attend(pid: number, exit: number, master: number | undefined): Promise<number> {
-  const ended = waitStatus(exit);
-  holdSignals();
-  const early = target as string[];
-  target = pid;
-  for (const name of early) pass(name);
+  const caller = behalf();
+  const ended = caller ? caller.readable(exit).then(() => waitStatus(exit)) : waitStatus(exit);
+  if (caller) caller.passSignals(pid);
+  else passSignals(pid);
   const terminal = master === undefined ? undefined : relay(master);
   const status = await ended;
   close(exit);

@@ -23,6 +23,8 @@ export interface Command {
   args: readonly [min: number, max: number];
   /** Flags end at the first argument: what follows is another program's. */
   stopEarly?: boolean;
+  /** A resident may do it: it takes a moment, and prints nothing. */
+  brief?: boolean;
   run(globals: Globals, parsed: Parsed): Promise<number>;
 }
 
@@ -124,6 +126,7 @@ const RESTORE: Flags = {
 export const COMMANDS: Readonly<Record<string, Command>> = {
   create: {
     usage: "create [--bundle DIR] [--console-socket PATH] [--pid-file PATH] ID",
+    brief: true,
     flags: CREATE,
     args: [1, 1],
     async run(globals, parsed) {
@@ -133,6 +136,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   start: {
     usage: "start ID",
+    brief: true,
     flags: {},
     args: [1, 1],
     async run(globals, parsed) {
@@ -141,6 +145,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       const directory = new StateDirectory(globals.root, parsed.rest[0]!);
       const state = directory.read();
       const spec = directory.readConfig();
+      const { begin } = await import("./behalf.ts");
+      begin(!spec.hooks && !process.env.NOTIFY_SOCKET);
       const notify = process.env.NOTIFY_SOCKET ? await import("./notify.ts") : undefined;
       const notifications = notify?.openNotifications(directory.path, process.env.NOTIFY_SOCKET!);
       await startContainer(directory, state, spec, async () => {
@@ -154,6 +160,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   run: {
     usage: "run [--bundle DIR] [--detach] [--console-socket PATH] [--pid-file PATH] ID",
+    brief: true,
     flags: { ...CREATE, "detach,d": "bool", "no-subreaper": "bool", keep: "bool" },
     args: [1, 1],
     async run(globals, parsed) {
@@ -186,6 +193,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
     args: [1, Number.POSITIVE_INFINITY],
     stopEarly: true,
+    brief: true,
     async run(globals, parsed) {
       const { execContainer } = await import("./exec.ts");
       return await execContainer(globals, parsed, Number(parsed.texts.get("preserve-fds") ?? 0));
@@ -193,6 +201,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   kill: {
     usage: "kill [--all] ID [SIGNAL]",
+    brief: true,
     flags: { "all,a": "bool" },
     args: [1, 2],
     async run(globals, parsed) {
@@ -203,6 +212,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   delete: {
     usage: "delete [--force] ID",
+    brief: true,
     flags: { "force,f": "bool" },
     args: [1, 1],
     async run(globals, parsed) {

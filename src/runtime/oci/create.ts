@@ -12,6 +12,7 @@ import type { NamespaceType, Spec } from "../../spec/oci-runtime.ts";
 import { cgroupMounts } from "../cgroup-mounts.ts";
 import type { Given } from "../mount-plan.ts";
 import { setUp } from "../setup.ts";
+import { begin } from "./behalf.ts";
 import { cgroupPath, createCgroup } from "./cgroup.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { processFilter } from "./filter.ts";
@@ -94,6 +95,19 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
     ...(!options.noNewKeyring && { keyring: `_ses.${options.id}` }),
   };
   const rdt = spec.linux?.intelRdt && (await import("./rdt.ts")).planRdt(spec.linux.intelRdt);
+  begin(
+    !spec.hooks &&
+      !rdt &&
+      !spec.linux?.netDevices &&
+      !spec.linux?.seccomp?.listenerPath &&
+      !(spec.process!.terminal && options.consoleSocket === undefined) &&
+      preserve === 0 &&
+      options.notifySocket === undefined &&
+      !options.systemd &&
+      !options.noPivot &&
+      // A relative one begins at the caller's own.
+      !/^[^/]/.test(spec.linux?.cgroupsPath ?? ""),
+  );
   directory.make();
   let cgroup: Cgroup | undefined;
   let unit: Started | undefined;

@@ -4,6 +4,7 @@ import { close } from "../../linux/file.ts";
 import { POLLIN, poll } from "../../linux/poll.ts";
 import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
+import { begin } from "./behalf.ts";
 import { cgroupPath, openCgroup, removeOwnParent } from "./cgroup.ts";
 import { isAlive, type State, StateDirectory } from "./state.ts";
 import type { SystemdUnit } from "./systemd/driver.ts";
@@ -99,6 +100,7 @@ export async function deleteContainer(
   } catch (error) {
     // What a create that was killed left behind has no state, or none that can be read.
     if (!force) throw error;
+    begin(false);
     await removeDamaged(directory);
     return;
   }
@@ -114,6 +116,7 @@ export async function deleteContainer(
   }
   const cgroup = openCgroup(state.cgroup);
   // A create that was killed this early may not have made it, and then who is in it is another's.
+  begin(!state.systemd && !state.rdt && !spec?.hooks);
   const own = state.pid > 0 || spec !== undefined || cgroup?.pids().length === 0;
   await destroy(directory, state, own ? cgroup : undefined, spec, warn);
 }

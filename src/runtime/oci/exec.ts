@@ -1,12 +1,13 @@
 import { kill } from "node:process";
 import { codeOf, conflict, invalid } from "../../base/errors.ts";
 import { close } from "../../linux/file.ts";
-import { raise, reap } from "../../linux/process.ts";
+import { raise } from "../../linux/process.ts";
 import { CAP, hasCapability, inUserNamespace } from "../../linux/rights.ts";
 import { lastCapability } from "../../security/capabilities.ts";
 import { execProgram } from "../exec.ts";
 import { hasOtherMounts } from "../namespaces.ts";
 import { mayTrace } from "../unseen.ts";
+import { begin, settleFailed } from "./behalf.ts";
 import { isPaused, openCgroup } from "./cgroup.ts";
 import type { Globals } from "./commands.ts";
 import { homeOf, writePidFile } from "./create.ts";
@@ -40,6 +41,8 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
     process_.env = [...env, `HOME=${homeInside(process_.user.uid, state.pid)}`];
   }
   const wait = !bools.has("detach");
+  const ownTerminal = process_.terminal && !texts.has("console-socket");
+  begin(!ownTerminal && preserve === 0 && !spec.linux?.seccomp?.listenerPath);
   const withProcess = { ...spec, process: process_ };
   const { filter, onListener } = await processFilter(withProcess, globals.root, () => ociState(state, "running"));
   // Opened before its start time is looked at once more, so that it stays the container's, whoever has its number later.
@@ -96,7 +99,7 @@ export async function execContainer(globals: Globals, parsed: Parsed, preserve: 
   } catch (error) {
     // Whoever asked for its number would not know of it.
     kill(launched.pid, "SIGKILL");
-    reap(launched.pid, 0);
+    settleFailed(launched.pid);
     throw error;
   }
   if (!wait) return 0;

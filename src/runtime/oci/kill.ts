@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { conflict, invalid } from "../../base/errors.ts";
 import { close } from "../../linux/file.ts";
 import { pidfdOpen, pidfdSendSignal } from "../../linux/process.ts";
+import { begin } from "./behalf.ts";
 import { openCgroup } from "./cgroup.ts";
 import { openProcess } from "./delete.ts";
 import { StateDirectory } from "./state.ts";
@@ -32,6 +33,7 @@ export async function killContainer(root: string, id: string, signal: string, al
   const number = parseSignal(signal);
   const directory = new StateDirectory(root, id);
   const state = directory.read();
+  begin(true);
   const pidfd = openProcess(state);
   try {
     // Without a pid namespace of its own, the others do not end with the first.

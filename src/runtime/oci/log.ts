@@ -1,5 +1,6 @@
-import { appendFileSync, closeSync, constants, openSync } from "node:fs";
+import { appendFileSync, closeSync, constants, openSync, writeSync } from "node:fs";
 import { invalid, messageOf } from "../../base/errors.ts";
+import { POLLOUT, poll } from "../../linux/poll.ts";
 
 export interface Log {
   /** Where the callers of a runtime look for its error; undefined: stderr alone. */
@@ -35,10 +36,23 @@ export function writeLog(log: Log, level: "error" | "warning" | "debug", message
     try {
       appendFileSync(log.path, `${line}\n`);
     } catch (error) {
-      process.stderr.write(`inro-runtime: --log ${log.path}: ${error instanceof Error ? error.message : error}\n`);
+      complain(`inro-runtime: --log ${log.path}: ${error instanceof Error ? error.message : error}\n`);
     }
-    if (level === "error") process.stderr.write(`inro-runtime: ${message}\n`);
+    if (level === "error") complain(`inro-runtime: ${message}\n`);
     return;
   }
-  process.stderr.write(`${log.format === "json" ? line : level === "error" ? `inro-runtime: ${message}` : line}\n`);
+  complain(`${log.format === "json" ? line : level === "error" ? `inro-runtime: ${message}` : line}\n`);
 }
+
+/** Not by process.stderr: a resident has another one at each of its turns. */
+function complain(text: string): void {
+  // Whoever does not read it must not hold a resident up.
+  if ((poll([[2, POLLOUT]], PATIENCE_MS)[0]! & POLLOUT) === 0) return;
+  try {
+    writeSync(2, text);
+  } catch {
+    // Nobody is there to be told.
+  }
+}
+
+const PATIENCE_MS = 1000;

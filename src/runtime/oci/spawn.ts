@@ -3,21 +3,13 @@ import { invalid, SysError } from "../../base/errors.ts";
 import { sys, trySys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { close, read, writeAll } from "../../linux/file.ts";
-import {
-  FIRST_FREE_FD,
-  pidfdOpen,
-  pipe,
-  raise,
-  reap,
-  sealedExecutable,
-  socketpair,
-  spawn,
-} from "../../linux/process.ts";
+import { FIRST_FREE_FD, pidfdOpen, pipe, raise, sealedExecutable, socketpair } from "../../linux/process.ts";
 import { connectUnix, sendWithDescriptor } from "../../linux/unix-socket.ts";
 import { encode } from "../../program/elf.ts";
 import type { Program } from "../../program/ir.ts";
 import { MACHINE } from "../../program/machine.ts";
 import { PID_RECORD } from "../keeper.ts";
+import { settle, settleFailed, spawnFor } from "./behalf.ts";
 import { receiveDescriptor } from "./console.ts";
 import { HOOKS_RECORD, LISTENER_RECORD, OCI_FD, READY_RECORD } from "./launcher.ts";
 
@@ -118,7 +110,7 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
       } else give(connectUnix(request.consoleSocket), OCI_FD.console);
     }
     for (const [fd, as] of request.extra) fds.push([fd, as]);
-    parent = spawn({ path: `/proc/self/fd/${executable}`, argv: ["inro-runtime", "init"], fds });
+    parent = spawnFor(executable, fds, request.wait);
     for (const fd of theirs.splice(0)) close(fd);
 
     await request.meanwhile?.();
@@ -140,13 +132,13 @@ export async function spawnProgram(request: SpawnRequest): Promise<Launched> {
     if (pid === 0) throw new RowFailure(-1, 0);
     const master = console_ === undefined ? undefined : receiveDescriptor(console_);
     for (const fd of ours) if (fd !== exit) close(fd);
-    if (!request.wait) reap(parent, 0);
+    if (!request.wait) settle(parent);
     return { pid, exit, master };
   } catch (error) {
     for (const fd of [...theirs, ...ours]) close(fd);
     if (pid > 0) kill(pid);
-    if (parent !== undefined) reap(parent, 0);
-    if (pid > 0) reap(pid, 0);
+    if (parent !== undefined) settleFailed(parent);
+    if (pid > 0) settleFailed(pid);
     throw error;
   }
 }
