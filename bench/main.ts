@@ -10,7 +10,7 @@ import { engineKeepers, type Keepers, podmanKeepers } from "./keepers.ts";
 import { podmanReadBack, podmanTakeIn, readBack, takeIn } from "./logs.ts";
 import { machine } from "./machine.ts";
 import { HELP, IDLE_CONTAINERS, type Plan, planOf } from "./options.ts";
-import { ociRuntimes } from "./peers.ts";
+import { isOwn, ociRuntimes } from "./peers.ts";
 import { crowdTable, keeperTable, residentsTable, type Table, timeTable } from "./report.ts";
 import { type Residents, residents } from "./residents.ts";
 import { runtimeTables } from "./runtimes.ts";
@@ -55,9 +55,9 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
   const peer = async <T>(name: string, make: () => T | Promise<T>) => (plan.peers ? await open(name, make) : undefined);
   const docker = await peer("docker", () => dockerEngine(workspace, tar));
   const podman = await peer("podman", () => openPodman(workspace, tar));
-  const runtimes = ociRuntimes(binary);
+  const runtimes = await ociRuntimes(workspace, binary);
   absent.push(...runtimes.absent);
-  const present = runtimes.present.filter(({ name }) => plan.peers || name === "inro-runtime");
+  const present = runtimes.present.filter(({ name }) => plan.peers || isOwn(name));
   const oci: Subject[] = [];
   for (const runtime of present) {
     for (const [what, overlay] of [
@@ -76,7 +76,7 @@ async function bench(workspace: Workspace, plan: Plan): Promise<void> {
     inro && inroVersion(binary),
     docker && dockerVersion(docker),
     podman && `${podman.version} with ${podman.runtime}`,
-    ...present.filter(({ name }) => name !== "inro-runtime").map(({ binary }) => versionOf(binary)),
+    ...present.filter(({ name }) => !isOwn(name)).map(({ binary }) => versionOf(binary)),
   ]);
 
   const progress = (what: string) => (round: number) => {

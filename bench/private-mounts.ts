@@ -17,9 +17,12 @@ export type Request =
       env: Environment;
       stderr: number;
       overlay?: OverlayMount;
+      /** A process that does part of the work: its processor time counts. */
+      beside?: number;
     }
+  | { kind: "start"; argv: readonly string[]; argv0: string; env: Environment; stderr: number }
   | { kind: "peak"; argv: readonly string[]; cwd: string; env: Environment; stderr: number };
-export type Answer = Cost & { peak?: number };
+export type Answer = Cost & { peak?: number; pid?: number };
 export type Reply = { value: Answer } | { error: string };
 
 /**
@@ -46,21 +49,25 @@ export class PrivateMounts {
 
   /**
    * Runs commands one after the other to their ends and tells what they cost together, mounting and unmounting `overlay`
-   * around them included. A status other than 0 is an Error with the last line that it said.
+   * around them included, and the processor time of `beside`. A status other than 0 is an Error with the last line that it said.
    */
   async run(
     commands: readonly (readonly string[])[],
     cwd: string,
     env: Environment,
-    overlay?: OverlayMount,
+    more: { overlay?: OverlayMount; beside?: number } = {},
   ): Promise<Cost> {
     try {
-      const request: Request = { kind: "run", commands, cwd, env, stderr: this.#stderr };
-      return await this.#ask(overlay ? { ...request, overlay } : request);
+      return await this.#ask({ kind: "run", commands, cwd, env, stderr: this.#stderr, ...more });
     } catch (error) {
       const line = readFileSync(this.#log, "utf8").trimEnd().split("\n").at(-1);
       throw new Error(`${error instanceof Error ? error.message : error}: ${line}`);
     }
+  }
+
+  /** Starts a process, which the caller ends. */
+  async start(argv: readonly string[], argv0: string, env: Environment): Promise<number> {
+    return (await this.#ask({ kind: "start", argv, argv0, env, stderr: this.#stderr })).pid!;
   }
 
   /** Bytes of memory that a command had at most. */

@@ -3,6 +3,7 @@ import * as k from "../src/linux/constants.ts";
 import { scratch, str } from "../src/linux/ffi.ts";
 import { peakOf } from "./peak.ts";
 import type { Answer, Reply, Request } from "./private-mounts.ts";
+import { processorTime } from "./processes.ts";
 
 /** The thread of private-mounts.ts: its own mount namespace, in which it mounts, unmounts and spawns. */
 
@@ -29,8 +30,14 @@ function serve(request: Request): Answer {
       return NOTHING;
     case "peak":
       return { ...NOTHING, peak: peakOf(request.argv, request.cwd, request.env, request.stderr) };
+    case "start": {
+      const { argv, argv0, env, stderr } = request;
+      const child = Bun.spawn([...argv], { argv0, env, stdio: ["ignore", "ignore", stderr], cwd: "/" });
+      return { ...NOTHING, pid: child.pid };
+    }
     case "run": {
-      const { commands, overlay, cwd, stderr, env } = request;
+      const { commands, overlay, cwd, stderr, env, beside } = request;
+      const before = beside === undefined ? 0 : processorTime(beside);
       const start = performance.now();
       let cpu = 0;
       if (overlay) mount("overlay", overlay.target, "overlay", 0, overlay.options);
@@ -40,7 +47,9 @@ function serve(request: Request): Answer {
         cpu += Number(child.resourceUsage.cpuTime.total) / 1000;
       }
       if (overlay) unmount(overlay.target);
-      return { ms: performance.now() - start, cpu };
+      const ms = performance.now() - start;
+      if (beside !== undefined) cpu += processorTime(beside) - before;
+      return { ms, cpu };
     }
   }
 }

@@ -1,9 +1,9 @@
-import { openSync, readdirSync, readFileSync } from "node:fs";
+import { openSync } from "node:fs";
 import { close } from "../src/linux/file.ts";
 import { raise, reap, spawn } from "../src/linux/process.ts";
 import { installed } from "./command.ts";
 import { create, type Engine, lifeCycle, remove, start } from "./engine.ts";
-import { pss } from "./processes.ts";
+import { processorTime, pss } from "./processes.ts";
 import { median, sum } from "./statistics.ts";
 
 /** An engine beside the many containers that it has to look after. Milliseconds, medians. */
@@ -62,14 +62,17 @@ export async function residents(engine: Engine, count: number): Promise<Resident
   const memory = sum(engine.pids().map(pss));
   // What came before is collected and compiled after it.
   await Bun.sleep(SETTLE_SECONDS * 1000);
-  const before = processorTime(engine);
+  const before = timeOf(engine);
   await Bun.sleep(IDLE_SECONDS * 1000);
-  const idle = (processorTime(engine) - before) / IDLE_SECONDS;
+  const idle = (timeOf(engine) - before) / IDLE_SECONDS;
   const begin = performance.now();
   await Promise.all(ids.map((id) => remove(crowd, id)));
   const removal = performance.now() - begin;
   return { name, count, cycle: { alone, crowded }, list, exec, nsenter, idle, memory, removal };
 }
+
+/** Clock ticks of 10 ms would say little about so little. */
+const timeOf = (engine: Engine) => sum(engine.pids().map(processorTime));
 
 async function execTrue({ client }: Engine, container: string): Promise<void> {
   const body = { Cmd: ["true"], AttachStdout: true, AttachStderr: true };
@@ -87,21 +90,4 @@ function enter(pid: number): void {
   const status = reap(spawn({ path: installed("nsenter"), argv, fds }), 0);
   close(nothing);
   if (status !== 0) throw new Error(`nsenter: wait status ${status}`);
-}
-
-/** Milliseconds of the threads there are, to the nanosecond: clock ticks of 10 ms say little about so little. */
-function processorTime(engine: Engine): number {
-  const threads = engine
-    .pids()
-    .flatMap((pid) => readdirSync(`/proc/${pid}/task`).map((tid) => `/proc/${pid}/task/${tid}`));
-  return sum(threads.map(running)) / 1e6;
-}
-
-/** Nanoseconds (scheduler/sched-stats.rst, "/proc/<pid>/schedstat"); 0 of a thread that ends meanwhile. */
-function running(task: string): number {
-  try {
-    return Number(readFileSync(`${task}/schedstat`, "latin1").split(" ")[0]);
-  } catch {
-    return 0;
-  }
 }

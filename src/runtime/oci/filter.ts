@@ -34,9 +34,12 @@ export async function seccompFilter(spec: Spec, root: string): Promise<Filter | 
   const section: unknown = spec.linux?.seccomp;
   if (!section) return undefined;
   const caps = spec.process?.capabilities?.bounding ?? [];
-  const cache = new FilterCache(root, stringifyJson([section, caps]));
+  const text = stringifyJson([section, caps]);
+  const known = compiled.get(text);
+  if (known) return known;
+  const cache = new FilterCache(root, text);
   const cached = cache.read();
-  if (cached) return cached;
+  if (cached) return remember(text, cached);
   const { compileFilter } = await import("../../security/seccomp/compile.ts");
   const { kernelVersion, resolveProfile } = await import("../../security/seccomp/profile.ts");
   const { release } = await import("node:os");
@@ -49,5 +52,15 @@ export async function seccompFilter(spec: Spec, root: string): Promise<Filter | 
   if (!profile) throw invalid("config.json: linux.seccomp.defaultAction: required");
   const filter = compileFilter(profile, NATIVE_ABI);
   cache.write(filter);
+  return remember(text, filter);
+}
+
+/** What a resident has met, by its text. */
+const compiled = new Map<string, Filter>();
+const MAX_COMPILED = 16;
+
+function remember(text: string, filter: Filter): Filter {
+  if (compiled.size >= MAX_COMPILED) compiled.clear();
+  compiled.set(text, filter);
   return filter;
 }

@@ -44,8 +44,8 @@ export function writeLog(log: Log, level: "error" | "warning" | "debug", message
   complain(`${log.format === "json" ? line : level === "error" ? `inro-runtime: ${message}` : line}\n`);
 }
 
-/** Not by process.stderr: a resident has another one at each of its turns. */
-function complain(text: string): void {
+/** Says it on stderr. Not by process.stderr: a resident has another one at each of its turns. */
+export function complain(text: string): void {
   // Whoever does not read it must not hold a resident up.
   if ((poll([[2, POLLOUT]], PATIENCE_MS)[0]! & POLLOUT) === 0) return;
   try {

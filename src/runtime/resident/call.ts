@@ -1,5 +1,6 @@
 import { readFileSync, readlinkSync, type Stats, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { codeOf, unavailable } from "../../base/errors.ts";
 import { peerCredentials } from "../../linux/peer.ts";
 
 /** What a front asks, as the kernel tells of it. */
@@ -21,10 +22,16 @@ export class Identity {
   readonly #root: Stats;
   readonly #program: string;
 
-  /** `program`: the executable of this process; it may be replaced later, and then no call is for it. */
+  /**
+   * `program`: the executable of this process; it may be replaced later, and then no call is for it. Unavailable where
+   * rights cannot be compared.
+   */
   constructor(readonly program = process.execPath) {
     this.#namespaces = namespacesOf("self");
-    this.#rights = rightsOf(readFileSync("/proc/self/status", "latin1"));
+    const status = readFileSync("/proc/self/status", "latin1");
+    // Two filters cannot be told apart.
+    if (field(status, "Seccomp") !== "0") throw unavailable("a seccomp filter is on this process");
+    this.#rights = rightsOf("self", status);
     this.#root = statSync("/proc/self/root/");
     this.#program = buildOf(program);
   }
@@ -46,7 +53,7 @@ export class Identity {
     try {
       const status = of("status");
       const root = statSync(`/proc/${pid}/root/`);
-      if (namespacesOf(pid) !== this.#namespaces || rightsOf(status) !== this.#rights) return undefined;
+      if (namespacesOf(pid) !== this.#namespaces || rightsOf(pid, status) !== this.#rights) return undefined;
       if (root.dev !== this.#root.dev || root.ino !== this.#root.ino) return undefined;
       if (buildOf(join(dirname(readlinkSync(`/proc/${pid}/exe`)), "inro")) !== this.#program) return undefined;
       // All three must be there: what is missing would be taken for something else.
@@ -73,11 +80,22 @@ const NAMESPACES = "cgroup ipc mnt net pid pid_for_children time time_for_childr
 const namespacesOf = (pid: number | "self"): string =>
   NAMESPACES.map((name) => readlinkSync(`/proc/${pid}/ns/${name}`)).join(" ");
 
-/** Users, capabilities, and what was given up for good. */
-const rightsOf = (status: string): string =>
+/** Users, capabilities, what was given up for good, and the label of AppArmor or SELinux. */
+const rightsOf = (pid: number | "self", status: string): string =>
   ["Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"]
     .map((name) => field(status, name))
+    .concat(labelOf(pid))
     .join("\n");
+
+function labelOf(pid: number | "self"): string {
+  try {
+    return readFileSync(`/proc/${pid}/attr/current`, "latin1");
+  } catch (error) {
+    // There is neither of them (proc(5), /proc/pid/attr/current).
+    if (codeOf(error) === "EINVAL" || codeOf(error) === "ENOENT") return "";
+    throw error;
+  }
+}
 
 function field(status: string, name: string): string {
   return new RegExp(`^${name}:[ \\t]*(.*)$`, "m").exec(status)?.[1]?.trim() ?? "";

@@ -1,12 +1,14 @@
-import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { dirname } from "node:path";
-import { forbidden } from "../../base/errors.ts";
+import { chmodSync, lstatSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { forbidden, messageOf } from "../../base/errors.ts";
+import { detectHierarchy } from "../../cgroups/hierarchy.ts";
 import { close } from "../../linux/file.ts";
 import { Readiness } from "../../linux/readiness.ts";
 import { hasCapability } from "../../linux/rights.ts";
 import { accept, isListening, listenPackets } from "../../linux/seqpacket.ts";
 import { main } from "../cli.ts";
 import { Declined } from "../oci/behalf.ts";
+import { complain } from "../oci/log.ts";
 import { Identity } from "./call.ts";
 import { Hands } from "./hands.ts";
 import { Turn } from "./turn.ts";
@@ -24,10 +26,11 @@ const CAP_SYS_PTRACE = 19;
 export async function serveResident(socket: string, idle = IDLE_MS): Promise<number> {
   // What a front has open is taken with it.
   if (!hasCapability(CAP_SYS_PTRACE)) return 1;
+  const identity = new Identity();
+  leaveCgroups();
   const listener = listen(socket);
   if (listener === undefined) return 0;
-  const mine = statSync(socket).ino;
-  const identity = new Identity();
+  const mine = lstatSync(socket).ino;
   const readiness = new Readiness(MOST);
   const hands = new Hands();
   let calls = 0;
@@ -45,7 +48,7 @@ export async function serveResident(socket: string, idle = IDLE_MS): Promise<num
     } catch (error) {
       // What was not begun, its front does.
       if (turn.taken) code = 1;
-      if (!(error instanceof Declined) && turn.taken) console.error(error);
+      if (!(error instanceof Declined) && turn.taken) complain(`inro-runtime: ${messageOf(error)}\n`);
     } finally {
       turn.leave();
       turn.end(code);
@@ -73,7 +76,24 @@ export async function serveResident(socket: string, idle = IDLE_MS): Promise<num
   // Whoever connects from here on is refused by the kernel, and does it alone.
   if (lstatSync(socket, { throwIfNoEntry: false })?.ino === mine) rmSync(socket);
   close(listener);
+  try {
+    rmdirSync(dirname(socket));
+  } catch {
+    // Another one is there.
+  }
   return 0;
+}
+
+/** Whoever called first may want to remove its cgroup (a caller of podman's does, a minute before this ends). */
+function leaveCgroups(): void {
+  const { unified, controllers } = detectHierarchy();
+  for (const root of new Set([...controllers.values(), ...(unified === undefined ? [] : [unified])])) {
+    try {
+      writeFileSync(join(root, "cgroup.procs"), "0");
+    } catch {
+      // One with controllers has no processes (cgroup-v2.rst, "No Internal Process Constraint").
+    }
+  }
 }
 
 /** Undefined where another one is there. */

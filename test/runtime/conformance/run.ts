@@ -36,7 +36,8 @@ export class Suite {
   static async open(named: Named): Promise<Suite> {
     const directory = mkdtempSync(join(tmpdir(), "inro-built-"));
     try {
-      return new Suite(named, directory, new Runtime(named.command ?? (await build(directory))));
+      const built = named.command ? { command: named.command } : await build(directory);
+      return new Suite(named, directory, new Runtime(built.command), built.resident);
     } catch (error) {
       rmSync(directory, { recursive: true });
       throw error;
@@ -47,6 +48,7 @@ export class Suite {
     readonly named: Named,
     readonly directory: string,
     runtime: Runtime,
+    readonly resident: Bun.Subprocess | undefined,
   ) {
     this.#runtime = runtime;
     // Containers in user namespaces look up their bundle as nobody.
@@ -79,6 +81,8 @@ export class Suite {
 
   async close(): Promise<void> {
     await this.#runtime.close();
+    this.resident?.kill("SIGKILL");
+    await this.resident?.exited;
     await removeCgroups(CGROUP);
     rmSync(this.directory, { recursive: true });
   }
