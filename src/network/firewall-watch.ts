@@ -1,23 +1,33 @@
 import type { Message } from "../linux/netlink/message.ts";
 import { type Monitor, monitor } from "../linux/netlink/monitor.ts";
-import { NETLINK_NETFILTER, NFNLGRP_NFTABLES, removesFrom } from "../linux/netlink/nftables.ts";
-import type { Firewall } from "./firewall.ts";
+import { NETLINK_NETFILTER, NFNLGRP_NFTABLES, removesFrom, type Table } from "../linux/netlink/nftables.ts";
+
+/** A table of ours: the firewall's, the guard's. */
+export interface Watched {
+  readonly table: Table;
+  /** By which the kernel names our own changes. */
+  readonly port: number;
+  /** Whether anything is to be in it. */
+  readonly used: boolean;
+  build(fresh: boolean): void;
+}
 
 /** Changes of others come in bursts: a flush is a message for every rule. */
 const PAUSE_MS = 20;
 
 /**
- * Makes the firewall's table anew when somebody else has taken something out of it (`nft flush ruleset`). The kernel tells;
+ * Makes our tables anew when somebody else has taken something out of one (`nft flush ruleset`). The kernel tells;
  * nothing is asked for.
  */
 export class FirewallWatch {
   #monitor: Monitor | undefined;
   #starting = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #broken = new Set<Watched>();
   #closed = false;
 
   constructor(
-    private readonly firewall: Firewall,
+    private readonly tables: readonly Watched[],
     private readonly log: (line: string) => void,
   ) {}
 
@@ -32,7 +42,7 @@ export class FirewallWatch {
       (messages) => this.#look(messages),
       () => {
         this.#monitor = undefined;
-        this.#repair();
+        for (const watched of this.tables) this.#repair(watched);
         this.start();
       },
     ).then(
@@ -55,19 +65,28 @@ export class FirewallWatch {
   }
 
   #look(messages: readonly Message[]): void {
-    const { table, port } = this.firewall;
-    if (messages.some((message) => message.port !== port && removesFrom(message, table))) this.#repair();
+    for (const watched of this.tables) {
+      const { table } = watched;
+      if (messages.some((message) => removesFrom(message, table) && message.port !== watched.port))
+        this.#repair(watched);
+    }
   }
 
-  #repair(): void {
+  #repair(watched: Watched): void {
+    this.#broken.add(watched);
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      if (this.#closed || this.firewall.networks.length === 0) return;
-      try {
-        this.firewall.build(true);
-        this.log(`firewall: somebody has changed table ${this.firewall.table.name}; it is made anew`);
-      } catch (error) {
-        this.log(`firewall: table ${this.firewall.table.name} cannot be made anew: ${String(error)}`);
+      const broken = [...this.#broken].filter(({ used }) => used);
+      this.#broken.clear();
+      if (this.#closed) return;
+      for (const one of broken) {
+        const { family, name } = one.table;
+        try {
+          one.build(true);
+          this.log(`firewall: somebody has changed table ${family} ${name}; it is made anew`);
+        } catch (error) {
+          this.log(`firewall: table ${family} ${name} cannot be made anew: ${String(error)}`);
+        }
       }
     }, PAUSE_MS);
   }

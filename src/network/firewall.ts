@@ -112,6 +112,11 @@ export class Firewall {
     return this.socket.tables(this.table.family).includes(this.table.name);
   }
 
+  /** Whether there is anybody to have rules for. */
+  get used(): boolean {
+    return this.#networks.size > 0;
+  }
+
   /** Chains of others that drop forwarded packets unless a rule of theirs says otherwise: `ip filter FORWARD`. */
   get obstacles(): string[] {
     const names: Record<number, string> = { [NFPROTO.ipv4]: "ip", [NFPROTO.ipv6]: "ip6", [NFPROTO.inet]: "inet" };

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { basename } from "node:path";
 import { inNetworkNamespace } from "../../src/linux/netlink/socket.ts";
 import { hasBusybox, isRoot } from "../harness.ts";
 import { HOST, labForTests, OUTSIDE } from "./lab.ts";
@@ -34,7 +35,7 @@ describe.skipIf(why !== "")(`published ports${why && ` (${why})`}`, () => {
     const process = await start("9000:80", "9001:80");
     expect(process).toMatchObject({ code: 125 });
     expect(process.stderr).toContain(
-      `Bind for 127.0.0.1:9001 failed: port is already allocated: bun (pid ${globalThis.process.pid}) has it`,
+      `Bind for 127.0.0.1:9001 failed: port is already allocated: ${basename(globalThis.process.execPath)} (pid ${globalThis.process.pid}) has it`,
     );
     server.stop(true);
     const first = await start("9000:80", "9001:80");

@@ -59,8 +59,13 @@ export function* networkProbe(ctx: Context): Iterable<Found> {
 }
 
 function* firewallProbe(ctx: Context, wanted: boolean): Iterable<Found> {
-  const { firewall } = ctx.networks.driver;
+  const { firewall, guard } = ctx.networks.driver;
   const object = firewall.table.name;
+  if (wanted && guard.used && !guard.isThere) {
+    yield { kind: "firewall", object, problem: "the bridges' table is not there", repair: () => guard.build() };
+  } else if (!wanted && !firewall.used && guard.isThere) {
+    yield { kind: "firewall", object, problem: "a bridges' table of no network", repair: () => guard.withdraw() };
+  }
   if (wanted && firewall.networks.length > 0 && !firewall.isThere) {
     yield { kind: "firewall", object, problem: "the table is not there", repair: () => firewall.build(true) };
   } else if (!wanted && firewall.networks.length === 0 && firewall.isThere) {

@@ -1,16 +1,27 @@
 import { readdirSync } from "node:fs";
-import { notFound } from "../../base/errors.ts";
-import { addressOfBytes, type IpFamily, type Subnet, subnetOf } from "../../network/address.ts";
+import { messageOf, notFound } from "../../base/errors.ts";
+import { addressOfBytes, type IpFamily, parseAddress, type Subnet, subnetOf } from "../../network/address.ts";
 import { addPort, ensureBridge } from "../../network/bridge.ts";
 import { deleteLinkAside } from "../../network/delete-link.ts";
 import { Firewall } from "../../network/firewall.ts";
 import { FirewallWatch } from "../../network/firewall-watch.ts";
+import { Guard, linkLocal } from "../../network/guard.ts";
 import { NetworkStack, readNetSysctl, writeNetSysctl } from "../../network/host.ts";
 import { type Attachment, setBridgePort } from "../../network/interface.ts";
 import type { NetworkAddresses } from "./addresses.ts";
 import type { NetworkStore } from "./network-store.ts";
 import type { EndpointState, NetworkRecord } from "./records.ts";
-import { gatewayMode, ICC, IPVLAN_FLAGS, IPVLAN_MODES, isOn, MACVLAN_MODES, MASQUERADE, mtuOf } from "./validate.ts";
+import {
+  gatewayMode,
+  ICC,
+  IPVLAN_FLAGS,
+  IPVLAN_MODES,
+  isOn,
+  MACVLAN_MODES,
+  MASQUERADE,
+  mtuOf,
+  SPOOFING,
+} from "./validate.ts";
 
 const FAMILIES: readonly IpFamily[] = [4, 6];
 
@@ -20,6 +31,8 @@ const FAMILIES: readonly IpFamily[] = [4, 6];
  */
 export class NetworkDriver {
   readonly firewall: Firewall;
+  readonly guard: Guard;
+  #unguarded = false;
   #stack: NetworkStack | undefined;
   /** Networks whose firewall rules are in place. */
   readonly #ready = new Set<string>();
@@ -31,7 +44,8 @@ export class NetworkDriver {
     private readonly log: (line: string) => void,
   ) {
     this.firewall = new Firewall(table);
-    this.#watch = new FirewallWatch(this.firewall, log);
+    this.guard = new Guard(table);
+    this.#watch = new FirewallWatch([this.firewall, this.guard], log);
   }
 
   get stack(): NetworkStack {
@@ -137,6 +151,32 @@ export class NetworkDriver {
     };
   }
 
+  /** From now on what comes by an endpoint is its own. Before it is plugged in, so that nothing comes by before. */
+  protect(network: NetworkRecord, { hostInterface, mac, ipv4, ipv6 }: EndpointState): void {
+    if (!hostInterface || isOn(network.options, SPOOFING, false)) return;
+    const bytes = Buffer.from(mac.replaceAll(":", ""), "hex");
+    const addresses = [ipv4, ipv6].flatMap((text) => (text && parseAddress(text)) || []);
+    try {
+      this.guard.add({
+        name: hostInterface,
+        mac: bytes,
+        addresses: ipv6 ? [...addresses, linkLocal(bytes)] : addresses,
+      });
+    } catch (error) {
+      if (!this.#unguarded) {
+        this.log(
+          `networks: containers with CAP_NET_RAW can speak for each other: ${messageOf(error)} (nf_tables of bridges: CONFIG_NF_TABLES_BRIDGE)`,
+        );
+      }
+      this.#unguarded = true;
+    }
+  }
+
+  /** The endpoint is gone. */
+  unprotect({ hostInterface }: EndpointState): void {
+    if (hostInterface) this.guard.remove(hostInterface);
+  }
+
   /** A container publishes ports from now on that had none before. */
   publishes(network: NetworkRecord, { hostInterface }: EndpointState): void {
     if (hostInterface) setBridgePort(this.stack, hostInterface, bridgePort(network, true));
@@ -147,7 +187,10 @@ export class NetworkDriver {
     this.#ready.delete(network.id);
     if (network.driver !== "bridge" || !network.bridge) return;
     this.firewall.removeNetwork(network.bridge);
-    if (this.firewall.networks.length === 0 && this.#stack && this.firewall.isThere) this.firewall.remove();
+    if (this.firewall.networks.length === 0 && this.#stack) {
+      if (this.firewall.isThere) this.firewall.remove();
+      this.guard.withdraw();
+    }
     const link = this.stack.link(network.bridge);
     if (link?.alias === this.mark(network.id)) await deleteLinkAside(link.index);
   }
@@ -166,6 +209,7 @@ export class NetworkDriver {
     }
     this.#ready.clear();
     if (this.firewall.isThere) this.firewall.remove();
+    this.guard.withdraw();
     const { store, bootId } = this.router;
     if (store.routerSince !== bootId) return;
     writeNetSysctl("ipv4/ip_forward", "0");
@@ -176,6 +220,7 @@ export class NetworkDriver {
     this.#watch.close();
     this.#stack?.close();
     this.firewall.close();
+    this.guard.close();
   }
 
   #enableForwarding(network: NetworkRecord, addresses: NetworkAddresses): void {

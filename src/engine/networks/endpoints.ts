@@ -103,7 +103,10 @@ export class Endpoints {
     this.ports.release(container.id);
     this.#freeAddresses(run);
     if (this.#departing.size > MOST_DEPARTING) this.#departing.clear();
-    for (const { hostInterface } of run.endpoints) if (hostInterface) this.#departing.add(hostInterface);
+    for (const endpoint of run.endpoints) {
+      this.networks.driver.unprotect(endpoint);
+      if (endpoint.hostInterface) this.#departing.add(endpoint.hostInterface);
+    }
     if (!this.#announced.delete(container.id)) return;
     for (const { network } of run.endpoints) this.#emit("disconnect", network, container);
   }
@@ -137,6 +140,7 @@ export class Endpoints {
       const running = this.table.all().filter(({ state }) => state.network !== undefined);
       if (running.length === 0) {
         if (driver.firewall.isThere) driver.firewall.remove();
+        driver.guard.withdraw();
         return;
       }
       this.reattach();
@@ -169,10 +173,12 @@ export class Endpoints {
   reattach(): void {
     const { driver } = this.networks;
     for (const { state } of this.table.all()) {
-      for (const { network: id, hostInterface } of state.network?.endpoints ?? []) {
+      for (const endpoint of state.network?.endpoints ?? []) {
+        const { network: id, hostInterface } = endpoint;
         const network = this.networks.byId(id);
         if (network?.driver !== "bridge" || !hostInterface) continue;
         driver.addPorts(driver.ensure(network, this.networks.addresses(network)), [hostInterface]);
+        driver.protect(network, endpoint);
       }
     }
   }
@@ -226,6 +232,7 @@ export class Endpoints {
       const left: RunNetwork = { ...run, endpoints: run.endpoints.filter((one) => one !== endpoint) };
       await this.#inside(container, async (namespace) => {
         await unplug(namespace, endpoint.interface);
+        this.networks.driver.unprotect(endpoint);
         this.#reroute(namespace, container, left);
       });
       this.#retarget(container, left);
@@ -349,7 +356,13 @@ export class Endpoints {
       addresses: [endpoint.ipv4, endpoint.ipv6].flatMap((text) => (text ? [addresses.interfaceAddress(text)] : [])),
       gateways: FAMILIES.flatMap((family) => (routes.get(family) === endpoint ? [addresses.gateway(family)!] : [])),
     };
-    plug(driver.stack, namespace, spec);
+    driver.protect(network, endpoint);
+    try {
+      plug(driver.stack, namespace, spec);
+    } catch (error) {
+      driver.unprotect(endpoint);
+      throw error;
+    }
   }
 
   #routes({ record }: Pick<Container, "record">, run: RunNetwork): Map<IpFamily, EndpointState> {

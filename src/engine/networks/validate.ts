@@ -43,6 +43,8 @@ const MAX_NAME = 255;
 export const BRIDGE_NAME = "com.docker.network.bridge.name";
 export const MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade";
 export const ICC = "com.docker.network.bridge.enable_icc";
+/** Containers may send what is not theirs: routers, and those with addresses that move. */
+export const SPOOFING = "inro.network.bridge.allow_spoofing";
 export const HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4";
 export const MTU = "com.docker.network.driver.mtu";
 export const PREFIX = "com.docker.network.container_iface_prefix";
@@ -125,7 +127,7 @@ function takeSettings(draft: Omit<NetworkRecord, "id" | "created">, from: Networ
   };
 }
 
-const BOOLEANS = [MASQUERADE, ICC, INHIBIT_V4, DEFAULT_BRIDGE];
+const BOOLEANS = [MASQUERADE, ICC, SPOOFING, INHIBIT_V4, DEFAULT_BRIDGE];
 
 function checkOptions(driver: DriverName, options: Record<string, string>): void {
   for (const [name, value] of Object.entries(options)) {

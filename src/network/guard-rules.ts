@@ -1,0 +1,105 @@
+import {
+  compare,
+  type Expression,
+  lookup,
+  meta,
+  payload,
+  register,
+  verdict,
+} from "../linux/netlink/nft-expressions.ts";
+
+/** The rules of the guard's chain, as lists of expressions: pure. All keys begin with the name of the port. */
+
+const R = register;
+/** An interface's name fills four registers. */
+const AFTER_NAME = R(4);
+
+const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
+/** Ethernet, IPv4, and the lengths of their addresses (RFC 826). */
+const ARP_OF_IPV4 = Buffer.from([0, 1, 8, 0, 6, 4]);
+const UDP = Buffer.from([17]);
+const ICMPV6 = Buffer.from([58]);
+const NOTHING4 = Buffer.alloc(4);
+const NOTHING6 = Buffer.alloc(16);
+/** Of servers, to clients. */
+const DHCP4 = Buffer.from([0, 67, 0, 68]);
+const DHCP6 = Buffer.from([2, 35, 2, 34]);
+const ROUTER_ADVERTISEMENT = Buffer.from([134]);
+const NEIGHBOUR_ADVERTISEMENT = Buffer.from([136]);
+const REDIRECT = Buffer.from([137]);
+
+const drop = verdict("drop");
+const accept = verdict("accept");
+
+const type = (name: keyof typeof ETHERTYPE): Expression[] => {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16BE(ETHERTYPE[name]);
+  return [payload("link", 12, 2, R(0)), compare(R(0), "==", bytes)];
+};
+
+/** A part of the packet, with the port it came by, is not in the set. */
+const foreign = (set: string, base: "link" | "network" | "transport", offset: number, length: number): Expression[] => [
+  meta("iifname", R(0)),
+  payload(base, offset, length, AFTER_NAME),
+  lookup(set, R(0), { not: true }),
+];
+
+const is = (base: "network" | "transport", offset: number, value: Buffer): Expression[] => [
+  payload(base, offset, value.length, R(0)),
+  compare(R(0), "==", value),
+];
+
+const protocol = (number: Buffer): Expression[] => [meta("l4proto", R(0)), compare(R(0), "==", number)];
+
+export const SETS = { ports: "ports", mac: "mac", ipv4: "ipv4", ipv6: "ipv6" } as const;
+
+/**
+ * What a container sends with another's MAC address, IPv4 or IPv6 address, says for another (ARP, neighbour advertisements), or
+ * as a router or a DHCP server, goes no further; neither does what is none of the three protocols, such as a tag of a VLAN,
+ * in which it could hide. Ports that are not guarded are left alone.
+ */
+export function guardRules(): Expression[][] {
+  return [
+    [meta("iifname", R(0)), lookup(SETS.ports, R(0), { not: true }), accept],
+    [...foreign(SETS.mac, "link", 6, 6), drop],
+    [...type("arp"), verdict({ goto: "arp" })],
+    [...type("ipv4"), verdict({ goto: "ipv4" })],
+    [...type("ipv6"), verdict({ goto: "ipv6" })],
+    [drop],
+  ];
+}
+
+export function arpRules(): Expression[][] {
+  return [
+    [payload("network", 0, ARP_OF_IPV4.length, R(0)), compare(R(0), "!=", ARP_OF_IPV4), drop],
+    [...foreign(SETS.mac, "network", 8, 6), drop],
+    // Whether somebody has an address is asked with none of one's own (RFC 5227).
+    [...is("network", 14, NOTHING4), accept],
+    [...foreign(SETS.ipv4, "network", 14, 4), drop],
+  ];
+}
+
+export function ipv4Rules(): Expression[][] {
+  return [
+    [...foreign(SETS.ipv4, "network", 12, 4), drop],
+    [...protocol(UDP), ...is("transport", 0, DHCP4), drop],
+  ];
+}
+
+export function ipv6Rules(): Expression[][] {
+  return [
+    // Whether somebody has an address is asked with none of one's own (RFC 4862, 5.4.2).
+    [...is("network", 8, NOTHING6), ...protocol(ICMPV6), verdict({ goto: "icmpv6" })],
+    [...foreign(SETS.ipv6, "network", 8, 16), drop],
+    [...protocol(ICMPV6), verdict({ goto: "icmpv6" })],
+    [...protocol(UDP), ...is("transport", 0, DHCP6), drop],
+  ];
+}
+
+export function icmpv6Rules(): Expression[][] {
+  return [
+    [...is("transport", 0, ROUTER_ADVERTISEMENT), drop],
+    [...is("transport", 0, REDIRECT), drop],
+    [...is("transport", 0, NEIGHBOUR_ADVERTISEMENT), ...foreign(SETS.ipv6, "transport", 8, 16), drop],
+  ];
+}

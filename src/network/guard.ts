@@ -1,0 +1,173 @@
+import { codeOf } from "../base/errors.ts";
+import type { Expression } from "../linux/netlink/nft-expressions.ts";
+import {
+  concatenated,
+  deleteElements,
+  deleteTable,
+  flushRules,
+  type NftSet,
+  NftSocket,
+  newChain,
+  newElements,
+  newRule,
+  newSet,
+  newTable,
+  type Table,
+  TYPES,
+} from "../linux/netlink/nftables.ts";
+import type { Request } from "../linux/netlink/socket.ts";
+import { addressBytes, type IpAddress } from "./address.ts";
+import { arpRules, guardRules, icmpv6Rules, ipv4Rules, ipv6Rules, SETS } from "./guard-rules.ts";
+
+/** A port of a bridge, and who is behind it. */
+export interface GuardedPort {
+  /** The host's end. */
+  name: string;
+  /** 6 bytes. */
+  mac: Buffer;
+  /** Also the link-local one of an interface with IPv6. */
+  addresses: readonly IpAddress[];
+}
+
+const IFNAME = { type: TYPES.ifname, length: 16 };
+/** Before everybody else. */
+const PRIORITY = -300;
+
+const keyed = (name: string, id: number, type: number, length: number): NftSet => ({
+  name,
+  id,
+  keyType: concatenated(IFNAME.type, type),
+  keyLength: IFNAME.length + length,
+});
+
+const sets = (): NftSet[] => [
+  { name: SETS.ports, id: 1, keyType: IFNAME.type, keyLength: IFNAME.length },
+  keyed(SETS.mac, 2, TYPES.ether, 8),
+  keyed(SETS.ipv4, 3, TYPES.ipv4, 4),
+  keyed(SETS.ipv6, 4, TYPES.ipv6, 16),
+];
+
+const CHAINS: readonly [name: string, rules: () => Expression[][]][] = [
+  ["icmpv6", icmpv6Rules],
+  ["ipv6", ipv6Rules],
+  ["ipv4", ipv4Rules],
+  ["arp", arpRules],
+];
+
+/**
+ * Keeps containers on a bridge from speaking for each other, so that even one with NET_RAW has its own traffic alone: a
+ * table of family bridge beside the firewall's, whose rules are always the same; a port is an element of four sets.
+ */
+export class Guard {
+  readonly table: Table;
+  #socket: NftSocket | undefined;
+  #port: number | undefined;
+  #there = false;
+  readonly #ports = new Map<string, GuardedPort>();
+
+  constructor(name: string) {
+    this.table = { family: "bridge", name };
+  }
+
+  /** Whether there are ports to guard. */
+  get used(): boolean {
+    return this.#ports.size > 0;
+  }
+
+  /** By which the kernel names our own changes. */
+  get port(): number {
+    this.#port ??= this.socket.port;
+    return this.#port;
+  }
+
+  get socket(): NftSocket {
+    this.#socket ??= new NftSocket();
+    return this.#socket;
+  }
+
+  /** Whether the kernel has the table; false too where it knows no such tables. */
+  get isThere(): boolean {
+    try {
+      return this.socket.tables(this.table.family).includes(this.table.name);
+    } catch {
+      return false;
+    }
+  }
+
+  /** Throws what the kernel says where it has no nf_tables for bridges (CONFIG_NF_TABLES_BRIDGE). */
+  add(port: GuardedPort): void {
+    this.#ports.set(port.name, port);
+    if (this.#there) this.#change(elementsOf(port, this.table, newElements));
+    else this.build();
+  }
+
+  remove(name: string): void {
+    const port = this.#ports.get(name);
+    if (!port || !this.#ports.delete(name) || !this.#there) return;
+    this.#change(elementsOf(port, this.table, deleteElements));
+  }
+
+  /** Makes the table what it should be; whatever was in it goes. */
+  build(): void {
+    const { table } = this;
+    const requests: Request[] = [newTable(table), deleteTable(table), newTable(table), flushRules(table)];
+    for (const set of sets()) requests.push(newSet(table, set));
+    for (const [name, rules] of CHAINS) {
+      requests.push(newChain(table, { name }));
+      for (const rule of rules()) requests.push(newRule(table, name, rule));
+    }
+    requests.push(newChain(table, { name: "guard", base: { type: "filter", hook: "prerouting", priority: PRIORITY } }));
+    for (const rule of guardRules()) requests.push(newRule(table, "guard", rule));
+    for (const port of this.#ports.values()) requests.push(...elementsOf(port, table, newElements));
+    this.socket.transaction(requests);
+    this.#there = true;
+  }
+
+  /** Takes the table away, if it is there. */
+  withdraw(): void {
+    this.#ports.clear();
+    this.#there = false;
+    if (this.isThere) this.socket.transaction([deleteTable(this.table)]);
+  }
+
+  close(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+    this.#port = undefined;
+  }
+
+  #change(requests: readonly Request[]): void {
+    try {
+      this.socket.transaction(requests);
+    } catch (error) {
+      // Somebody has flushed it, or has had his hands in it.
+      if (codeOf(error) !== "ENOENT" && codeOf(error) !== "EEXIST") throw error;
+      this.build();
+    }
+  }
+}
+
+function elementsOf({ name, mac, addresses }: GuardedPort, table: Table, messages: typeof newElements): Request[] {
+  const port = Buffer.alloc(IFNAME.length);
+  port.write(name, "latin1");
+  const key = (bytes: Uint8Array, length: number) => {
+    const value = Buffer.alloc(length);
+    value.set(bytes);
+    return { key: Buffer.concat([port, value]) };
+  };
+  const of = (family: number, length: number) =>
+    addresses.filter((one) => one.family === family).map((one) => key(addressBytes(one), length));
+  return [
+    ...messages(table, SETS.mac, [key(mac, 8)]),
+    ...messages(table, SETS.ipv4, of(4, 4)),
+    ...messages(table, SETS.ipv6, of(6, 16)),
+    // Last: from here on it is held to the others.
+    ...messages(table, SETS.ports, [{ key: port }]),
+  ];
+}
+
+/** The link-local address that the kernel gives an interface (RFC 4291, appendix A). */
+export function linkLocal(mac: Buffer): IpAddress {
+  const identifier = Buffer.from([mac[0]! ^ 2, mac[1]!, mac[2]!, 0xff, 0xfe, mac[3]!, mac[4]!, mac[5]!]);
+  return { family: 6, value: (0xfe80n << 112n) | identifier.readBigUInt64BE() };
+}
