@@ -44,8 +44,8 @@ export function systemInfo(info: Record<string, unknown>, version: number): obje
 
 /** Until 1.52 NetworkSettings itself had the figures of the default network, and some that nobody has any more. */
 export function containerInspect(container: ContainerInspect, version: number): object {
-  const { SandboxID, SandboxKey, Ports, Networks } = container.NetworkSettings as NetworkSettings;
-  const settings = { SandboxID, SandboxKey, Ports, Networks };
+  const { SandboxID, SandboxKey, Ports, Networks, Egress } = container.NetworkSettings as NetworkSettings;
+  const settings = { SandboxID, SandboxKey, Ports, Networks, ...(Egress && { Egress }) };
   if (version >= 1.52) return { ...container, NetworkSettings: settings };
   return {
     ...container,
@@ -67,4 +67,6 @@ interface NetworkSettings {
   SandboxKey: string;
   Ports: object;
   Networks: Record<string, EndpointSettings>;
+  /** inro's own: what the container's egress rules have dropped. */
+  Egress?: object;
 }

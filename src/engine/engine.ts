@@ -124,6 +124,8 @@ export class Engine {
       const driver = new NetworkDriver(`inro-${store.engineId.slice(0, 8)}`, router, options.log);
       const predefined = options.defaultBridge === false ? ["host", "none"] : ["bridge", "host", "none"];
       const networks = new Networks(networkStore, driver, table, events, predefined);
+      const publish = options.publishAddress ?? "127.0.0.1";
+      const endpoints = new Endpoints(networks, store, table, events, publish, options.log);
       const ctx: Context = {
         paths,
         store,
@@ -132,8 +134,8 @@ export class Engine {
         images,
         events,
         networks,
-        endpoints: new Endpoints(networks, store, table, events, options.publishAddress ?? "127.0.0.1", options.log),
-        dns: new ContainerDns(networks, table, options.log),
+        endpoints,
+        dns: new ContainerDns(networks, table, endpoints.egress, options.log),
         trash: new Trash(paths.temporary, options.log),
         health: new HealthMonitor(),
         expiry: new Expiry(),

@@ -25,7 +25,8 @@ export const FAMILIES: readonly IpFamily[] = [4, 6];
 
 const R = register;
 
-const family = (one: IpFamily): Expression[] => [
+/** The packet is of that family. */
+export const family = (one: IpFamily): Expression[] => [
   meta("nfproto", R(0)),
   compare(R(0), "==", Buffer.from([one === 4 ? NFPROTO.ipv4 : NFPROTO.ipv6])),
 ];
@@ -61,7 +62,7 @@ const SOURCE: Record<IpFamily, number> = { 4: 12, 6: 8 };
 const DESTINATION: Record<IpFamily, number> = { 4: 16, 6: 24 };
 
 /** The packet's source, or its destination, is in the subnet. */
-function inSubnet(end: "source" | "destination", { family: one, base, prefix }: Subnet): Expression[] {
+export function inSubnet(end: "source" | "destination", { family: one, base, prefix }: Subnet): Expression[] {
   const length = BITS[one] / 8;
   const mask = ((1n << BigInt(prefix)) - 1n) << BigInt(BITS[one] - prefix);
   return [
@@ -114,14 +115,24 @@ export function noLocalhost({ bridge }: FirewallNetwork): Expression[][] {
   ]);
 }
 
-export function forward(networks: readonly FirewallNetwork[], strangers: "accept" | "drop"): Expression[][] {
+/** An answer, or what belongs to it: whoever began it was allowed to. */
+const known = (): Expression[] => [...hasBits("state", CT_STATE.established | CT_STATE.related), verdict("accept")];
+
+/** What containers send to the host itself is held to `egress` too. */
+export const toHost = (egress: readonly Expression[][]): Expression[][] => [known(), ...egress];
+
+export function forward(
+  networks: readonly FirewallNetwork[],
+  strangers: "accept" | "drop",
+  egress: readonly Expression[][],
+): Expression[][] {
   const rules: Expression[][] = [];
   // Also what is bridged comes by here, where br_netfilter is loaded.
   for (const { bridge } of networks) rules.push([...from(bridge), ...to(bridge), verdict("accept")]);
   for (const { bridge, internal } of networks) {
     if (internal) rules.push([...from(bridge), verdict("drop")], [...to(bridge), verdict("drop")]);
   }
-  rules.push([...hasBits("state", CT_STATE.established | CT_STATE.related), verdict("accept")]);
+  rules.push(known(), ...egress);
   for (const { bridge, closed, internal } of networks) {
     if (!closed || internal) continue;
     rules.push([...to(bridge), ...hasBits("status", CT_DNAT), verdict("accept")]);

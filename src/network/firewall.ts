@@ -19,7 +19,8 @@ import {
 } from "../linux/netlink/nftables.ts";
 import type { Request } from "../linux/netlink/socket.ts";
 import { addressBytes, type IpAddress, type IpFamily, type Subnet } from "./address.ts";
-import { FAMILIES, forward, leaving, noLocalhost, toContainer } from "./firewall-rules.ts";
+import { EgressTable, isDisturbed } from "./egress-table.ts";
+import { FAMILIES, forward, leaving, noLocalhost, toContainer, toHost } from "./firewall-rules.ts";
 
 export type Protocol = "tcp" | "udp" | "sctp";
 export const PROTOCOLS: Record<Protocol, number> = { tcp: 6, udp: 17, sctp: 132 };
@@ -94,9 +95,18 @@ export class Firewall {
   strangers: "accept" | "drop" = "accept";
   readonly #networks = new Map<string, FirewallNetwork>();
   readonly #ports = new Map<string, PublishedPort>();
+  /** What containers may send beyond their networks. */
+  readonly egress: EgressTable;
 
-  constructor(name: string) {
+  /** `group`: where denied packets are told of (nfnetlink_log). */
+  constructor(name: string, group?: number) {
     this.table = { family: "inet", name };
+    this.egress = new EgressTable(this.table, group, {
+      change: (requests) => this.#change(requests),
+      build: () => this.build(),
+      elements: (set) => this.socket.elements(this.table, set).map(({ key }) => key),
+      counter: (counter) => this.socket.counter(this.table, counter),
+    });
   }
 
   get networks(): readonly FirewallNetwork[] {
@@ -171,11 +181,14 @@ export class Firewall {
     const requests: Request[] = [newTable(table)];
     if (fresh) requests.push(deleteTable(table), newTable(table));
     requests.push(flushRules(table), ...sets().map((set) => newSet(table, set)));
-    for (const { name, base, rules } of this.#chains()) {
+    const { parts, chains, elements } = this.egress.content();
+    requests.push(...parts);
+    for (const { name, base, rules } of [...chains, ...this.#chains()]) {
       requests.push(newChain(table, { name, ...(base ? { base } : {}) }));
       for (const rule of rules) requests.push(newRule(table, name, rule));
     }
     for (const port of this.#ports.values()) requests.push(...this.#elements(port, newElements));
+    requests.push(...elements);
     this.#carryOut(requests);
     this.#there = true;
   }
@@ -201,7 +214,7 @@ export class Firewall {
       this.socket.transaction(requests);
     } catch (error) {
       // Somebody has flushed it, or has had his hands in it.
-      if (codeOf(error) !== "ENOENT" && codeOf(error) !== "EEXIST") throw error;
+      if (!isDisturbed(error)) throw error;
       this.build(true);
     }
   }
@@ -232,6 +245,7 @@ export class Firewall {
 
   #chains(): { name: string; base?: Parameters<typeof newChain>[1]["base"]; rules: Expression[][] }[] {
     const networks = this.networks;
+    const egress = this.egress.rules();
     return [
       { name: "ports", rules: FAMILIES.flatMap(toContainer) },
       {
@@ -252,8 +266,17 @@ export class Firewall {
       {
         name: "forward",
         base: { type: "filter", hook: "forward", priority: PRIORITY.filter },
-        rules: forward(networks, this.strangers),
+        rules: forward(networks, this.strangers, egress),
       },
+      ...(egress.length > 0
+        ? [
+            {
+              name: "input",
+              base: { type: "filter", hook: "input", priority: PRIORITY.filter } as const,
+              rules: toHost(egress),
+            },
+          ]
+        : []),
       {
         name: "postrouting",
         base: { type: "nat", hook: "postrouting", priority: PRIORITY.srcnat },

@@ -171,6 +171,8 @@ export interface HostConfig {
   TTL?: number;
   /** inro's own, nanoseconds: a container is stopped when nobody has used it for so long. 0: never. */
   IdleTTL?: number;
+  /** inro's own: what may be sent beyond the container's networks, as `allow=TARGET,…` and `deny=TARGET,…`. */
+  Egress?: string[] | null;
   LogConfig?: { Type?: string; Config?: Record<string, string> };
   ConsoleSize?: [number, number];
   ExtraHosts?: string[] | null;

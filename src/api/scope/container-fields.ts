@@ -181,6 +181,7 @@ const HOST_RULES: Record<string, FieldRule> = {
   PublishAllPorts: ports,
   ReadonlyPaths: keeps(READONLY_PATHS, "read-only paths"),
   ReadonlyRootfs: free,
+  Egress: free,
   IdleTTL: free,
   RestartOnUnhealthy: free,
   RestartPolicy: free,

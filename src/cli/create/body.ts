@@ -79,6 +79,7 @@ function hostConfig(options: Options): HostConfig {
     RestartOnUnhealthy: "restart-on-unhealthy",
     TTL: "ttl",
     IdleTTL: "idle-ttl",
+    Egress: "egress",
     UsernsMode: "userns",
     PidMode: "pid",
     IpcMode: "ipc",

@@ -89,6 +89,7 @@ export const createFlags: readonly Flag[] = [
   { name: "dns-option", aliases: ["dns-opt"], ...list, help: "Add a DNS option" },
   { name: "dns-search", ...list, parse: parseDomain, help: "Add a DNS search domain; . is none" },
   { name: "domainname", ...string, help: "NIS domain name" },
+  { name: "egress", ...list, help: "Allow or deny what it sends out (allow=HOST[:PORT], deny=private,metadata)" },
   { name: "entrypoint", ...string, help: "Replace the image's entrypoint; empty removes it" },
   { name: "env", short: "e", ...list, parse: parseEnv, help: "Set a variable (NAME=VALUE, or NAME from here)" },
   { name: "env-file", ...list, help: "Read variables from a file" },

@@ -179,6 +179,7 @@ export const hostConfig = object<HostConfig>({
   RestartOnUnhealthy: boolean,
   TTL: integer,
   IdleTTL: integer,
+  Egress: list(text),
   LogConfig: object({ Type: text, Config: map(text) }),
   ConsoleSize: consoleSize,
   ExtraHosts: list(text),

@@ -1,4 +1,5 @@
 import { invalid } from "../../base/errors.ts";
+import { parseEgress } from "../../network/egress-policy.ts";
 import { resolveCapabilities } from "../../security/capabilities.ts";
 import { READONLY_PATHS } from "../../security/paths.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
@@ -69,6 +70,7 @@ export function validateCreate(
   checkModes(asked, given, facts.cgroup);
   const config = mergeImage(asked, image);
   checkConfig(config);
+  withEgress(asked, given);
   if (![...(config.Entrypoint ?? []), ...(config.Cmd ?? [])][0]) throw invalid("no command specified");
 
   checkRestartPolicy(given);
@@ -85,6 +87,24 @@ export function validateCreate(
   );
   checkHost(config, host, facts);
   return { config, host, warnings };
+}
+
+/** By which clients that know no `Egress` say it; an image's label is not theirs. Rules stand apart by blanks. */
+const EGRESS_LABEL = "inro.egress";
+
+/** Completes HostConfig.Egress. Throws invalid for what is no rule, and for networks that are not the container's own. */
+function withEgress(asked: ContainerConfig, given: HostConfig): void {
+  const labelled = asked.Labels?.[EGRESS_LABEL]?.split(/\s+/).filter(Boolean) ?? [];
+  const rules = [...(given.Egress ?? []), ...labelled];
+  if (rules.length === 0) return;
+  parseEgress(rules);
+  given.Egress = rules;
+  const mode = given.NetworkMode ?? "";
+  if (mode === "host" || mode.startsWith("container:")) {
+    throw invalid(
+      `egress rules conflict with network mode ${mode.split(":")[0]}: the network is not the container's own`,
+    );
+  }
 }
 
 function checkConfig(config: ContainerConfig): void {

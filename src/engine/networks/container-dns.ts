@@ -8,6 +8,7 @@ import type { Container } from "../container.ts";
 import { openNamespaceOf } from "../join.ts";
 import type { ContainerTable } from "../table.ts";
 import { hostServers } from "./container-files.ts";
+import type { EgressControl } from "./egress.ts";
 import type { Networks } from "./networks.ts";
 import type { NetworkRecord } from "./records.ts";
 
@@ -39,11 +40,15 @@ export class ContainerDns {
   constructor(
     private readonly networks: Networks,
     private readonly table: ContainerTable,
+    private readonly egress: EgressControl,
     private readonly log: (line: string) => void,
   ) {}
 
   /** Whether a container is to have one. */
-  serves({ record }: Container): boolean {
+  serves(container: Container): boolean {
+    const { record } = container;
+    // What names stand for is learned from answers.
+    if (record.endpoints && this.egress.policy(container)?.closed) return true;
     return Object.keys(record.endpoints ?? {}).some((id) => this.networks.byId(id)?.name !== "bridge");
   }
 
@@ -53,7 +58,13 @@ export class ContainerDns {
     const own = namespace ?? (container.running && openNamespaceOf(container.running, "network"));
     if (own === undefined) return;
     try {
-      const options = { namespace: own, names: this.#namesFor(container), upstream: this.#upstream };
+      const options = {
+        namespace: own,
+        names: this.#namesFor(container),
+        upstream: this.#upstream,
+        onAnswer: (name: string, addresses: readonly { address: string; ttl: number }[]) =>
+          this.egress.answered(container, name, addresses),
+      };
       this.#servers.set(container.id, await NameServer.open(options));
     } finally {
       if (namespace === undefined) close(own);
@@ -124,7 +135,8 @@ export class ContainerDns {
         }
         return undefined;
       },
-      servers: () => {
+      servers: (name) => {
+        if (!this.egress.mayAsk(container, name)) return undefined;
         // What is asked of the world would leave by the host, and an internal network has no way out.
         const ways = (container.state.network?.endpoints ?? []).map(({ network }) => this.networks.byId(network));
         if (ways.every((network) => !network || network.internal)) return [];

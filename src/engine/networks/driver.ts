@@ -24,6 +24,9 @@ import {
 } from "./validate.ts";
 
 const FAMILIES: readonly IpFamily[] = [4, 6];
+/** The lower ones are where others listen. */
+const FIRST_GROUP = 4096;
+const GROUPS = 60_000;
 
 /**
  * Networks in the kernel, made when they are first used: bridges, the firewall's table, and what of the host's settings
@@ -32,6 +35,8 @@ const FAMILIES: readonly IpFamily[] = [4, 6];
 export class NetworkDriver {
   readonly firewall: Firewall;
   readonly guard: Guard;
+  /** The group in which the firewall tells of what it drops: of each engine its own. */
+  readonly denials: number;
   #unguarded = false;
   #stack: NetworkStack | undefined;
   /** Networks whose firewall rules are in place. */
@@ -43,7 +48,8 @@ export class NetworkDriver {
     private readonly router: { bootId: string; store: Pick<NetworkStore, "routerSince"> },
     private readonly log: (line: string) => void,
   ) {
-    this.firewall = new Firewall(table);
+    this.denials = FIRST_GROUP + (Number.parseInt(table.slice(-8), 16) % GROUPS || 0);
+    this.firewall = new Firewall(table, this.denials);
     this.guard = new Guard(table);
     this.#watch = new FirewallWatch([this.firewall, this.guard], log);
   }

@@ -10,6 +10,7 @@ import type { EventLog } from "../events.ts";
 import { openNamespaceOf } from "../join.ts";
 import type { Store } from "../store.ts";
 import type { ContainerTable } from "../table.ts";
+import { EgressControl } from "./egress.ts";
 import { interfaceName, macOf } from "./endpoint-names.ts";
 import { endpointConfig } from "./endpoint-settings.ts";
 import { checkLinks, linkedNames } from "./links.ts";
@@ -29,6 +30,7 @@ const MOST_DEPARTING = 10_000;
 export class Endpoints {
   readonly ports: PublishedPorts;
   readonly portChanges: PortChanges;
+  readonly egress: EgressControl;
   /** Interfaces that go with their namespaces: the kernel is at it. */
   readonly #departing = new Set<string>();
   /** Containers of whose networks the world was told. */
@@ -43,6 +45,7 @@ export class Endpoints {
     private readonly publishAddress: string,
     private readonly log: (line: string) => void,
   ) {
+    this.egress = new EgressControl(networks.driver, table, events, log);
     this.ports = new PublishedPorts(networks.driver.firewall, (id) =>
       table.has(id) ? table.get(id).record.name : id.slice(0, 12),
     );
@@ -66,6 +69,10 @@ export class Endpoints {
     const { endpoints: wanted, config, host } = container.record;
     if (!wanted || Object.keys(wanted).length === 0) return wanted ? { endpoints: [], ports: [] } : undefined;
     checkLinks(this.table, container);
+    this.egress.check(
+      container,
+      Object.keys(wanted).map((id) => this.networks.byId(id)?.driver ?? "bridge"),
+    );
     const run: RunNetwork = { endpoints: [], ports: [] };
     try {
       for (const [id, asked] of Object.entries(wanted)) run.endpoints.push(this.#endpoint(id, asked, run.endpoints));
@@ -88,6 +95,7 @@ export class Endpoints {
     const namespace = given === undefined ? createNetworkNamespace() : adoptNetworkNamespace(given);
     try {
       const routes = this.#routes(container, run);
+      this.egress.apply(container, run);
       for (const endpoint of run.endpoints) this.#plug(namespace, run, endpoint, routes);
       const target = run.ports.length > 0 ? this.#target(container, run) : undefined;
       if (target) this.ports.open(container.id, run.ports, target);
@@ -101,6 +109,7 @@ export class Endpoints {
   /** After a run, or one that was not to be. Interfaces go with their namespace, which nobody has to wait for. */
   release(container: Container, run: RunNetwork): void {
     this.ports.release(container.id);
+    this.egress.release(container.id);
     this.#freeAddresses(run);
     if (this.#departing.size > MOST_DEPARTING) this.#departing.clear();
     for (const endpoint of run.endpoints) {
@@ -146,6 +155,7 @@ export class Endpoints {
       this.reattach();
       for (const container of running) {
         const run = container.state.network!;
+        this.egress.adopt(container, run);
         const target = run.ports.length > 0 ? this.#target(container, run) : undefined;
         if (target) this.ports.open(container.id, run.ports, target);
       }
@@ -213,6 +223,7 @@ export class Endpoints {
     if (Object.hasOwn(record.endpoints, network.id)) {
       throw new InroError("forbidden", `endpoint with name ${record.name} already exists in network ${network.name}`);
     }
+    this.egress.check(container, [network.driver]);
     if (container.isRunning) await this.#connectRunning(container, network, config);
     container.record = { ...record, endpoints: { ...record.endpoints, [network.id]: config } };
     this.store.updateContainer(container.record);
@@ -235,6 +246,7 @@ export class Endpoints {
         this.networks.driver.unprotect(endpoint);
         this.#reroute(namespace, container, left);
       });
+      this.egress.apply(container, left);
       this.#retarget(container, left);
       container.state = { ...container.state, network: left };
       this.store.updateState(container.id, container.state);
@@ -255,6 +267,7 @@ export class Endpoints {
     } catch (error) {
       this.log(`networks: ${messageOf(error)}`);
     }
+    this.egress.close();
     driver.close();
   }
 
@@ -266,6 +279,7 @@ export class Endpoints {
     try {
       container.record = { ...before, endpoints: { ...before.endpoints, [network.id]: config } };
       await this.#inside(container, (namespace) => {
+        this.egress.apply(container, more);
         this.#plug(namespace, more, endpoint, new Map());
         this.#reroute(namespace, container, more);
       });

@@ -103,11 +103,13 @@ function endpointSettings(
 export function networkSettings(ctx: Context, container: Container): object {
   const pid = container.running?.pid;
   const Networks = shownNetworks(ctx, container);
+  const Egress = ctx.endpoints.egress.shown(container);
   return {
     SandboxID: "",
     SandboxKey: pid ? `/proc/${pid}/ns/net` : "",
     Ports: shownPorts(container),
     Networks,
+    ...(Egress && { Egress }),
   };
 }
 

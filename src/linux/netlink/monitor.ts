@@ -15,12 +15,14 @@ export interface Monitor {
 /**
  * Listens to groups (a mask) of a netlink protocol in this process's network namespace. `onLost`: messages did not fit
  * into the socket's buffer, and it is closed; whoever wants to know more looks for himself, and listens anew.
+ * `subscription`: messages by which the kernel is asked first, where groups do not do.
  */
 export async function monitor(
   protocol: number,
   groups: number,
   onMessages: (messages: Message[]) => void,
   onLost: () => void,
+  subscription?: Buffer,
 ): Promise<Monitor> {
   const fd = sys("socket", "AF_NETLINK", AF_NETLINK, SOCK_RAW | k.SOCK_CLOEXEC | k.O_NONBLOCK, protocol);
   try {
@@ -29,6 +31,7 @@ export async function monitor(
       name.writeUInt16LE(AF_NETLINK, 0);
       name.writeUInt32LE(groups, 8);
       sys("bind", "AF_NETLINK", fd, bytes(name), name.length);
+      if (subscription) sys("sendto", "AF_NETLINK", fd, bytes(subscription), subscription.length, 0, 0, 0);
     });
   } catch (error) {
     close(fd);

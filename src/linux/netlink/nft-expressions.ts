@@ -170,6 +170,38 @@ export const counter = (): Expression => [
   ],
 ];
 
+/** Counts in a counter of the table, which outlives its rules. */
+export const counterObject = (name: string): Expression => [
+  "objref",
+  [
+    [1, be32(COUNTER)],
+    [2, text(name)],
+  ],
+];
+/** NFT_OBJECT_COUNTER. */
+export const COUNTER = 1;
+
+/** Ends the rule for what comes more often in a second. */
+export const limit = (perSecond: number): Expression => [
+  "limit",
+  [
+    [1, be64(perSecond)],
+    [2, be64(1)],
+    [3, be32(perSecond)],
+    [4, be32(0)],
+  ],
+];
+
+/** Tells a listener of the group (nfnetlink_log) of the packet: its first bytes, under a name. */
+export const logTo = (group: number, prefix: string): Expression => [
+  "log",
+  [
+    [1, Buffer.from([group >> 8, group & 255])],
+    [2, text(prefix)],
+    [3, be32(64)],
+  ],
+];
+
 /** Puts the key into a set, for as many milliseconds as given. */
 export const addToSet = (set: string, key: number, timeout: number): Expression => [
   "dynset",

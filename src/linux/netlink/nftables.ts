@@ -9,7 +9,7 @@ import {
   text,
 } from "./attributes.ts";
 import { type Message, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL } from "./message.ts";
-import { type Expression, VALUE, type Verdict, verdictData } from "./nft-expressions.ts";
+import { COUNTER, type Expression, VALUE, type Verdict, verdictData } from "./nft-expressions.ts";
 import { NetlinkSocket, NLM_F_NO_ACK, type Request } from "./socket.ts";
 
 /** nf_tables over nfnetlink (linux/netfilter/nf_tables.h): messages, pure; and the socket that carries transactions. */
@@ -73,6 +73,11 @@ const NFT = {
   newElements: 12,
   getElements: 13,
   delElements: 14,
+  delChain: 5,
+  delSet: 11,
+  newObject: 18,
+  getObject: 19,
+  delObject: 20,
 } as const;
 const VERDICT_TYPE = 0xffffff00;
 
@@ -125,6 +130,49 @@ export function newChain(table: Table, { name, base }: Chain): Request {
     );
   }
   return message("newChain", table, name, attributes, NLM_F_CREATE);
+}
+
+/** EBUSY where a rule leads to it, or it has some. */
+export function deleteChain(table: Table, chain: string): Request {
+  const attributes: Attribute[] = [
+    [1, text(table.name)],
+    [3, text(chain)],
+  ];
+  return message("delChain", table, chain, attributes);
+}
+
+/** Takes all rules out of a chain. */
+export function flushChain(table: Table, chain: string): Request {
+  const attributes: Attribute[] = [
+    [1, text(table.name)],
+    [2, text(chain)],
+  ];
+  return message("delRule", table, chain, attributes);
+}
+
+/** EBUSY where a rule uses it. */
+export function deleteSet(table: Table, set: string): Request {
+  const attributes: Attribute[] = [
+    [1, text(table.name)],
+    [2, text(set)],
+  ];
+  return message("delSet", table, set, attributes);
+}
+
+const counter = (table: Table, name: string): Attribute[] => [
+  [1, text(table.name)],
+  [2, text(name)],
+  [3, be32(COUNTER)],
+];
+
+/** One that is there goes on counting. */
+export function newCounter(table: Table, name: string): Request {
+  return message("newObject", table, name, [...counter(table, name), [4, []]], NLM_F_CREATE);
+}
+
+/** EBUSY where a rule uses it. */
+export function deleteCounter(table: Table, name: string): Request {
+  return message("delObject", table, name, counter(table, name));
 }
 
 /** At the end of its chain. */
@@ -292,6 +340,16 @@ export class NftSocket extends NetlinkSocket {
       if (!number || number.length < 4 || number.readUInt32BE(0) !== HOOKS[hook]) return [];
       return [{ family: found[0]!, table: readText(table), name: readText(name) }];
     });
+  }
+
+  /** What a counter has counted; ENOENT where there is none. */
+  counter(table: Table, name: string): { packets: number; bytes: number } {
+    const { header: _, ...request } = message("getObject", table, name, counter(table, name));
+    const [answer] = this.request({ ...request, header: HEADER, flags: 0 });
+    const data = answer && decodeAttributes(answer.payload.subarray(HEADER)).get(4);
+    const values = data && decodeAttributes(data);
+    const read = (type: number) => Number(values?.get(type)?.readBigUInt64BE() ?? 0n);
+    return { packets: read(2), bytes: read(1) };
   }
 
   /** What is in a set; ENOENT where there is none. */

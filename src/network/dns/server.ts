@@ -22,8 +22,8 @@ export interface Names {
   find(name: string): { ipv4: readonly string[]; ipv6: readonly string[] } | undefined;
   /** The name of an address; undefined when nobody has it, null when it is not of these networks. */
   nameOf(address: string): string | undefined | null;
-  /** Whom to ask for what is not here; none: nobody. */
-  servers(): readonly Server[];
+  /** Whom to ask for a name that is not here; none: nobody; undefined: it must not be asked for. */
+  servers(name: string): readonly Server[] | undefined;
 }
 
 export interface NameServerOptions {
@@ -172,7 +172,8 @@ export class NameServer {
 
   async #forward(query: Query, transport: "udp" | "tcp"): Promise<Buffer> {
     const { names, upstream, onAnswer } = this.options;
-    const servers = names.servers();
+    const servers = names.servers(query.name);
+    if (!servers) return encodeAnswer(query, RCODE.refused);
     const answer = servers.length > 0 ? await upstream.ask(query, servers, transport) : undefined;
     if (!answer) return encodeAnswer(query, RCODE.serverFailure);
     onAnswer?.(query.name.toLowerCase(), addressesIn(answer));
