@@ -1,4 +1,5 @@
 import {
+  above,
   compare,
   type Expression,
   lookup,
@@ -102,4 +103,11 @@ export function icmpv6Rules(): Expression[][] {
     [...is("transport", 0, REDIRECT), drop],
     [...is("transport", 0, NEIGHBOUR_ADVERTISEMENT), ...foreign(SETS.ipv6, "transport", 8, 16), drop],
   ];
+}
+
+/** What comes by a port faster than that is dropped. */
+export function limitRule(port: string, bytesPerSecond: number, burst: number): Expression[] {
+  const name = Buffer.alloc(16);
+  name.write(port, "latin1");
+  return [meta("iifname", R(0)), compare(R(0), "==", name), above(bytesPerSecond, burst), drop];
 }

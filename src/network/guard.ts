@@ -4,6 +4,7 @@ import {
   concatenated,
   deleteElements,
   deleteTable,
+  flushChain,
   flushRules,
   type NftSet,
   NftSocket,
@@ -17,7 +18,8 @@ import {
 } from "../linux/netlink/nftables.ts";
 import type { Request } from "../linux/netlink/socket.ts";
 import { addressBytes, type IpAddress } from "./address.ts";
-import { arpRules, guardRules, icmpv6Rules, ipv4Rules, ipv6Rules, SETS } from "./guard-rules.ts";
+import { burstOf } from "./bandwidth.ts";
+import { arpRules, guardRules, icmpv6Rules, ipv4Rules, ipv6Rules, limitRule, SETS } from "./guard-rules.ts";
 
 /** A port of a bridge, and who is behind it. */
 export interface GuardedPort {
@@ -27,11 +29,17 @@ export interface GuardedPort {
   mac: Buffer;
   /** Also the link-local one of an interface with IPv6. */
   addresses: readonly IpAddress[];
+  /** It may send what it likes; then it is here for its `limit`. */
+  trusted?: boolean;
+  /** Bytes in a second that it may send; more is dropped. */
+  limit?: number;
 }
 
 const IFNAME = { type: TYPES.ifname, length: 16 };
 /** Before everybody else. */
 const PRIORITY = -300;
+/** A rule for each port with a limit: a lookup cannot have one. */
+const LIMITS = "limits";
 
 const keyed = (name: string, id: number, type: number, length: number): NftSet => ({
   name,
@@ -97,14 +105,15 @@ export class Guard {
   /** Throws what the kernel says where it has no nf_tables for bridges (CONFIG_NF_TABLES_BRIDGE). */
   add(port: GuardedPort): void {
     this.#ports.set(port.name, port);
-    if (this.#there) this.#change(elementsOf(port, this.table, newElements));
-    else this.build();
+    if (!this.#there) this.build();
+    else this.#change([...elementsOf(port, this.table, newElements), ...this.#limit(port)]);
   }
 
   remove(name: string): void {
     const port = this.#ports.get(name);
     if (!port || !this.#ports.delete(name) || !this.#there) return;
     this.#change(elementsOf(port, this.table, deleteElements));
+    if (port.limit !== undefined) this.#change([flushChain(this.table, LIMITS), ...this.#limits()]);
   }
 
   /** Makes the table what it should be; whatever was in it goes. */
@@ -118,6 +127,10 @@ export class Guard {
     }
     requests.push(newChain(table, { name: "guard", base: { type: "filter", hook: "prerouting", priority: PRIORITY } }));
     for (const rule of guardRules()) requests.push(newRule(table, "guard", rule));
+    requests.push(
+      newChain(table, { name: LIMITS, base: { type: "filter", hook: "prerouting", priority: PRIORITY + 1 } }),
+    );
+    requests.push(...this.#limits());
     for (const port of this.#ports.values()) requests.push(...elementsOf(port, table, newElements));
     this.socket.transaction(requests);
     this.#there = true;
@@ -136,6 +149,14 @@ export class Guard {
     this.#port = undefined;
   }
 
+  #limits(): Request[] {
+    return [...this.#ports.values()].flatMap((port) => this.#limit(port));
+  }
+
+  #limit({ name, limit }: GuardedPort): Request[] {
+    return limit === undefined ? [] : [newRule(this.table, LIMITS, limitRule(name, limit, burstOf(limit)))];
+  }
+
   #change(requests: readonly Request[]): void {
     try {
       this.socket.transaction(requests);
@@ -147,7 +168,12 @@ export class Guard {
   }
 }
 
-function elementsOf({ name, mac, addresses }: GuardedPort, table: Table, messages: typeof newElements): Request[] {
+function elementsOf(
+  { name, mac, addresses, trusted }: GuardedPort,
+  table: Table,
+  messages: typeof newElements,
+): Request[] {
+  if (trusted) return [];
   const port = Buffer.alloc(IFNAME.length);
   port.write(name, "latin1");
   const key = (bytes: Uint8Array, length: number) => {

@@ -173,6 +173,8 @@ export interface HostConfig {
   IdleTTL?: number;
   /** inro's own: what may be sent beyond the container's networks, as `allow=TARGET,…` and `deny=TARGET,…`. */
   Egress?: string[] | null;
+  /** inro's own, bits in a second by all interfaces each: what it may send, and receive. 0: as much as there is. */
+  Bandwidth?: { Egress?: number; Ingress?: number } | null;
   LogConfig?: { Type?: string; Config?: Record<string, string> };
   ConsoleSize?: [number, number];
   ExtraHosts?: string[] | null;

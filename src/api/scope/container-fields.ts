@@ -182,6 +182,7 @@ const HOST_RULES: Record<string, FieldRule> = {
   ReadonlyPaths: keeps(READONLY_PATHS, "read-only paths"),
   ReadonlyRootfs: free,
   Egress: free,
+  Bandwidth: free,
   IdleTTL: free,
   RestartOnUnhealthy: free,
   RestartPolicy: free,

@@ -80,6 +80,7 @@ function hostConfig(options: Options): HostConfig {
     TTL: "ttl",
     IdleTTL: "idle-ttl",
     Egress: "egress",
+    Bandwidth: "bandwidth",
     UsernsMode: "userns",
     PidMode: "pid",
     IpcMode: "ipc",

@@ -1,4 +1,5 @@
 import { detachKeysFlag, type Flag, parseInteger } from "../flags.ts";
+import { parseBandwidth } from "./bandwidth.ts";
 import {
   parseDeviceRule,
   parseThrottleBytes,
@@ -64,6 +65,12 @@ export const createFlags: readonly Flag[] = [
     ...list,
     parse: parseWeightDevice,
     help: "Share of one device's I/O (path:weight)",
+  },
+  {
+    name: "bandwidth",
+    ...string,
+    parse: parseBandwidth,
+    help: "Limit what it sends and receives (egress=10mbit,ingress=100mbit)",
   },
   { name: "cap-add", ...list, parse: parseCapability, help: "Add a capability, or ALL" },
   { name: "cap-drop", ...list, parse: parseCapability, help: "Drop a capability, or ALL" },

@@ -180,6 +180,7 @@ export const hostConfig = object<HostConfig>({
   TTL: integer,
   IdleTTL: integer,
   Egress: list(text),
+  Bandwidth: object({ Egress: integer, Ingress: integer }),
   LogConfig: object({ Type: text, Config: map(text) }),
   ConsoleSize: consoleSize,
   ExtraHosts: list(text),

@@ -5,6 +5,7 @@ import { READONLY_PATHS } from "../../security/paths.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
 import type { ImageConfig } from "../../spec/oci-image.ts";
 import { portRequests } from "../networks/ports.ts";
+import { checkBandwidth } from "./bandwidth.ts";
 import { injectDevices } from "./cdi.ts";
 import { checkDevices } from "./devices.ts";
 import { checkEnv } from "./environment.ts";
@@ -71,6 +72,7 @@ export function validateCreate(
   const config = mergeImage(asked, image);
   checkConfig(config);
   withEgress(asked, given);
+  checkBandwidth(given);
   if (![...(config.Entrypoint ?? []), ...(config.Cmd ?? [])][0]) throw invalid("no command specified");
 
   checkRestartPolicy(given);

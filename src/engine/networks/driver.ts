@@ -158,8 +158,9 @@ export class NetworkDriver {
   }
 
   /** From now on what comes by an endpoint is its own. Before it is plugged in, so that nothing comes by before. */
-  protect(network: NetworkRecord, { hostInterface, mac, ipv4, ipv6 }: EndpointState): void {
-    if (!hostInterface || isOn(network.options, SPOOFING, false)) return;
+  protect(network: NetworkRecord, { hostInterface, mac, ipv4, ipv6 }: EndpointState, limit?: number): void {
+    const trusted = isOn(network.options, SPOOFING, false);
+    if (!hostInterface || (trusted && limit === undefined)) return;
     const bytes = Buffer.from(mac.replaceAll(":", ""), "hex");
     const addresses = [ipv4, ipv6].flatMap((text) => (text && parseAddress(text)) || []);
     try {
@@ -167,8 +168,12 @@ export class NetworkDriver {
         name: hostInterface,
         mac: bytes,
         addresses: ipv6 ? [...addresses, linkLocal(bytes)] : addresses,
+        trusted,
+        ...(limit === undefined ? {} : { limit }),
       });
     } catch (error) {
+      // Who has a limit must not run without it.
+      if (limit !== undefined) throw error;
       if (!this.#unguarded) {
         this.log(
           `networks: containers with CAP_NET_RAW can speak for each other: ${messageOf(error)} (nf_tables of bridges: CONFIG_NF_TABLES_BRIDGE)`,

@@ -2,9 +2,11 @@ import { randomBytes } from "node:crypto";
 import { newId } from "../../base/digest.ts";
 import { InroError, messageOf } from "../../base/errors.ts";
 import { formatAddress, type IpFamily } from "../../network/address.ts";
+import { type Bandwidth, shape } from "../../network/bandwidth.ts";
 import type { InterfaceSpec } from "../../network/interface.ts";
 import { plug, unplug } from "../../network/interface.ts";
 import { adoptNetworkNamespace, createNetworkNamespace, type NetworkNamespace } from "../../network/namespace.ts";
+import { bandwidthOf } from "../config/bandwidth.ts";
 import type { Container } from "../container.ts";
 import type { EventLog } from "../events.ts";
 import { openNamespaceOf } from "../join.ts";
@@ -96,7 +98,8 @@ export class Endpoints {
     try {
       const routes = this.#routes(container, run);
       this.egress.apply(container, run);
-      for (const endpoint of run.endpoints) this.#plug(namespace, run, endpoint, routes);
+      for (const endpoint of run.endpoints)
+        this.#plug(namespace, bandwidthOf(container.record.host), run, endpoint, routes);
       const target = run.ports.length > 0 ? this.#target(container, run) : undefined;
       if (target) this.ports.open(container.id, run.ports, target);
       return namespace;
@@ -182,13 +185,13 @@ export class Endpoints {
   /** Makes the interfaces of running containers ports of their bridges, which are made if they are not there. */
   reattach(): void {
     const { driver } = this.networks;
-    for (const { state } of this.table.all()) {
+    for (const { record, state } of this.table.all()) {
       for (const endpoint of state.network?.endpoints ?? []) {
         const { network: id, hostInterface } = endpoint;
         const network = this.networks.byId(id);
         if (network?.driver !== "bridge" || !hostInterface) continue;
         driver.addPorts(driver.ensure(network, this.networks.addresses(network)), [hostInterface]);
-        driver.protect(network, endpoint);
+        driver.protect(network, endpoint, bandwidthOf(record.host).egress);
       }
     }
   }
@@ -280,7 +283,7 @@ export class Endpoints {
       container.record = { ...before, endpoints: { ...before.endpoints, [network.id]: config } };
       await this.#inside(container, (namespace) => {
         this.egress.apply(container, more);
-        this.#plug(namespace, more, endpoint, new Map());
+        this.#plug(namespace, bandwidthOf(container.record.host), more, endpoint, new Map());
         this.#reroute(namespace, container, more);
       });
     } catch (error) {
@@ -352,6 +355,7 @@ export class Endpoints {
 
   #plug(
     namespace: NetworkNamespace,
+    bandwidth: Bandwidth,
     run: RunNetwork,
     endpoint: EndpointState,
     routes: ReadonlyMap<IpFamily, EndpointState>,
@@ -370,9 +374,14 @@ export class Endpoints {
       addresses: [endpoint.ipv4, endpoint.ipv6].flatMap((text) => (text ? [addresses.interfaceAddress(text)] : [])),
       gateways: FAMILIES.flatMap((family) => (routes.get(family) === endpoint ? [addresses.gateway(family)!] : [])),
     };
-    driver.protect(network, endpoint);
+    driver.protect(network, endpoint, bandwidth.egress);
     try {
       plug(driver.stack, namespace, spec);
+      // Packets that wait are better than packets that are dropped, which comes to those whose container undoes this.
+      if (bandwidth.egress !== undefined) shape(namespace.stack, endpoint.interface, bandwidth.egress);
+      if (bandwidth.ingress !== undefined && endpoint.hostInterface) {
+        shape(driver.stack, endpoint.hostInterface, bandwidth.ingress);
+      }
     } catch (error) {
       driver.unprotect(endpoint);
       throw error;

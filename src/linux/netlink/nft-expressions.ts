@@ -192,6 +192,18 @@ export const limit = (perSecond: number): Expression => [
   ],
 ];
 
+/** Ends the rule for what keeps to so many bytes in a second; `burst` bytes may come at once. */
+export const above = (bytesPerSecond: number, burst: number): Expression => [
+  "limit",
+  [
+    [1, be64(bytesPerSecond)],
+    [2, be64(1)],
+    [3, be32(burst)],
+    [4, be32(1)],
+    [5, be32(1)],
+  ],
+];
+
 /** Tells a listener of the group (nfnetlink_log) of the packet: its first bytes, under a name. */
 export const logTo = (group: number, prefix: string): Expression => [
   "log",
