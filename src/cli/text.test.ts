@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
+import { parseDuration } from "../base/duration.ts";
 import { DetachFilter, parseDetachKeys } from "./detach-keys.ts";
 import { binarySize, humanDuration, humanSize } from "./human.ts";
 import { align, formatRows } from "./table.ts";
 import { truncate } from "./text.ts";
-import { parseDuration, resolveTime } from "./time.ts";
+import { resolveTime } from "./time.ts";
 
 test.each([
   [0, "0B"],

@@ -1,6 +1,9 @@
-/** Where something stands in a Dockerfile: the text as written (continuations included), 1-based lines and column. */
+/** Where something stands in a Dockerfile: 1-based lines and column. */
 export interface Source {
+  /** As written: continuations, comments in them and heredocs included. */
   readonly text: string;
+  /** On one line, without heredoc bodies: what progress, errors and history show. */
+  readonly code: string;
   readonly line: number;
   readonly endLine: number;
   readonly column: number;

@@ -1,8 +1,8 @@
 import { closeSync, writeSync } from "node:fs";
+import { parseDuration } from "../../base/duration.ts";
 import { type Command, ExitError } from "../command.ts";
 import type { Flag } from "../flags.ts";
 import { stderr } from "../output.ts";
-import { parseDuration } from "../time.ts";
 
 /** Flags that are settings of the engine, by the setting's name in its configuration. */
 const SETTING_FLAGS: Record<string, Flag> = {

@@ -1,7 +1,7 @@
+import { splitCsv } from "../../base/csv.ts";
 import type { DeviceRequest } from "../../spec/docker-api.ts";
 import { parseInteger } from "../flags.ts";
 import { toMap } from "./environment.ts";
-import { splitCsv } from "./mounts.ts";
 
 /** One --gpus: `all`, a number, or `driver=…,count=…,"device=0,1","capabilities=…",options=…`. */
 export function parseGpus(text: string): DeviceRequest {

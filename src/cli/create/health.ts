@@ -1,7 +1,7 @@
+import { parseDuration } from "../../base/duration.ts";
 import type { HealthConfig } from "../../spec/docker-api.ts";
 import { ExitError } from "../command.ts";
 import type { Flag, Options } from "../flags.ts";
-import { parseDuration } from "../time.ts";
 
 /** A Go duration to nanoseconds, as the API has them. */
 export function parseNanoseconds(text: string): number {

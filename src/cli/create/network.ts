@@ -1,7 +1,7 @@
+import { splitCsv } from "../../base/csv.ts";
 import { ExitError } from "../command.ts";
 import { type Options, parseInteger } from "../flags.ts";
 import { toMap } from "./environment.ts";
-import { splitCsv } from "./mounts.ts";
 import { isIP, type PortBinding, parsePorts } from "./ports.ts";
 
 /** One --network, and how the container is seen in it. */

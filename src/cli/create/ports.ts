@@ -1,6 +1,6 @@
+import { splitCsv } from "../../base/csv.ts";
 import { ExitError } from "../command.ts";
 import { parseInteger } from "../flags.ts";
-import { splitCsv } from "./mounts.ts";
 
 /** Where a container's port is reached on the host; empty: every address, any free port. */
 export interface PortBinding {
