@@ -1,5 +1,5 @@
 import { quoted, SyntaxFault } from "./error.ts";
-import { BadPattern, Glob } from "./glob.ts";
+import { BadPattern, codes, Glob } from "./glob.ts";
 
 /** The value of a variable; undefined when it is not set. */
 export type Lookup = (name: string) => string | undefined;
@@ -267,7 +267,6 @@ class Scan {
   }
 }
 
-const codes = (text: string) => Array.from(text, (char) => char.codePointAt(0)!);
 const string = (points: readonly number[]) => {
   const parts: string[] = [];
   for (let at = 0; at < points.length; at += 4096) parts.push(String.fromCodePoint(...points.slice(at, at + 4096)));

@@ -4,10 +4,14 @@ type Token =
   | { readonly kind: "one" | "star" | "all" | "enter" | "dirs" }
   | { readonly kind: "class"; readonly negated: boolean; readonly ranges: readonly (readonly [number, number])[] };
 
+/** The code points of a text, as patterns are matched on. */
+export const codes = (text: string) => Array.from(text, (char) => char.codePointAt(0)!);
+
+/** A pattern that is none, or takes too long. */
 export class BadPattern extends Error {
   override name = "BadPattern";
-  constructor(pattern: string) {
-    super(`syntax error in pattern ${JSON.stringify(pattern.slice(0, 120))}`);
+  constructor(pattern: string, problem = "syntax error in pattern") {
+    super(`${problem} ${JSON.stringify(pattern.slice(0, 120))}`);
   }
 }
 
@@ -22,6 +26,7 @@ const MOST_STEPS = 1 << 26;
 export class Glob {
   private steps = 0;
   private constructor(
+    private readonly pattern: string,
     private readonly tokens: readonly Token[],
     private readonly separator: number,
   ) {}
@@ -32,7 +37,7 @@ export class Glob {
    */
   static path(pattern: string, doubleStar: boolean): Glob {
     const tokens: Token[] = [];
-    const points = Array.from(pattern, (char) => char.codePointAt(0)!);
+    const points = codes(pattern);
     for (let at = 0; at < points.length; at++) {
       const char = points[at]!;
       if (char === 42) {
@@ -54,13 +59,13 @@ export class Glob {
         tokens.push({ kind: "char", char: points[at]! });
       } else tokens.push({ kind: "char", char });
     }
-    return new Glob(tokens, SLASH);
+    return new Glob(pattern, tokens, SLASH);
   }
 
   /** The pattern of `${v#p}` and `${v/p/r}`: `*` and `?` (no newline), `\*` `\?` `\\` `\}` `\/`. Throws BadPattern. */
   static shell(pattern: string, reversed = false): Glob {
     const tokens: Token[] = [];
-    const points = Array.from(pattern, (char) => char.codePointAt(0)!);
+    const points = codes(pattern);
     for (let at = 0; at < points.length; at++) {
       const char = points[at]!;
       if (char === 42) {
@@ -72,21 +77,27 @@ export class Glob {
         tokens.push({ kind: "char", char: next });
       } else tokens.push({ kind: "char", char });
     }
-    return new Glob(reversed ? tokens.reverse() : tokens, 10);
+    return new Glob(pattern, reversed ? tokens.reverse() : tokens, 10);
   }
 
+  /** Whether the whole of `text` matches. Throws BadPattern when that takes too many steps. */
   matches(text: string): boolean {
-    return (
-      this.ends(
-        Array.from(text, (char) => char.codePointAt(0)!),
-        0,
-        "whole",
-      ) !== undefined
-    );
+    this.steps = 0;
+    return this.ends(codes(text), 0, "whole") !== undefined;
+  }
+
+  /** Whether `path` or a directory above it matches, in one pass. Throws BadPattern as above. */
+  matchesWithin(path: string): boolean {
+    this.steps = 0;
+    return this.ends(codes(path), 0, "directory") !== undefined;
   }
 
   /** Where a match that starts at `from` ends: the nearest, the farthest, or only the end of `points`. */
-  ends(points: readonly number[], from: number, want: "shortest" | "longest" | "whole"): number | undefined {
+  ends(
+    points: readonly number[],
+    from: number,
+    want: "shortest" | "longest" | "whole" | "directory",
+  ): number | undefined {
     const { tokens } = this;
     let now: number[] = [];
     const mark = new Int32Array(tokens.length + 1).fill(-1);
@@ -104,13 +115,19 @@ export class Glob {
     };
     add(now, 0, from);
     for (let at = from; ; at++) {
-      if (mark[tokens.length] === at && (want !== "whole" || at === points.length)) {
+      if (
+        mark[tokens.length] === at &&
+        (want === "shortest" ||
+          want === "longest" ||
+          at === points.length ||
+          (want === "directory" && points[at] === SLASH))
+      ) {
         found = at;
         if (want !== "longest") return found;
       }
       if (at === points.length || now.length === 0) return found;
       this.steps += now.length;
-      if (this.steps > MOST_STEPS) throw new BadPattern("the pattern is too costly for this value");
+      if (this.steps > MOST_STEPS) throw new BadPattern(this.pattern, "too costly for this value: the pattern");
       const next: number[] = [];
       const char = points[at]!;
       for (const s of now) {

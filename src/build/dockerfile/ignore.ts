@@ -6,6 +6,7 @@ interface Rule {
   readonly exception: boolean;
   readonly pattern: string;
   readonly wild: boolean;
+  /** Whether it is the path's, or that of a directory above it. */
   matches(path: string): boolean;
 }
 
@@ -41,7 +42,7 @@ export class IgnoreRules {
       pattern = clean(pattern);
       // The reference: "for historical reasons, the pattern . is ignored".
       if (pattern === ".") continue;
-      rules.push({ exception, pattern, wild: /[*?[\\]/.test(pattern), matches: matcher(pattern) });
+      rules.push({ exception, pattern, wild: WILD.test(pattern), matches: matcher(pattern) });
     }
     return new IgnoreRules(rules);
   }
@@ -54,9 +55,9 @@ export class IgnoreRules {
   /** The last rule that matches `path`, or a directory above it, decides. Directories and files are treated alike. */
   excludes(path: string, _isDirectory = false): boolean {
     let excluded = false;
-    const prefixes = prefixesOf(clean(path));
+    const cleaned = clean(path);
     for (const rule of this.rules) {
-      if (rule.exception === excluded && prefixes.some((prefix) => rule.matches(prefix))) excluded = !rule.exception;
+      if (rule.exception === excluded && rule.matches(cleaned)) excluded = !rule.exception;
     }
     return excluded;
   }
@@ -72,30 +73,23 @@ export class IgnoreRules {
   }
 }
 
-function prefixesOf(path: string): string[] {
-  const prefixes: string[] = [];
-  for (let at = path.indexOf("/", 1); at > 0; at = path.indexOf("/", at + 1)) prefixes.push(path.slice(0, at));
-  prefixes.push(path);
-  return prefixes;
-}
-
 /** `filepath.Clean` of Go. */
 function clean(path: string): string {
   const normal = normalize(path).replace(/^\/+/, "/");
   return normal.length > 1 && normal.endsWith("/") ? normal.slice(0, -1) : normal;
 }
 
+const WILD = /[*?[\\]/;
+
 function matcher(pattern: string): (path: string) => boolean {
   try {
     // Go judges the pattern by filepath.Match alone, so what that refuses is refused here.
     Glob.path(pattern, false);
-    if (!/[*?[\\]/.test(pattern)) return (path) => path === pattern;
-    const rest = pattern.slice(3);
-    if (pattern.startsWith("**/") && !/[*?[\\]/.test(rest)) {
-      return (path) => path === rest || path.endsWith(`/${rest}`);
-    }
     const glob = Glob.path(pattern, true);
-    return (path) => glob.matches(path);
+    if (!WILD.test(pattern)) return (path) => path === pattern || path.startsWith(`${pattern}/`);
+    const rest = pattern.slice(3);
+    if (pattern.startsWith("**/") && !WILD.test(rest)) return (path) => `/${path}/`.includes(`/${rest}/`);
+    return (path) => glob.matchesWithin(path);
   } catch (error) {
     if (error instanceof BadPattern) throw invalid(`ignore file: ${error.message}`, error);
     throw error;
