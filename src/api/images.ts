@@ -1,4 +1,5 @@
 import { invalid, notImplemented } from "../base/errors.ts";
+import { applyChanges } from "../build/changes.ts";
 import { parseFilters } from "../engine/filters.ts";
 import { IMAGE_FILTERS, listImages } from "../engine/image-list.ts";
 import { IMAGE_PRUNE_FILTERS, pruneImages } from "../engine/image-prune.ts";
@@ -34,7 +35,7 @@ export const imageRoutes: Record<string, Handler> = {
       return messageStream(async (report) => {
         const id = await call.engine.images.importTar({
           source: call.request,
-          changes: query.getAll("changes"),
+          config: applyChanges({}, query.getAll("changes")),
           signal: call.signal,
           ...defined({ repo: optional("repo"), tag: optional("tag"), message: optional("message"), platform }),
         });

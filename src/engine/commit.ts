@@ -1,6 +1,6 @@
 import { treeInChild } from "../archive/command.ts";
 import { codeOf, conflict, invalid } from "../base/errors.ts";
-import { applyChanges } from "../images/changes.ts";
+import { applyChanges } from "../build/changes.ts";
 import { tagTarget } from "../images/find.ts";
 import { canonical, familiar } from "../images/reference.ts";
 import type { ContainerConfig } from "../spec/docker-api.ts";

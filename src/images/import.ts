@@ -1,7 +1,6 @@
 import { chainId } from "../base/digest.ts";
 import { detectCompression } from "../layers/compression.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
-import { applyChanges } from "./changes.ts";
 import { decompressAny, peek } from "./decompress.ts";
 import { tagTarget } from "./find.ts";
 import { hostPlatform, parsePlatform } from "./platform.ts";
@@ -14,8 +13,8 @@ export interface ImportOptions {
   repo?: string;
   tag?: string;
   message?: string;
-  /** Dockerfile instructions. */
-  changes?: string[];
+  /** What containers of the image start with. */
+  config?: ImageConfig["config"];
   platform?: string;
   signal?: AbortSignal;
 }
@@ -28,7 +27,7 @@ export async function importTar(
 ): Promise<string> {
   const targets = options.repo ? [tagTarget(options.repo, options.tag)] : [];
   const platform = options.platform ? parsePlatform(options.platform) : hostPlatform();
-  const config = applyChanges({}, options.changes ?? []);
+  const config = options.config ?? {};
   checkOs({ ...platform, rootfs: { type: "layers", diff_ids: [] } });
   const signal = options.signal ?? new AbortController().signal;
   const hold = store.holds.open();

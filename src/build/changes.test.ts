@@ -49,18 +49,18 @@ for (const [name, config, changes, expected] of cases) {
 }
 
 describe("refuses", () => {
-  const wrong: [string, string][] = [
+  const wrong: [string, string | RegExp][] = [
     ["RUN x", "RUN is not a valid change command"],
     ["", "is not a valid change command"],
-    ["CMD", "CMD requires at least one argument"],
+    ["CMD", "requires at least one argument"],
     ["ENV A", "ENV must have two arguments"],
     ["ENV =b", "names can not be blank"],
     ["LABEL a", "LABEL must have two arguments"],
     ["EXPOSE 70000", "invalid containerPort: 70000"],
     ["EXPOSE 5-4", "invalid containerPort: 5-4"],
-    ["USER a\0", "holds a NUL"],
+    ["USER a\0", "NUL character"],
     ["HEALTHCHECK --interval=soon CMD x", "time: invalid duration"],
-    ["HEALTHCHECK x", "unknown type in HEALTHCHECK"],
+    ["HEALTHCHECK x", /unknown type/i],
     ["constructor x", "CONSTRUCTOR is not a valid change command"],
   ];
   for (const [change, message] of wrong)
