@@ -304,7 +304,6 @@ function trim(value: string, pattern: string, suffix: boolean, want: "shortest" 
 function substitute(value: string, pattern: string, replacement: string, all: boolean): string {
   const glob = compiled(pattern);
   const points = codes(value);
-  const text = replacement.replace(/\\([}/])/g, "$1");
   const out: string[] = [];
   let copied = 0;
   let last = -1;
@@ -315,7 +314,7 @@ function substitute(value: string, pattern: string, replacement: string, all: bo
       at++;
       continue;
     }
-    out.push(string(points.slice(copied, at)), text);
+    out.push(string(points.slice(copied, at)), replacement);
     copied = end;
     last = end;
     if (!all) break;

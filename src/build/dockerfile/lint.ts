@@ -1,5 +1,5 @@
 import { nearest } from "../../base/nearest.ts";
-import type { Dockerfile, Instruction, Stage, Warning } from "./ast.ts";
+import type { Arg, Dockerfile, Instruction, Stage, Warning } from "./ast.ts";
 import { SyntaxFault } from "./error.ts";
 import { Expander } from "./expand.ts";
 import { isLegacyPair } from "./instructions.ts";
@@ -33,11 +33,15 @@ export function lint(file: Omit<Dockerfile, "warnings">, lines: readonly Line[])
       report("DuplicateStageName", `Duplicate stage name "${stage.name}", stage names should be unique`, stage.source);
     }
     if (stage.name !== undefined) names.add(stage.name);
+    described("build stage", stage.name, stage, report);
     repeated(stage, report);
     workdirs(stage, report);
   }
   const instructions = [...file.globalArgs, ...file.stages.flatMap((stage) => stage.instructions)];
-  for (const instruction of instructions) each(instruction, report);
+  for (const instruction of instructions) {
+    each(instruction, report);
+    if (instruction.kind === "arg") described("argument", instruction.args[0]?.name, instruction, report);
+  }
   return found.sort((a, b) => a.line - b.line);
 }
 
@@ -126,6 +130,14 @@ function from(file: Omit<Dockerfile, "warnings">, stage: Stage, report: Report):
     const detail = `Default value for ARG ${reference} results in empty or invalid base image name`;
     report("InvalidDefaultArgInFrom", detail, stage.source);
   }
+}
+
+/** The comment above a stage or argument starts with its name, if it is a description. */
+function described(what: string, name: string | undefined, { comment, source }: Stage | Arg, report: Report): void {
+  if (name === undefined || comment === undefined) return;
+  if (comment.split("\n").some((line) => line.startsWith(`${name} `))) return;
+  const format = `\`# <${what === "argument" ? "arg" : "stage"} name> <description>\``;
+  report("InvalidDefinitionDescription", `Comment for ${what} should follow the format: ${format}`, source);
 }
 
 function repeated(stage: Stage, report: Report): void {

@@ -273,6 +273,9 @@ const LINT: readonly (readonly [string, string[]])[] = [
   ["FROM a\nEXPOSE 127.0.0.1:80:80", ["ExposeInvalidFormat"]],
   ["# check=skip=JSONArgsRecommended\nFROM a\nCMD x", []],
   ["# check=skip=all\nFROM a as B\nCMD x", []],
+  ["# other\nFROM a AS b", []],
+  ["# check=experimental=all\n# other\nFROM a AS b", ["InvalidDefinitionDescription"]],
+  ["# check=experimental=all\n# b is it\nFROM a AS b\n# c\nARG d", ["InvalidDefinitionDescription"]],
 ];
 
 describe("build checks", () => {
