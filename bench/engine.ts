@@ -21,7 +21,7 @@ export interface Engine {
 type CreateBody = Partial<Omit<ContainerConfig, "HostConfig">> & { HostConfig?: Partial<HostConfig> };
 
 export async function create(client: ApiClient, command: string[], more: CreateBody = {}): Promise<string> {
-  const body = { Image: IMAGE, Cmd: command, HostConfig: { NetworkMode: "none", ...more.HostConfig } };
+  const body = { Image: IMAGE, Cmd: command, ...more, HostConfig: { NetworkMode: "none", ...more.HostConfig } };
   const { Id } = await client.json<{ Id: string }>("POST", "/containers/create", body);
   return Id;
 }

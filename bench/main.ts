@@ -9,6 +9,7 @@ import { bareFloor, OverlayDirectories, rowsFloor } from "./floor.ts";
 import { engineKeepers, type Keepers, podmanKeepers } from "./keepers.ts";
 import { podmanReadBack, podmanTakeIn, readBack, takeIn } from "./logs.ts";
 import { machine } from "./machine.ts";
+import { INSIDE, inNamespace, networkBench } from "./networks.ts";
 import { HELP, IDLE_CONTAINERS, type Plan, planOf } from "./options.ts";
 import { isOwn, ociRuntimes } from "./peers.ts";
 import { crowdTable, keeperTable, residentsTable, type Table, timeTable } from "./report.ts";
@@ -179,9 +180,10 @@ async function main(): Promise<number> {
     fail("needs root, as the containers do");
     return 1;
   }
+  if (plan.networks && !process.env[INSIDE]) return await inNamespace();
   const workspace = new Workspace();
   try {
-    await bench(workspace, plan);
+    await (plan.networks ? networkBench : bench)(workspace, plan);
     return 0;
   } catch (error) {
     // What breaks off because of ^C is no failure of its own.

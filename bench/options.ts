@@ -4,13 +4,14 @@ import { parseArgs } from "node:util";
 export const IDLE_CONTAINERS = 20;
 
 export const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N] [--warm-up N] [--containers N] [--no-peers]
-                            [--binary PATH]
+                            [--binary PATH] [--networks]
 
   --quick          few rounds, 50 containers at once: less than a minute
   --markdown       tables for the README
   --rounds N       counted rounds (30)
   --warm-up N      rounds before them (5)
   --containers N   how many at once (200)
+  --networks       what networks cost, in a network namespace, in place of all else
   --no-peers       only the floor and inro
   --binary PATH    the inro to measure (dist/inro)
 `;
@@ -23,6 +24,7 @@ const options = {
     "warm-up": { type: "string" },
     containers: { type: "string" },
     "no-peers": { type: "boolean", default: false },
+    networks: { type: "boolean", default: false },
     binary: { type: "string", default: join(import.meta.dir, "../dist/inro") },
     help: { type: "boolean", default: false },
   },
@@ -37,6 +39,7 @@ export interface Plan {
   binary: string;
   peers: boolean;
   markdown: boolean;
+  networks: boolean;
 }
 
 /** What the command line asks for; undefined for --help. Throws for what it does not know. */
@@ -57,5 +60,6 @@ export function planOf(argv: string[]): Plan | undefined {
     binary: resolve(values.binary),
     peers: !values["no-peers"],
     markdown: values.markdown,
+    networks: values.networks,
   };
 }

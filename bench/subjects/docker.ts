@@ -9,8 +9,15 @@ import type { Subject } from "../subject.ts";
 import type { Workspace } from "../workspace.ts";
 import { cliSubject } from "./cli.ts";
 
-/** dockerd and its containerd, all state in the workspace, in a mount namespace that ends with them. */
-export async function dockerEngine(workspace: Workspace, tar: Uint8Array): Promise<Engine> {
+/**
+ * dockerd and its containerd, all state in the workspace, in a mount namespace that ends with them. With `networks` it has
+ * a bridge and iptables, so that it belongs into a network namespace of the bench's.
+ */
+export async function dockerEngine(
+  workspace: Workspace,
+  tar: Uint8Array,
+  { networks = false }: { networks?: boolean } = {},
+): Promise<Engine> {
   const docker = installed("docker");
   const dockerd = installed("dockerd");
   installed("containerd");
@@ -23,7 +30,8 @@ export async function dockerEngine(workspace: Workspace, tar: Uint8Array): Promi
     ...[installed("unshare"), "--mount", "--propagation", "private", dockerd],
     ...["--config-file", join(dir, "daemon.json"), "--host", `unix://${socket}`, "--pidfile", join(dir, "pid")],
     ...["--data-root", join(dir, "data"), "--exec-root", join(dir, "run"), "--cgroup-parent", `/${workspace.cgroup}`],
-    ...["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=overlay2", "--log-level=error"],
+    ...(networks ? [] : ["--iptables=false", "--ip6tables=false", "--bridge=none"]),
+    ...["--storage-driver=overlay2", "--log-level=error"],
   ];
   const child = daemon(argv, environment(), log);
   workspace.undo("dockerd", () => end(child, 30_000));

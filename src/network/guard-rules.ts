@@ -14,6 +14,7 @@ import {
 const R = register;
 /** An interface's name fills four registers. */
 const AFTER_NAME = R(4);
+const AFTER_MAC = R(6);
 
 const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
 /** Ethernet, IPv4, and the lengths of their addresses (RFC 826). */
@@ -38,11 +39,27 @@ const type = (name: keyof typeof ETHERTYPE): Expression[] => {
   return [payload("link", 12, 2, R(0)), compare(R(0), "==", bytes)];
 };
 
-/** A part of the packet, with the port it came by, is not in the set. */
-const foreign = (set: string, base: "link" | "network" | "transport", offset: number, length: number): Expression[] => [
-  meta("iifname", R(0)),
-  payload(base, offset, length, AFTER_NAME),
-  lookup(set, R(0), { not: true }),
+type Place = readonly [base: "link" | "network" | "transport", offset: number];
+const ETHER_SOURCE: Place = ["link", 6];
+const ARP_SENDER: Place = ["network", 8];
+
+const port = meta("iifname", R(0));
+const guarded: Expression[] = [port, lookup("ports", R(0))];
+const unguarded: Expression[] = [port, lookup("ports", R(0), { not: true })];
+
+/** The port has that MAC address (`mac`), or not. */
+const hasMac = ([base, offset]: Place, not = false): Expression[] => [
+  port,
+  payload(base, offset, 6, AFTER_NAME),
+  lookup(SETS.mac, R(0), { not }),
+];
+
+/** The port has that MAC address together with that IP address, or not. */
+const has = (one: 4 | 6, mac: Place, [base, offset]: Place, not = false): Expression[] => [
+  port,
+  payload(mac[0], mac[1], 6, AFTER_NAME),
+  payload(base, offset, one === 4 ? 4 : 16, AFTER_MAC),
+  lookup(one === 4 ? SETS.ipv4 : SETS.ipv6, R(0), { not }),
 ];
 
 const is = (base: "network" | "transport", offset: number, value: Buffer): Expression[] => [
@@ -57,15 +74,14 @@ export const SETS = { ports: "ports", mac: "mac", ipv4: "ipv4", ipv6: "ipv6" } a
 /**
  * What a container sends with another's MAC address, IPv4 or IPv6 address, says for another (ARP, neighbour advertisements), or
  * as a router or a DHCP server, goes no further; neither does what is none of the three protocols, such as a tag of a VLAN,
- * in which it could hide. Ports that are not guarded are left alone.
+ * in which it could hide. Ports that are not guarded are left alone. What is right is found out by one lookup.
  */
 export function guardRules(): Expression[][] {
   return [
-    [meta("iifname", R(0)), lookup(SETS.ports, R(0), { not: true }), accept],
-    [...foreign(SETS.mac, "link", 6, 6), drop],
-    [...type("arp"), verdict({ goto: "arp" })],
     [...type("ipv4"), verdict({ goto: "ipv4" })],
     [...type("ipv6"), verdict({ goto: "ipv6" })],
+    [...unguarded, accept],
+    [...type("arp"), verdict({ goto: "arp" })],
     [drop],
   ];
 }
@@ -73,35 +89,41 @@ export function guardRules(): Expression[][] {
 export function arpRules(): Expression[][] {
   return [
     [payload("network", 0, ARP_OF_IPV4.length, R(0)), compare(R(0), "!=", ARP_OF_IPV4), drop],
-    [...foreign(SETS.mac, "network", 8, 6), drop],
+    [...hasMac(ETHER_SOURCE, true), drop],
+    [...hasMac(ARP_SENDER, true), drop],
     // Whether somebody has an address is asked with none of one's own (RFC 5227).
     [...is("network", 14, NOTHING4), accept],
-    [...foreign(SETS.ipv4, "network", 14, 4), drop],
+    [...has(4, ARP_SENDER, ["network", 14], true), drop],
   ];
 }
 
 export function ipv4Rules(): Expression[][] {
   return [
-    [...foreign(SETS.ipv4, "network", 12, 4), drop],
-    [...protocol(UDP), ...is("transport", 0, DHCP4), drop],
+    [...protocol(UDP), ...is("transport", 0, DHCP4), ...guarded, drop],
+    [...has(4, ETHER_SOURCE, ["network", 12]), accept],
+    [...guarded, drop],
   ];
 }
 
 export function ipv6Rules(): Expression[][] {
   return [
-    // Whether somebody has an address is asked with none of one's own (RFC 4862, 5.4.2).
-    [...is("network", 8, NOTHING6), ...protocol(ICMPV6), verdict({ goto: "icmpv6" })],
-    [...foreign(SETS.ipv6, "network", 8, 16), drop],
     [...protocol(ICMPV6), verdict({ goto: "icmpv6" })],
-    [...protocol(UDP), ...is("transport", 0, DHCP6), drop],
+    [...protocol(UDP), ...is("transport", 0, DHCP6), ...guarded, drop],
+    [...has(6, ETHER_SOURCE, ["network", 8]), accept],
+    [...guarded, drop],
   ];
 }
 
 export function icmpv6Rules(): Expression[][] {
   return [
+    [...unguarded, accept],
+    [...hasMac(ETHER_SOURCE, true), drop],
     [...is("transport", 0, ROUTER_ADVERTISEMENT), drop],
     [...is("transport", 0, REDIRECT), drop],
-    [...is("transport", 0, NEIGHBOUR_ADVERTISEMENT), ...foreign(SETS.ipv6, "transport", 8, 16), drop],
+    [...is("transport", 0, NEIGHBOUR_ADVERTISEMENT), ...has(6, ETHER_SOURCE, ["transport", 8], true), drop],
+    // Whether somebody has an address is asked with none of one's own (RFC 4862, 5.4.2).
+    [...is("network", 8, NOTHING6), accept],
+    [...has(6, ETHER_SOURCE, ["network", 8], true), drop],
   ];
 }
 

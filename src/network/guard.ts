@@ -41,18 +41,19 @@ const PRIORITY = -300;
 /** A rule for each port with a limit: a lookup cannot have one. */
 const LIMITS = "limits";
 
-const keyed = (name: string, id: number, type: number, length: number): NftSet => ({
+/** By a port and `length` bytes after it. */
+const keyed = (name: string, id: number, length: number, ...types: number[]): NftSet => ({
   name,
   id,
-  keyType: concatenated(IFNAME.type, type),
+  keyType: concatenated(IFNAME.type, ...types),
   keyLength: IFNAME.length + length,
 });
 
 const sets = (): NftSet[] => [
   { name: SETS.ports, id: 1, keyType: IFNAME.type, keyLength: IFNAME.length },
-  keyed(SETS.mac, 2, TYPES.ether, 8),
-  keyed(SETS.ipv4, 3, TYPES.ipv4, 4),
-  keyed(SETS.ipv6, 4, TYPES.ipv6, 16),
+  keyed(SETS.mac, 2, 8, TYPES.ether),
+  keyed(SETS.ipv4, 3, 12, TYPES.ether, TYPES.ipv4),
+  keyed(SETS.ipv6, 4, 24, TYPES.ether, TYPES.ipv6),
 ];
 
 const CHAINS: readonly [name: string, rules: () => Expression[][]][] = [
@@ -176,17 +177,13 @@ function elementsOf(
   if (trusted) return [];
   const port = Buffer.alloc(IFNAME.length);
   port.write(name, "latin1");
-  const key = (bytes: Uint8Array, length: number) => {
-    const value = Buffer.alloc(length);
-    value.set(bytes);
-    return { key: Buffer.concat([port, value]) };
-  };
-  const of = (family: number, length: number) =>
-    addresses.filter((one) => one.family === family).map((one) => key(addressBytes(one), length));
+  const own = Buffer.concat([port, mac, Buffer.alloc(2)]);
+  const of = (family: number) =>
+    addresses.filter((one) => one.family === family).map((one) => ({ key: Buffer.concat([own, addressBytes(one)]) }));
   return [
-    ...messages(table, SETS.mac, [key(mac, 8)]),
-    ...messages(table, SETS.ipv4, of(4, 4)),
-    ...messages(table, SETS.ipv6, of(6, 16)),
+    ...messages(table, SETS.mac, [{ key: own }]),
+    ...messages(table, SETS.ipv4, of(4)),
+    ...messages(table, SETS.ipv6, of(6)),
     // Last: from here on it is held to the others.
     ...messages(table, SETS.ports, [{ key: port }]),
   ];
