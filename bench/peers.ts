@@ -58,7 +58,10 @@ async function resident(workspace: Workspace, inro: string): Promise<Pick<OciRun
   const mounts = new PrivateMounts(join(dir, "stderr"));
   workspace.undo("the resident's mounts", () => mounts.close());
   const pid = await mounts.start([program, socket], RESIDENT, environment());
-  workspace.undo("the resident", () => process.kill(pid));
+  workspace.undo("the resident", () => {
+    // It may have left by itself, after a minute.
+    if (existsSync(`/proc/${pid}`)) process.kill(pid);
+  });
   for (const end = performance.now() + START_MS; !existsSync(socket); await Bun.sleep(5)) {
     if (performance.now() > end) throw new Error("the resident does not listen");
   }
