@@ -2,7 +2,7 @@ import { existsSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { front } from "../src/program/front.ts";
 import { MACHINE } from "../src/program/machine.ts";
-import { ABSENT, RESIDENT } from "../src/runtime/resident/door.ts";
+import { RESIDENT } from "../src/runtime/resident/door.ts";
 import { environment, installed, output } from "./command.ts";
 import { PrivateMounts } from "./private-mounts.ts";
 import type { Absent } from "./subject.ts";
@@ -54,7 +54,7 @@ async function resident(workspace: Workspace, inro: string): Promise<Pick<OciRun
   const dir = workspace.directory("resident");
   const [binary, program, socket] = ["inro-runtime", "inro", "socket/sock"].map((name) => join(dir, name)) as Three;
   symlinkSync(built(inro), program);
-  writeFileSync(binary, front(MACHINE, { socket, absent: ABSENT, refused: "inro-runtime" }), { mode: 0o755 });
+  writeFileSync(binary, front(MACHINE, { socket, absent: "inro-runtime", refused: "inro-runtime" }), { mode: 0o755 });
   const mounts = new PrivateMounts(join(dir, "stderr"));
   workspace.undo("the resident's mounts", () => mounts.close());
   const pid = await mounts.start([program, socket], RESIDENT, environment());
