@@ -11,7 +11,7 @@ import { hideIn } from "./hidden.ts";
 import { isHostImage } from "./host-image.ts";
 
 /** The directories of a container's root, top first: its own, then the image's. */
-export function layersOf(ctx: Context, { id, record }: Container): { upper: string; lower: string[] } {
+export function layersOf(ctx: Context, { id, record }: Container): { upper: string; lower: readonly string[] } {
   const { layers } = ctx.images.find(record.imageId);
   return {
     upper: ctx.paths.inContainer(id, "upper"),
@@ -66,8 +66,9 @@ export function lookupIn(upper: string, lower: readonly string[]): (path: string
     const found = inLayer(upper, path);
     if (found !== "next") return found.text;
     for (const layer of lower) {
-      // The machine's own root is no layer of an image, and neither is another container's.
-      const changes = layer === "/" || basename(layer) === "upper";
+      // The machine's own root is no layer of an image, and neither is another container's; a descriptor's number is
+      // another image's once this one has gone.
+      const changes = layer === "/" || basename(layer) === "upper" || layer.startsWith("/proc/");
       const found = changes ? inLayer(layer, path) : inImageLayer(layer, path);
       if (found !== "next") return found.text;
     }

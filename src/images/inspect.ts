@@ -9,8 +9,8 @@ export interface ImageRecord {
   /** `sha256:…` of the configuration. */
   id: string;
   config: ImageConfig;
-  /** Directories of the unpacked layers, top first: overlay's lowerdir. */
-  layers: string[];
+  /** Of its layers, as `Layers.lowers` has them. Asked for each time. */
+  readonly layers: readonly string[];
   /** `busybox:latest` */
   tags: string[];
   /** `busybox@sha256:…` */
@@ -25,8 +25,10 @@ export function toRecord({ records, layers }: ImageStore, row: ImageRow): ImageR
   return {
     id: row.id,
     config: row.config,
-    layers: row.layers.map((layer) => layers.path(layer.chainId)).reverse(),
-    // A launch, which finds its image three times, asks for neither.
+    // Who only lists images asks for none of the three.
+    get layers() {
+      return layers.lowers(row.layers.map(({ diffId }) => diffId));
+    },
     get tags() {
       return records.tags(row.id).map(nameOf);
     },

@@ -77,10 +77,14 @@ export class Layers {
     return this.#record(chain) !== undefined;
   }
 
-  /** The layer's directory, for `lowerdir`. */
-  path(chain: string): string {
-    if (!this.has(chain)) throw missing(chain);
-    return join(this.#home(chain), "diff");
+  /**
+   * What an overlay takes as its lower directories to show the layers with these diffIDs (base first), top first: fewer
+   * than there are layers perhaps. Each is an absolute path of a directory that this process and its children may open;
+   * it may lead through a descriptor of this process (`/proc/<pid>/fd/<n>`), and is good as long as the layers are held:
+   * ask again for each use, and compare nothing by it.
+   */
+  lowers(diffIds: readonly string[]): string[] {
+    return diffIds.map((_, i) => this.#directory(chainId(diffIds.slice(0, i + 1)))).reverse();
   }
 
   /** Bytes of the layer's files. */
@@ -96,7 +100,7 @@ export class Layers {
    */
   async apply(options: ApplyOptions): Promise<AppliedLayer> {
     const { diffId, parents, signal } = options;
-    const lowers = parents.map((_, i) => this.path(chainId(parents.slice(0, i + 1)))).reverse();
+    const lowers = this.lowers(parents);
     if (diffId === undefined) return this.#unpack(options, lowers);
     parseDigest(diffId);
     const chain = chainId([...parents, diffId]);
@@ -184,6 +188,11 @@ export class Layers {
       await this.#discard(name).catch(() => {});
       throw error;
     }
+  }
+
+  #directory(chain: string): string {
+    if (!this.has(chain)) throw missing(chain);
+    return join(this.#home(chain), "diff");
   }
 
   #home(chain: string): string {
