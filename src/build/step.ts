@@ -1,6 +1,9 @@
+import type { Hierarchy } from "../cgroups/hierarchy.ts";
 import type { ContentStore } from "../content/store.ts";
+import type { Hold } from "../images/holds.ts";
 import type { StoredLayer } from "../images/store.ts";
 import type { Layers } from "../layers/layers.ts";
+import type { Mount, Spec } from "../spec/oci-runtime.ts";
 
 /** What the graph (solver) and the operations (ops/) have in common. */
 
@@ -18,7 +21,7 @@ export type FileSource =
 
 /** The network of a RUN step, and the files that go with it. */
 export interface StepNetwork {
-  /** Network namespace; undefined is the host's own. */
+  /** Descriptor of a network namespace; without one `default` is `none`. */
   readonly namespace?: number;
   readonly hosts: string;
   readonly resolvConf: string;
@@ -31,20 +34,39 @@ export interface CacheMountLease {
   release(): void;
 }
 
+/** What is said of a step's container to whoever makes its OCI config. */
+export interface StepContainer {
+  readonly id: string;
+  readonly step: RunStep;
+  /** Directories of its root, top first: for its passwd and group. */
+  readonly directories: readonly string[];
+  /** Host paths. */
+  readonly files: { readonly hostname: string; readonly hosts: string; readonly resolv: string };
+  /** Parents first; they take the place of what every container has at the same path. */
+  readonly mounts: readonly Mount[];
+  /** `given`: at FD.network of the runtime. */
+  readonly network: "host" | "none" | "given";
+}
+
 /** What a step may use of its surroundings. The engine gives it; tests give their own. */
 export interface StepContext {
   readonly content: ContentStore;
   readonly layers: Layers;
+  readonly hierarchy: Hierarchy;
+  /** Keeps what a step makes until its build has recorded it. */
+  readonly hold: Hold;
   /** Steps keep their working files here; each removes its own. */
   readonly directory: string;
   readonly signal: AbortSignal;
-  /** Cgroup path of the build below the engine's; limits are set there. */
+  /** Cgroup path, above those of the steps. */
   readonly cgroup: string;
   /** Seconds since 1970: no file of a layer is younger. Undefined: times stay as they are. */
   readonly epoch: number | undefined;
   /** Output of a command, and of what is fetched. */
   log(stream: 1 | 2, bytes: Uint8Array): void;
   network(mode: "default" | "none" | "host"): Promise<StepNetwork>;
+  /** With what every container of the engine has by default. Errors are those of a container's start. */
+  spec(container: StepContainer): Spec;
   /** Undefined when the client has none of that id. Never kept longer than the step. */
   secret(id: string): Promise<Uint8Array | undefined>;
   /** Path of a socket that reaches the client's agent; undefined when it has none of that id. */
@@ -112,6 +134,7 @@ export interface RunStep {
   readonly mounts: readonly RunMount[];
   readonly limits?: {
     readonly memory?: number;
+    readonly memorySwap?: number;
     readonly cpuPeriod?: number;
     readonly cpuQuota?: number;
     readonly cpuShares?: number;

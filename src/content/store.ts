@@ -138,6 +138,25 @@ export class ContentStore {
     return { digest, size: data.length };
   }
 
+  /**
+   * Takes over a file that the caller has written and hashed, on the store's own file system: fsynced, renamed. One that
+   * is there already is as good.
+   */
+  async adopt(path: string, digest: string): Promise<void> {
+    const target = this.#file(digest);
+    try {
+      const file = await open(path, "r");
+      try {
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await moveDurably(path, target);
+    } catch (error) {
+      throw new InroError("internal", `write blob ${digest}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
   /** Removes the blob and what a partial ingest of it left. One that is not there is no error. */
   delete(digest: string): void {
     const { algorithm, hex } = parseDigest(digest);

@@ -35,6 +35,8 @@ export interface ChangedTree {
   /** The owners in `upper` are those of this user namespace. */
   ids?: IdRange | undefined;
   made?: EngineMade | undefined;
+  /** Seconds since 1970: what is younger has this time in the layer, so that equal steps make equal layers. */
+  latest?: number | undefined;
 }
 
 /**

@@ -22,11 +22,12 @@ export async function* layerTar({
   lowers,
   ids,
   made,
+  latest,
 }: ChangedTree): AsyncGenerator<Uint8Array, void, undefined> {
   const top = new MergedTree([upper], ids);
   const below = new MergedTree(lowers);
   try {
-    yield* writeTar(changedMembers(top, below, made));
+    yield* writeTar(clamped(changedMembers(top, below, made), latest));
   } finally {
     below.close();
     top.close();
@@ -68,6 +69,18 @@ async function* changedMembers(
     if (kind === DELETED || !stat) continue;
     yield* member(top, 0, path, links);
     if (isDirectory(stat)) yield* whiteouts(path);
+  }
+}
+
+async function* clamped(members: AsyncGenerator<TarMember>, latest: number | undefined): AsyncGenerator<TarMember> {
+  if (latest === undefined) {
+    yield* members;
+    return;
+  }
+  const end = BigInt(latest) * 1_000_000_000n;
+  for await (const member of members) {
+    if (member.header.mtime > end) member.header.mtime = end;
+    yield member;
   }
 }
 
