@@ -26,6 +26,8 @@ async function main(): Promise<number> {
   const { main } = await import("./cli/main.ts");
   return await main(argv, {
     async serve(options) {
+      const { mustEnter } = await import("./daemon/rootless/enter.ts");
+      if (mustEnter()) await (await import("./daemon/serve.ts")).serveRootless(options);
       (await import("./daemon/compiler-options.ts")).takeCompilerOptions();
       // The binary is built for short lives (build/build.ts).
       Bun.unsafe.setJITPolicy(1);

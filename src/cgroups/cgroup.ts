@@ -69,6 +69,8 @@ export class Cgroup {
     const cgroup = new Cgroup(hierarchy, path);
     cgroup.#occupied = options.occupied === true;
     const placement = place(hierarchy, resources);
+    for (const name of placement.missing)
+      context(true, options).warn(`limits of ${name}`, "no cgroup with this controller is delegated to this user");
     const made: string[] = [];
     try {
       const { unified, controllers } = hierarchy;
@@ -90,7 +92,8 @@ export class Cgroup {
       for (const { mountpoint } of placement.writers) cgroup.#make(mountpoint, made);
       if (options.everywhere) for (const mountpoint of mountpoints(hierarchy)) cgroup.#make(mountpoint, made);
       cgroup.#write(placement, resources, context(true, options));
-      if (resources.devices !== undefined && resources.devices.length > 0) {
+      // A user namespace can make no devices, so there is nothing to keep from.
+      if (resources.devices !== undefined && resources.devices.length > 0 && !hierarchy.delegated) {
         cgroup.#restrictDevices(resources.devices, made);
       }
       if (options.owner !== undefined && hierarchy.mode === "v2") delegate(cgroup.unifiedDir!, options.owner);

@@ -24,15 +24,21 @@ export interface Placement {
   writers: { controller: Controller; version: 1 | 2; mountpoint: string }[];
   /** v2 controllers that must be enabled. */
   required: Set<string>;
+  /** Controllers without which limits are discarded. */
+  missing: string[];
 }
 
 /** Places the resources; a controller that the machine lacks is an unavailable error. Touches nothing. */
 export function place(hierarchy: Hierarchy, resources: Resources): Placement {
-  const placement: Placement = { writers: [], required: new Set() };
+  const placement: Placement = { writers: [], required: new Set(), missing: [] };
   for (const controller of CONTROLLERS) {
     if (!controller.needed(resources)) continue;
     const { v1Name, v2Name } = controller;
     const found = locate(hierarchy, { ...(v1Name && { v1: v1Name }), ...(v2Name && { v2: v2Name }) });
+    if (found === undefined && hierarchy.delegated) {
+      placement.missing.push((v2Name ?? v1Name)!);
+      continue;
+    }
     if (found === undefined) {
       if (v2Name === undefined && hierarchy.mode === "v2") {
         throw unavailable(`the cgroup controller ${v1Name} exists only in cgroup v1, and this machine has v2`);

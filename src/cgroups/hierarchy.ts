@@ -13,6 +13,8 @@ export interface Hierarchy {
   readonly controllers: ReadonlyMap<string, string>;
   /** The cgroup2 mount. */
   readonly unified?: string;
+  /** A part that was given to a user ({@link file://./delegated.ts}): limits without a controller there are discarded. */
+  readonly delegated?: boolean;
 }
 
 /** The v1 controllers in cgroups(7); other words in the mount's options are flags. */

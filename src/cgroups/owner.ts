@@ -1,9 +1,10 @@
 import { codeOf } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, getxattr, openat, setxattr } from "../linux/file.ts";
+import { inUserNamespace } from "../linux/rights.ts";
 
-/** On a cgroup's directory, as long as it exists: who made it. Only the host's root may read or write it. */
-const OWNER = "trusted.inro.owner";
+/** On a cgroup's directory, as long as it exists: who made it. Only the host's root, or the one user, may write it. */
+const OWNER = inUserNamespace() ? "user.inro.owner" : "trusted.inro.owner";
 
 /** Marks a cgroup directory as that of `owner`, by which {@link ownerOf} tells the cgroups of several engines apart. */
 export function markOwner(directory: string, owner: string): void {

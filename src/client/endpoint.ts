@@ -1,4 +1,5 @@
 import { invalid } from "../base/errors.ts";
+import { ownerUid } from "../base/owner.ts";
 
 /** What a client shows and asks to see on TCP, as PEM text. */
 export interface ClientTls {
@@ -22,9 +23,10 @@ type Environment = Record<string, string | undefined>;
 
 /** The directory of the engine's socket, log and lock: /run/inro for root, else below XDG_RUNTIME_DIR. */
 export function runDirectory(env: Environment = process.env): string {
-  if (process.getuid?.() === 0) return "/run/inro";
+  const uid = ownerUid(env);
+  if (uid === 0) return "/run/inro";
   const base = env.XDG_RUNTIME_DIR;
-  return base ? `${base}/inro` : `/tmp/inro-${process.getuid?.() ?? "user"}`;
+  return base ? `${base}/inro` : `/tmp/inro-${uid}`;
 }
 
 /** The URL of the socket used when nothing else is said. */

@@ -24,7 +24,7 @@ export function takeCompilerOptions(): void {
 }
 
 /** What our caller has passed on: Bun sets close-on-exec on all of it, from 4 on. */
-function givenDescriptors(): number[] {
+export function givenDescriptors(): number[] {
   const { INRO_READY_FD: ready = "", LISTEN_FDS: sockets = "" } = process.env;
   const count = Math.min(Number(sockets) || 0, MOST_SOCKETS);
   return [...Array.from({ length: count }, (_, i) => FIRST_SOCKET + i), ...(ready === "" ? [] : [Number(ready)])];

@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import { codeOf, invalid, messageOf } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
+import { ownerUid } from "../base/owner.ts";
 import { SETTINGS } from "./settings.ts";
 
 /** Where the engine's configuration is when nobody says so. */
 export function defaultConfigFile(env: Record<string, string | undefined> = process.env): string {
-  if (process.getuid?.() === 0) return "/etc/inro/daemon.json";
+  if (ownerUid(env) === 0) return "/etc/inro/daemon.json";
   return `${env.XDG_CONFIG_HOME ?? `${env.HOME}/.config`}/inro/daemon.json`;
 }
 

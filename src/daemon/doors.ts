@@ -1,4 +1,5 @@
 import { compileScope, type Scope } from "../api/scope/policy.ts";
+import { ownerUid } from "../base/owner.ts";
 import { defaultUrl, runDirectory } from "../client/endpoint.ts";
 import { type Address, parseAddresses, socketGroup, socketPath } from "./address.ts";
 import { type Settings, tlsFiles } from "./settings.ts";
@@ -22,7 +23,7 @@ export function planDoors(settings: Settings): Doors {
   const dataRoot = settings["data-root"] ?? defaultDataRoot();
   const execRoot = settings["exec-root"] ?? runDirectory();
   const addresses = parseAddresses(settings.hosts ?? [defaultUrl()], {
-    gid: socketGroup(settings.group),
+    gid: ownGroup(settings.group),
     tls: tlsFiles(settings),
   });
   const sockets = settings.sockets ?? [];
@@ -31,14 +32,19 @@ export function planDoors(settings: Settings): Doors {
     ...sockets.map(({ path }) => path),
   ];
   const scopes = sockets.map((socket) => {
-    const address: Address = { kind: "unix", path: socketPath(socket.path), gid: socketGroup(socket.group) };
+    const address: Address = { kind: "unix", path: socketPath(socket.path), gid: ownGroup(socket.group) };
     const own = [dataRoot, execRoot, ...paths.filter((path) => path !== socket.path)];
     return { address, scope: compileScope(socket, own) };
   });
   return { dataRoot, execRoot, doors: [...addresses.map((address) => ({ address })), ...scopes], scopes };
 }
 
+/** A plain user's sockets are his own. */
+function ownGroup(name: string | undefined): number | undefined {
+  return name === undefined && ownerUid() !== 0 ? undefined : socketGroup(name);
+}
+
 function defaultDataRoot(): string {
-  if (process.getuid?.() === 0) return "/var/lib/inro";
+  if (ownerUid() === 0) return "/var/lib/inro";
   return `${process.env.XDG_DATA_HOME ?? `${process.env.HOME}/.local/share`}/inro`;
 }

@@ -5,19 +5,31 @@ import { findGet } from "../api/router.ts";
 import { Guard } from "../api/scope/guard.ts";
 import { createApi } from "../api/server.ts";
 import { messageOf } from "../base/errors.ts";
+import { ROOTLESS_UID } from "../base/owner.ts";
 import type { ServeOptions } from "../cli/command.ts";
 import { DEFAULT_LOG } from "../engine/config/log-config.ts";
 import { Engine } from "../engine/engine.ts";
 import { Configuration, engineSettings, reload } from "./configuration.ts";
 import { planDoors } from "./doors.ts";
 import { type Listener, listen } from "./listen.ts";
+import { enterNamespaces } from "./rootless/enter.ts";
+import { entered, leaveNamespaces } from "./rootless/leave.ts";
 
 const MILLISECONDS = 1000;
 const IDLE = "idle";
 
+/** `inro serve` of a plain user: does not return, since this process enters that user's namespaces and starts anew. */
+export async function serveRootless(options: ServeOptions): Promise<void> {
+  const { execRoot } = planDoors(new Configuration(options).read());
+  if (options.validate) return;
+  enterNamespaces(execRoot, logLine);
+}
+
+const logLine = (line: string) => void process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+
 /** `inro serve`: one engine behind its sockets, until a signal or until it has been idle for long enough. */
 export async function serve(options: ServeOptions): Promise<void> {
-  const log = (line: string) => process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+  const log = logLine;
   const config = new Configuration(options);
   const settings = config.read();
   config.current = settings;
@@ -38,6 +50,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     defaultLog: { Type: settings["log-driver"] ?? DEFAULT_LOG.Type, Config: settings["log-opts"] ?? {} },
     log,
   });
+  entered();
   const minVersion = settings["min-api-version"];
   let active = 0;
   let idleNow = false;
@@ -100,6 +113,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     for (const listener of listeners) listener.close();
     await engine.close({ idle: idleNow });
     await accessLog?.close();
+    if (process.env[ROOTLESS_UID] !== undefined) leaveNamespaces(plan.execRoot);
     if (settings.pidfile !== undefined) rmSync(settings.pidfile, { force: true });
   }
 }

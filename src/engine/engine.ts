@@ -1,9 +1,11 @@
 import { hostname } from "node:os";
 import { removeEmptyParent } from "../cgroups/cgroup.ts";
+import { delegatedHierarchy } from "../cgroups/delegated.ts";
 import { detectHierarchy } from "../cgroups/hierarchy.ts";
 import { ContentStore } from "../content/store.ts";
 import type { ImageUser } from "../images/images.ts";
 import { Layers } from "../layers/layers.ts";
+import { inUserNamespace } from "../linux/rights.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
 import { checkCredentials } from "../registry/login.ts";
 import type { DebugCreated } from "../spec/debug.ts";
@@ -129,7 +131,7 @@ export class Engine {
       const ctx: Context = {
         paths,
         store,
-        hierarchy: detectHierarchy(),
+        hierarchy: inUserNamespace() ? delegatedHierarchy(detectHierarchy()) : detectHierarchy(),
         table,
         images,
         events,

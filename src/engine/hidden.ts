@@ -2,6 +2,7 @@ import { lstatSync, realpathSync } from "node:fs";
 import { codeOf } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { chmod, chownat, close, mkdirat, mknodat, openat, statat, utimensat } from "../linux/file.ts";
+import { inUserNamespace } from "../linux/rights.ts";
 
 /**
  * Hides a directory of the machine in the upper directory of an overlay on `/`: a whiteout in its place. No mount, so
@@ -55,7 +56,8 @@ function copiedUp(parent: number, name: string, below: string): { fd: number; mt
     throw error;
   }
   if (!made) return { fd, mtime: statat(fd, "").mtime };
-  chownat(fd, "", uid, gid);
+  // Of what belongs to nobody in this user namespace the owner can be given to nobody.
+  if (!inUserNamespace()) chownat(fd, "", uid, gid);
   chmod(fd, mode & 0o7777);
   return { fd, mtime };
 }

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { arch, cpus, hostname, release, totalmem } from "node:os";
+import { ownerUid } from "../base/owner.ts";
 import type { Registries } from "../registry/endpoint.ts";
 import { API_VERSION } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
@@ -72,7 +73,8 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     NGoroutines: 0,
     SystemTime: nowText(),
     LoggingDriver: ctx.defaultLog.Type,
-    CgroupDriver: "cgroupfs",
+    // Docker's word where a user has been given none.
+    CgroupDriver: ctx.hierarchy.delegated && ctx.hierarchy.unified === undefined ? "none" : "cgroupfs",
     CgroupVersion: ctx.hierarchy.mode === "v2" ? "2" : "1",
     NEventsListener: ctx.events.listeners,
     KernelVersion: release(),
@@ -113,7 +115,12 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     LiveRestoreEnabled: true,
     Isolation: "",
     InitBinary: "docker-init",
-    SecurityOptions: [...(facts.apparmor ? ["name=apparmor"] : []), "name=seccomp,profile=builtin", "name=cgroupns"],
+    SecurityOptions: [
+      ...(facts.apparmor ? ["name=apparmor"] : []),
+      "name=seccomp,profile=builtin",
+      "name=cgroupns",
+      ...(ownerUid() !== 0 ? ["name=rootless"] : []),
+    ],
     Warnings: facts.swapLimit ? [] : ["WARNING: No swap limit support"],
   };
 }

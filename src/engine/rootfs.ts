@@ -3,12 +3,14 @@ import { basename } from "node:path";
 import { codeOf } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, openat, openat2, statat } from "../linux/file.ts";
+import { inUserNamespace } from "../linux/rights.ts";
 import type { Rootfs } from "../runtime/rootfs.ts";
 import { readRootFile } from "../security/root-file.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
 import { hideIn } from "./hidden.ts";
 import { isHostImage } from "./host-image.ts";
+import { hostParts } from "./host-parts.ts";
 
 /** The directories of a container's root, top first: its own, then the image's. */
 export function layersOf(ctx: Context, { id, record }: Container): { upper: string; lower: readonly string[] } {
@@ -41,7 +43,12 @@ export function prepareRootfs(ctx: Context, container: Container): Rootfs {
   makeLayer(ctx, container);
   for (const path of hiddenIn(ctx, container)) hideIn(upper, path);
   const mapped = record.below === undefined ? {} : { mapped: 1 };
-  return { kind: "overlay", lower, upper, work, volatile: record.host.AutoRemove === true, ...mapped };
+  const whole = { kind: "overlay", lower, upper, work, ...mapped } as const;
+  if (isHostImage(record.imageId) && inUserNamespace()) {
+    const base = ctx.paths.inContainer(id, "root");
+    return { ...whole, inParts: { base, parts: hostParts(base, upper, work, hiddenIn(ctx, container)) } };
+  }
+  return { ...whole, volatile: record.host.AutoRemove === true };
 }
 
 /** Directories of the machine that the container must not see. */

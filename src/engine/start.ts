@@ -92,7 +92,8 @@ export async function startContainer(
       prepared.close();
     }
     container.spec = prepared.spec();
-    container.cgroup = prepared.cgroup;
+    // A plain user's may have none.
+    container.cgroup = prepared.cgroup.paths().length > 0 ? prepared.cgroup : undefined;
   } catch (error) {
     if (network) ctx.endpoints.release(container, network);
     const status = before.startedAt === ZERO_TIME ? "created" : "exited";
@@ -205,7 +206,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       everywhere: limits.mayMountCgroups,
     });
     steps.push(() => cgroup.remove());
-    markOwner(cgroup.paths()[0]!, ctx.paths.dataRoot);
+    for (const path of cgroup.paths().slice(0, 1)) markOwner(path, ctx.paths.dataRoot);
     let given: GivenNamespaces | undefined;
     if (container.record.endpoints) {
       const ids = userns ? [{ containerID: 0, ...userns }] : [];

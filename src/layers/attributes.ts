@@ -1,6 +1,13 @@
 import { SysError } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { chmod, chownat, getxattr, listxattr, type Stat, setxattr, statat } from "../linux/file.ts";
+import { inUserNamespace } from "../linux/rights.ts";
+
+/**
+ * What marks an opaque directory (`y`) for the overlays that this process mounts: in a user namespace they are mounted with
+ * `userxattr` (overlayfs.rst, "User xattr"), since trusted.* is the machine's root's.
+ */
+export const OPAQUE = inUserNamespace() ? "user.overlay.opaque" : "trusted.overlay.opaque";
 
 /** Owner, mode and xattrs of a file in a layer. */
 export interface Attributes {

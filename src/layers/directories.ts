@@ -11,7 +11,7 @@ import {
   statat,
   unlinkat,
 } from "../linux/file.ts";
-import { PLAIN_DIRECTORY, readAttributes, setAttributes } from "./attributes.ts";
+import { OPAQUE, PLAIN_DIRECTORY, readAttributes, setAttributes } from "./attributes.ts";
 import { type Component, toName, toText } from "./entry-path.ts";
 import { isDirectory, isOpaque, isWhiteout, type MergedDirectory, type MergedTree } from "./merged.ts";
 
@@ -149,5 +149,5 @@ export class Directories {
 
 /** Hides what the layers below have in this directory (overlayfs.rst, "whiteouts and opaque directories"). */
 export function makeOpaque(fd: number): void {
-  setxattr(fd, "trusted.overlay.opaque", Buffer.from("y"));
+  setxattr(fd, OPAQUE, Buffer.from("y"));
 }

@@ -1,9 +1,9 @@
-import { SysError } from "../base/errors.ts";
+import { codeOf, SysError } from "../base/errors.ts";
 import { trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { scratch, str } from "../linux/ffi.ts";
 import { close, getxattr, openat, openat2, readdir, type Stat, statat } from "../linux/file.ts";
-import { readXattrs } from "./attributes.ts";
+import { OPAQUE, readXattrs } from "./attributes.ts";
 import { type Component, toName } from "./entry-path.ts";
 import { fromHost, type IdRange, xattrsFromHost } from "./owners.ts";
 
@@ -29,7 +29,7 @@ const RESOLVE = k.RESOLVE_BENEATH | k.RESOLVE_NO_SYMLINKS | k.RESOLVE_NO_MAGICLI
 
 /**
  * Layer directories seen as overlayfs shows them (Documentation/filesystems/overlayfs.rst): char 0:0 is a whiteout,
- * `trusted.overlay.opaque=y` hides what is below. Made for layers without redirects and metacopy. The directories are
+ * {@link OPAQUE} hides what is below. Made for layers without redirects and metacopy. The directories are
  * held by descriptor, without what is mounted below them, as an overlay has them; `close` lets go.
  */
 export class MergedTree {
@@ -199,7 +199,13 @@ export const isWhiteout = (stat: Stat) =>
 
 /** `fd` may be O_PATH. */
 export function isOpaque(fd: number): boolean {
-  return getxattr(fd, "trusted.overlay.opaque")?.toString() === "y";
+  try {
+    return getxattr(fd, OPAQUE)?.toString() === "y";
+  } catch (error) {
+    // A user's xattrs take the right to read: a directory of the machine's that this user may not.
+    if (codeOf(error) === "EACCES") return false;
+    throw error;
+  }
 }
 
 /** A private copy of the mount without its submounts; where mounting is not allowed, the directory itself. */

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, posix } from "node:path";
+import { detectHierarchy, type Hierarchy } from "../cgroups/hierarchy.ts";
 import * as k from "../linux/constants.ts";
 import type { Spec } from "../spec/oci-runtime.ts";
 import type { Builder } from "./builder.ts";
@@ -32,6 +33,39 @@ export function cgroupMounts(paths: readonly string[]): CgroupDirectory[] {
     const pure = paths.length === 1 && existsSync(join(CGROUP_ROOT, "cgroup.controllers"));
     return { name: pure ? "" : first, path };
   });
+}
+
+/** What a container without a cgroup sees of the hierarchies, if a cgroup namespace of its own keeps the rest from it. */
+export function freshHierarchies(spec: Spec): FreshHierarchy[] {
+  if (!spec.linux?.namespaces?.some(({ type, path }) => type === "cgroup" && !path)) return [];
+  let hierarchy: Hierarchy;
+  try {
+    hierarchy = detectHierarchy();
+  } catch {
+    // None is mounted.
+    return [];
+  }
+  const { mode, controllers, unified } = hierarchy;
+  const v2 = (name: string): FreshHierarchy => ({ name, type: "cgroup2", options: [] });
+  if (mode === "v2") return [v2("")];
+  const v1 = new Map<string, string[]>();
+  for (const [controller, mountpoint] of controllers) {
+    if (mountpoint !== unified) v1.set(mountpoint, [...(v1.get(mountpoint) ?? []), controller]);
+  }
+  const mounts = [...v1].map(([mountpoint, names]): FreshHierarchy => {
+    const named = names[0]?.startsWith("name=") ? names[0].slice("name=".length) : undefined;
+    return {
+      name: posix.basename(mountpoint),
+      type: "cgroup",
+      options: named
+        ? [
+            ["none", undefined],
+            ["name", named],
+          ]
+        : names.map((name) => [name, undefined]),
+    };
+  });
+  return unified === undefined ? mounts : [...mounts, v2("unified")];
 }
 
 /**

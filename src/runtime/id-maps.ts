@@ -42,6 +42,32 @@ export function writeIdMaps(pid: number, uids: readonly IdMapping[], gids: reado
   map(pid, GID, gids);
 }
 
+/**
+ * All that the user running this may map: root is himself, what follows are his ranges in /etc/subuid and /etc/subgid
+ * (subuid(5)). `missing` says what of it is not there; then root is the only id.
+ */
+export function ownIdMappings(): { uids: IdMapping[]; gids: IdMapping[]; missing?: string } {
+  const alone = (kind: Kind): IdMapping[] => [{ containerID: 0, hostID: kind.own()!, size: 1 }];
+  const only = (missing: string) => ({ uids: alone(UID), gids: alone(GID), missing });
+  const all = [UID, GID].map((kind) => {
+    const mappings = alone(kind);
+    for (const [first, count] of ownRanges(kind)) {
+      const { containerID, size } = mappings.at(-1)!;
+      if (count > 0) mappings.push({ containerID: containerID + size, hostID: first, size: count });
+    }
+    return mappings;
+  });
+  const [uids, gids] = all as [IdMapping[], IdMapping[]];
+  const helpers = [UID, GID].filter((kind) => helperPath(kind) === null).map((kind) => kind.helper);
+  if (helpers.length > 0) return only(`${helpers.join(" and ")} not installed: apt install uidmap`);
+  const files = [UID, GID].filter((_, i) => all[i]!.length < 2).map((kind) => kind.ranges);
+  if (files.length === 0) return { uids, gids };
+  const name = userName(UID.own()!) ?? String(UID.own());
+  return only(
+    `no range of ids for ${name} in ${files.join(" and ")}: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${name}`,
+  );
+}
+
 /** Whether `gids` can be mapped only at the price of setgroups(2), which the namespace then refuses for good. */
 export function losesSetgroups(gids: readonly IdMapping[]): boolean {
   return !hasCapability(GID.capability) && isOwn(GID, gids);
@@ -71,7 +97,7 @@ function map(pid: number, kind: Kind, mappings: readonly IdMapping[]): void {
 }
 
 function mapByHelper(pid: number, kind: Kind, mappings: readonly IdMapping[]): void {
-  const path = Bun.which(kind.helper) ?? Bun.which(kind.helper, { PATH: "/usr/bin:/bin:/usr/local/bin" });
+  const path = helperPath(kind);
   if (path === null) {
     throw unavailable(
       `${kind.property}: ${kind.helper} is not installed, and a plain user can map no more than its own id without it: ` +
@@ -87,15 +113,23 @@ function mapByHelper(pid: number, kind: Kind, mappings: readonly IdMapping[]): v
   throw invalid(`${kind.property}: ${said.startsWith(kind.helper) ? said : `${kind.helper}: ${said}`}${hint}`);
 }
 
+const helperPath = ({ helper }: Kind) =>
+  Bun.which(helper) ?? Bun.which(helper, { PATH: "/usr/bin:/bin:/usr/local/bin" });
+
 /** The lines that would allow the mappings, of those that the file of ranges does not have. */
 function missingLines(kind: Kind, mappings: readonly IdMapping[]): string[] {
-  const uid = String(process.getuid?.());
-  const name = userName(Number(uid));
-  const given = readRanges(kind.ranges, [uid, ...(name === undefined ? [] : [name])]);
+  const name = userName(UID.own()!);
+  const given = ownRanges(kind);
   return mappings
     .filter((m) => !(m.size === 1 && m.hostID === kind.own()))
     .filter((m) => !given.some(([first, count]) => m.hostID >= first && m.hostID + m.size <= first + count))
-    .map((m) => `${name ?? uid}:${m.hostID}:${m.size}`);
+    .map((m) => `${name ?? UID.own()}:${m.hostID}:${m.size}`);
+}
+
+function ownRanges(kind: Kind): [first: number, count: number][] {
+  const uid = UID.own()!;
+  const name = userName(uid);
+  return readRanges(kind.ranges, [String(uid), ...(name === undefined ? [] : [name])]);
 }
 
 /** subuid(5): `user:first:count`, the user by name or number. */

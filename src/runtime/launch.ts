@@ -4,6 +4,7 @@ import type { Cgroup } from "../cgroups/cgroup.ts";
 import { NATIVE_ABI } from "../linux/call.ts";
 import { close } from "../linux/file.ts";
 import { pipe } from "../linux/process.ts";
+import { inUserNamespace } from "../linux/rights.ts";
 import { encode } from "../program/elf.ts";
 import type { Program } from "../program/ir.ts";
 import { MACHINE } from "../program/machine.ts";
@@ -12,8 +13,8 @@ import { lastCapability } from "../security/capabilities.ts";
 import { compileFilter } from "../security/seccomp/compile.ts";
 import type { NamespaceType, Process, Spec } from "../spec/oci-runtime.ts";
 import { FD } from "./builder.ts";
-import { cgroupMounts } from "./cgroup-mounts.ts";
-import { execProgram } from "./exec.ts";
+import { cgroupMounts, freshHierarchies } from "./cgroup-mounts.ts";
+import { execProgram, refusesSetgroups } from "./exec.ts";
 import type { Plan } from "./plan.ts";
 import type { Rootfs } from "./rootfs.ts";
 import type { Running } from "./running.ts";
@@ -72,6 +73,7 @@ function planOf(request: LaunchRequest): Plan {
       unified: cgroup.unifiedDir,
       joinFiles: cgroup.joinFiles,
       mounts: cgroupMounts(cgroup.paths()),
+      ...(cgroup.paths().length === 0 ? { fresh: freshHierarchies(spec) } : {}),
     },
     filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
     lastCapability: lastCapability(),
@@ -79,6 +81,7 @@ function planOf(request: LaunchRequest): Plan {
     init: request.init ? FD.free : undefined,
     ...(hasOwnUserns(spec) ? { userns: FD.userns } : {}),
     ...(request.kept?.length ? { kept: request.kept.length } : {}),
+    ...(inUserNamespace() ? { nested: true, noSetgroups: refusesSetgroups(process.pid) } : {}),
     ...(request.given?.network === undefined ? {} : { joined: JOINED_NETWORK }),
   };
 }
@@ -137,7 +140,8 @@ export interface ExecRequest {
   running: Running;
   process: Process;
   spec: Spec;
-  cgroup: Cgroup;
+  /** Absent: the caller's. */
+  cgroup?: Cgroup | undefined;
   /** An existing directory of this exec's own, mode 0700. */
   runDir: string;
   stdin: boolean;
@@ -159,7 +163,7 @@ const execs = new WeakMap<Running, Map<string, Uint8Array>>();
 const EXECS = 8;
 
 function encodeExec({ running, process, spec, cgroup, stdin, tools }: ExecRequest): Encoded {
-  const place = { unified: cgroup.unifiedDir, joinFiles: cgroup.joinFiles };
+  const place = { unified: cgroup?.unifiedDir, joinFiles: cgroup?.joinFiles ?? [] };
   const places = tools?.trees.map(({ at }) => at);
   const program = () =>
     execProgram({
@@ -170,6 +174,7 @@ function encodeExec({ running, process, spec, cgroup, stdin, tools }: ExecReques
       filter: spec.linux?.seccomp ? compileFilter(spec.linux.seccomp, NATIVE_ABI) : undefined,
       lastCapability: lastCapability(),
       cgroup: place,
+      nested: inUserNamespace(),
       ownStdio: ownStdio(process.terminal === true, stdin),
       ...(places ? { tools: places } : {}),
     });

@@ -1,8 +1,10 @@
 import { release } from "node:os";
 import { invalid } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
+import { inUserNamespace } from "../linux/rights.ts";
 import type { Slot } from "../program/ir.ts";
 import type { Builder } from "./builder.ts";
+import { attachNumber, takeNumber } from "./descriptors.ts";
 
 /** Where the container's root comes from. */
 export type Rootfs =
@@ -16,15 +18,25 @@ export type Rootfs =
       mapped?: number;
       /** The container goes with its upper directory, so nothing of it needs to reach the disk. */
       volatile?: boolean;
+      /** In place of `lower`, for a root that can be had only in parts: these over the overlay on `base`. */
+      inParts?: { base: string; parts: readonly RootPart[] };
     }
   | { kind: "directory"; path: string };
+
+/** A directory of the host that becomes the same one in the root: by an overlay, or bound read-only with all mounts in it. */
+export type RootPart = { path: string } & ({ bind: true } | { bind: false; upper: string; work: string });
 
 const [major = 0, minor = 0] = release().split(".").map(Number);
 export const kernelAtLeast = (wantMajor: number, wantMinor: number) =>
   major > wantMajor || (major === wantMajor && minor >= wantMinor);
 
 /** Features that would put names and contents elsewhere than where `diff` and `commit` look for them. */
-const PLAIN = ["redirect_dir", "metacopy", "index"];
+const PLAIN: readonly (readonly [key: string, value: string])[] = [
+  // With userxattr nothing is redirected in any case, and only this word is taken.
+  ["redirect_dir", inUserNamespace() ? "nofollow" : "off"],
+  ["metacopy", "off"],
+  ["index", "off"],
+];
 
 /** A string for fsconfig(2) is at most 255 bytes. */
 const FSCONFIG_MAX = 255;
@@ -50,6 +62,19 @@ export function detachedRoot(p: Builder, rootfs: Rootfs, userns: Slot | undefine
     p.setAttributes(why, root, { propagation, recursive: true });
     return root;
   }
+  const { inParts } = rootfs;
+  if (inParts) {
+    const { kind, upper, work } = rootfs;
+    overlay(p, root, { kind, lower: [inParts.base], upper, work }, undefined);
+    for (const part of inParts.parts) openPart(p, part);
+  } else overlay(p, root, rootfs, userns);
+  return root;
+}
+
+type Overlay = Rootfs & { kind: "overlay" };
+
+/** Makes the mount, attached nowhere. */
+function overlay(p: Builder, root: Slot, rootfs: Overlay, userns: Slot | undefined): void {
   const why = "root: overlay of the image's layers";
   if (rootfs.lower.length === 0) throw invalid("an overlay needs at least one lower directory");
   const fs = p.temporary("overlay context");
@@ -76,12 +101,39 @@ export function detachedRoot(p: Builder, rootfs: Rootfs, userns: Slot | undefine
       p.setString(why, fs, key, numbered(p, why, fd, rootfs.lower.length + i));
     } else p.setString(why, fs, key, path);
   }
-  for (const key of PLAIN) p.setString("root: the upper directory stays readable as it is", fs, key, "off");
+  for (const [key, value] of PLAIN) p.setString("root: the upper directory stays readable as it is", fs, key, value);
+  if (inUserNamespace())
+    p.call("root: xattrs of overlayfs that a user may write", "fsconfig", [
+      fs,
+      k.FSCONFIG_SET_FLAG,
+      p.text("userxattr"),
+      0,
+      0,
+    ]);
   if (rootfs.volatile)
     p.call("--rm: no sync at the end", "fsconfig", [fs, k.FSCONFIG_SET_FLAG, p.text("volatile"), 0, 0]);
   p.call(why, "fsconfig", [fs, k.FSCONFIG_CMD_CREATE, 0, 0, 0]);
   p.call(why, "fsmount", [fs, k.FSMOUNT_CLOEXEC, 0], { into: root });
-  return root;
+}
+
+const partNumbers = new WeakMap<Builder, Map<string, number>>();
+
+function openPart(p: Builder, part: RootPart): void {
+  const number = takeNumber(p);
+  const tree = p.temporary(part.path);
+  if (part.bind) {
+    const flags = k.OPEN_TREE_CLONE | k.OPEN_TREE_CLOEXEC | k.AT_RECURSIVE;
+    p.call(`root: ${part.path}`, "open_tree", [k.AT_FDCWD, p.text(part.path), flags], { into: tree });
+    const attributes = { set: k.MOUNT_ATTR_RDONLY, propagation: k.MS_PRIVATE, recursive: true };
+    p.setAttributes(`root: ${part.path}`, tree, attributes);
+  } else {
+    const { path, upper, work } = part;
+    overlay(p, tree, { kind: "overlay", lower: [path], upper, work }, undefined);
+  }
+  p.call(`root: ${part.path}`, "dup3", [tree, number, k.O_CLOEXEC]);
+  p.call(`root: ${part.path}`, "close", [tree]);
+  const numbers = partNumbers.get(p) ?? new Map<string, number>();
+  partNumbers.set(p, numbers.set(part.path, number));
 }
 
 /** A path by number, for the options that take only text: descriptors from 300 on are ours. */
@@ -102,7 +154,8 @@ export function classicOverlay(p: Builder, rootfs: Rootfs & { kind: "overlay" },
     `lowerdir=${rootfs.lower.map(escaped).join(":")}`,
     `upperdir=${escaped(rootfs.upper)}`,
     `workdir=${escaped(rootfs.work)}`,
-    ...PLAIN.map((key) => `${key}=off`),
+    ...PLAIN.map(([key, value]) => `${key}=${value}`),
+    ...(inUserNamespace() ? ["userxattr"] : []),
     ...(rootfs.volatile ? ["volatile"] : []),
   ].join(",");
   if (Buffer.byteLength(options) > MOUNT_DATA_MAX) {
@@ -125,6 +178,8 @@ export function enterMountNamespace(p: Builder, rootfs: Rootfs, detached: Slot |
     p.call("root", "openat", [k.AT_FDCWD, p.text(target), k.O_PATH | k.O_DIRECTORY | k.O_CLOEXEC, 0], { into: place });
     p.attach("root", detached, place);
     p.root = detached;
+    for (const [path, number] of partNumbers.get(p) ?? [])
+      attachNumber(p, `root: ${path}`, number, p.mountPoint(`root: ${path}`, path, k.O_PATH | k.O_DIRECTORY));
   } else if (rootfs.kind === "overlay") {
     classicOverlay(p, rootfs, target);
     p.root = p.result("root", "rootfs", "openat", [

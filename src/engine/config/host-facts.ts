@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname, release } from "node:os";
 import { NATIVE_ABI } from "../../linux/call.ts";
+import { inUserNamespace } from "../../linux/rights.ts";
 import type { Abi } from "../../linux/syscall-numbers.ts";
 import { availableCapabilities } from "../../security/capabilities.ts";
 import { maskedPaths } from "../../security/paths.ts";
@@ -27,6 +28,8 @@ export interface HostFacts {
   selinux: boolean;
   seccomp: boolean;
   timeNamespace: boolean;
+  /** The engine is in a user namespace that somebody made: group ids from 0 to this one are there; absent: all. */
+  lastGid?: number;
   /** The kernel can limit memory plus swap, weigh block I/O. */
   swapLimit: boolean;
   blkioWeight: boolean;
@@ -88,6 +91,17 @@ const anyBelow = (directory: string, file: string): boolean => {
   }
 };
 
+/** By the ranges in gid_map (user_namespaces(7)), as far as they are next to each other. */
+function lastGid(map: string): number {
+  const ranges = map.split("\n").map((line) => line.trim().split(/\s+/).map(Number));
+  let next = 0;
+  for (const [first = 0, , count = 0] of ranges.sort(([a = 0], [b = 0]) => a - b)) if (first === next) next += count;
+  return Math.min(next - 1, MAX_GID);
+}
+
+/** net.ipv4.ping_group_range takes no more. */
+export const MAX_GID = 0x7fff_ffff;
+
 let known: HostFacts | undefined;
 
 /** Looks at the machine once; later calls return the same object. */
@@ -111,6 +125,7 @@ export function hostFacts(): HostFacts {
     apparmor: existsSync("/sys/kernel/security/apparmor/profiles"),
     selinux: existsSync("/sys/fs/selinux/enforce"),
     seccomp: /^Seccomp:/m.test(status),
+    ...(inUserNamespace() ? { lastGid: lastGid(text("/proc/self/gid_map") ?? "") } : {}),
     timeNamespace: existsSync("/proc/self/ns/time"),
     swapLimit: v2 || existsSync(`${root}/memory/memory.memsw.limit_in_bytes`),
     cpuRealtime: !v2 && existsSync(`${root}/cpu/cpu.rt_runtime_us`),

@@ -1,5 +1,6 @@
 import { invalid } from "../../base/errors.ts";
 import type { HostConfig } from "../../spec/docker-api.ts";
+import { MAX_GID } from "./host-facts.ts";
 import type { Modes } from "./modes.ts";
 
 // What namespaces(7) isolates; anything else would change the host.
@@ -41,14 +42,15 @@ export function checkSysctls(sysctls: Record<string, string>, modes: Modes): Rec
 
 /**
  * linux.sysctl: docker's defaults for an own network namespace (ports below 1024 and ping for everybody in it), then
- * the user's. In a user namespace the ping range cannot be set: its second bound has no id there.
+ * the user's. In a user namespace of its own the ping range cannot be set: its second bound has no id there.
+ * `lastGid`: the last group that the engine's has.
  */
-export function sysctls(host: HostConfig, modes: Modes, userns: boolean): Record<string, string> {
+export function sysctls(host: HostConfig, modes: Modes, userns: boolean, lastGid = MAX_GID): Record<string, string> {
   const defaults: Record<string, string> =
     modes.network.kind === "private"
       ? {
           "net.ipv4.ip_unprivileged_port_start": "0",
-          ...(userns ? {} : { "net.ipv4.ping_group_range": "0 2147483647" }),
+          ...(userns ? {} : { "net.ipv4.ping_group_range": `0 ${lastGid}` }),
         }
       : {};
   return { ...defaults, ...checkSysctls(host.Sysctls ?? {}, modes) };

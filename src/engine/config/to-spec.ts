@@ -98,7 +98,7 @@ export function toSpec(input: SpecInput): Spec {
     devices: userns ? [] : devices.map(({ device }) => device),
     cgroupsPath: posix.join("/", host.CgroupParent || CGROUP_ROOT, id),
     resources: resources(host, rules, files),
-    sysctl: sysctls(host, modes, userns !== undefined),
+    sysctl: sysctls(host, modes, userns !== undefined, facts.lastGid),
     ...(seccomp ? { seccomp } : {}),
     maskedPaths: host.MaskedPaths ?? (open ? [] : [...facts.maskedPaths]),
     readonlyPaths: host.ReadonlyPaths ?? (open ? [] : [...READONLY_PATHS]),

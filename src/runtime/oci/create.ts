@@ -197,7 +197,7 @@ export async function createContainer(options: CreateOptions, how: { fifo: boole
         unified: cgroup?.unifiedDir,
         joinFiles: cgroup?.joinFiles ?? [],
         mounts: cgroupMounts(cgroup?.paths() ?? []),
-        ...(!cgroup && { fresh: (await import("./rootless-cgroup.ts")).freshHierarchies(spec) }),
+        ...(!cgroup && { fresh: (await import("../cgroup-mounts.ts")).freshHierarchies(spec) }),
       },
       filter,
       lastCapability: lastCapability(),

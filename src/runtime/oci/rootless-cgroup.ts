@@ -2,9 +2,8 @@ import { accessSync, constants, readdirSync, readFileSync, readlinkSync } from "
 import { posix } from "node:path";
 import { codeOf, InroError, messageOf, unavailable } from "../../base/errors.ts";
 import type { Cgroup } from "../../cgroups/cgroup.ts";
-import { cgroupOf, detectHierarchy, type Hierarchy } from "../../cgroups/hierarchy.ts";
+import { cgroupOf, detectHierarchy } from "../../cgroups/hierarchy.ts";
 import type { Resources, Spec } from "../../spec/oci-runtime.ts";
-import type { FreshHierarchy } from "../cgroup-mounts.ts";
 import { createCgroup, DELEGATE, noCgroup } from "./cgroup.ts";
 import type { Joins } from "./exec-cgroup.ts";
 import { isAlive, type State } from "./state.ts";
@@ -43,39 +42,6 @@ export function createRootlessCgroup(
       `${messageOf(refused)}; ${DELEGATE}`,
     refused,
   );
-}
-
-/** What a container without a cgroup sees of the hierarchies, if a cgroup namespace of its own keeps the rest from it. */
-export function freshHierarchies(spec: Spec): FreshHierarchy[] {
-  if (!spec.linux?.namespaces?.some(({ type, path }) => type === "cgroup" && !path)) return [];
-  let hierarchy: Hierarchy;
-  try {
-    hierarchy = detectHierarchy();
-  } catch {
-    // None is mounted.
-    return [];
-  }
-  const { mode, controllers, unified } = hierarchy;
-  const v2 = (name: string): FreshHierarchy => ({ name, type: "cgroup2", options: [] });
-  if (mode === "v2") return [v2("")];
-  const v1 = new Map<string, string[]>();
-  for (const [controller, mountpoint] of controllers) {
-    if (mountpoint !== unified) v1.set(mountpoint, [...(v1.get(mountpoint) ?? []), controller]);
-  }
-  const mounts = [...v1].map(([mountpoint, names]): FreshHierarchy => {
-    const named = names[0]?.startsWith("name=") ? names[0].slice("name=".length) : undefined;
-    return {
-      name: posix.basename(mountpoint),
-      type: "cgroup",
-      options: named
-        ? [
-            ["none", undefined],
-            ["name", named],
-          ]
-        : names.map((name) => [name, undefined]),
-    };
-  });
-  return unified === undefined ? mounts : [...mounts, v2("unified")];
 }
 
 function isPermission(error: unknown): boolean {
