@@ -25,7 +25,6 @@ const UNSUPPORTED: Record<string, string> = {
   "log-level": "the engine has one level of messages",
   "selinux-enabled": "SELinux labels are not supported",
   "shutdown-timeout": "containers outlive the engine, so none is stopped with it",
-  "storage-driver": "there is one, overlay2",
   "userland-proxy": "there is none",
   "userns-remap": "a container has its own user namespace with --userns auto",
 };

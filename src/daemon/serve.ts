@@ -44,6 +44,9 @@ export async function serve(options: ServeOptions): Promise<void> {
     dataRoot: plan.dataRoot,
     execRoot: plan.execRoot,
     ...(settings.bridge === "none" ? { defaultBridge: false } : {}),
+    ...(settings["storage-driver"] && {
+      layerForm: settings["storage-driver"] === "erofs" ? ("erofs" as const) : ("directories" as const),
+    }),
     ...(settings.ip === undefined ? {} : { publishAddress: settings.ip }),
     reservedLabels: plan.scopes.flatMap(({ scope: { label } }) => (label ? [label.key] : [])),
     settings: engineSettings(settings),

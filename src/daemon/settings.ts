@@ -45,6 +45,8 @@ export interface Settings {
   "live-restore"?: true;
   /** No default network: containers that name none have none. */
   bridge?: "none";
+  /** How layers of images are kept: overlay2 is unpacked, erofs is as tars; default erofs where that works. */
+  "storage-driver"?: "overlay2" | "erofs";
   /** Where ports are published that name no address; default 127.0.0.1. Docker's is 0.0.0.0. */
   ip?: string;
 }
@@ -172,6 +174,7 @@ export const SETTINGS: Shape<Settings> = {
   "default-stop-timeout": stopTimeout,
   "live-restore": liveRestore,
   bridge: oneOf("none"),
+  "storage-driver": oneOf("overlay2", "erofs"),
   ip: address,
 };
 

@@ -4,7 +4,7 @@ import { delegatedHierarchy } from "../cgroups/delegated.ts";
 import { detectHierarchy } from "../cgroups/hierarchy.ts";
 import { ContentStore } from "../content/store.ts";
 import type { ImageUser } from "../images/images.ts";
-import { Layers } from "../layers/layers.ts";
+import { type LayerForm, Layers } from "../layers/layers.ts";
 import { inUserNamespace } from "../linux/rights.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
 import { checkCredentials } from "../registry/login.ts";
@@ -55,6 +55,8 @@ export interface EngineOptions {
   execRoot: string;
   /** Where ports are published that name no address of the host; default 127.0.0.1. */
   publishAddress?: string;
+  /** How layers of images are kept; by default without unpacking where that works. */
+  layerForm?: LayerForm;
   /** False: containers that name no network have none, and there is no network `bridge` (docker's `--bridge none`). */
   defaultBridge?: boolean;
   settings?: EngineSettings;
@@ -113,7 +115,7 @@ export class Engine {
         {
           db: store.db,
           content: new ContentStore(paths.content),
-          layers: new Layers(paths.layers),
+          layers: new Layers(paths.layers, options.layerForm),
           tempDir: paths.temporary,
           registries: () => ctx.settings.registries,
         },

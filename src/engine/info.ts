@@ -56,7 +56,7 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
     ContainersPaused: paused,
     ContainersStopped: containers.length - running - paused,
     Images: ctx.images.list().length,
-    Driver: "overlay2",
+    Driver: ctx.images.layerForm === "erofs" ? "erofs" : "overlay2",
     DriverStatus: [["Backing Filesystem", "overlay"]],
     Plugins: { Volume: ["local"], Network: [...NETWORK_DRIVERS], Authorization: null, Log: LOG_DRIVERS.toSorted() },
     MemoryLimit: has("memory"),

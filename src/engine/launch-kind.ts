@@ -30,14 +30,20 @@ export function rememberKind(kind: string, what: KnownKind): void {
  * Launches of one kind come to the same OCI config but for the container's id: same image, same wishes, and nothing of
  * the host or of a writable layer that has a say in it. Undefined where something has: then the config is made anew.
  */
-export function launchKind(ctx: Context, { record }: Container, upperIsEmpty: () => boolean): string | undefined {
+export function launchKind(
+  ctx: Context,
+  { record }: Container,
+  lower: readonly string[],
+  upperIsEmpty: () => boolean,
+): string | undefined {
   const { config, host, imageId, mounts, userns } = record;
   if (userns || mounts.length > 0 || host.Privileged || host.Init || isHostImage(imageId)) return undefined;
   if (host.Devices?.length) return undefined;
   const { network, pid, ipc } = namespaceModes(host, ctx.hierarchy.mode);
   if (network.kind !== "private" || pid.kind !== "private" || ipc.kind !== "private") return undefined;
   if (!upperIsEmpty()) return undefined;
-  return `${imageId}\n${JSON.stringify(config)}\n${JSON.stringify(host)}\n${missing(host)}`;
+  // An image that has come again may be mounted elsewhere.
+  return `${imageId}\n${lower.join(":")}\n${JSON.stringify(config)}\n${JSON.stringify(host)}\n${missing(host)}`;
 }
 
 /** Of what is hidden from the container, what this kernel does not have: with a module it may come. */

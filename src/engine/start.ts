@@ -191,7 +191,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
         },
       });
     let spec: Spec | undefined;
-    const kind = launchKind(ctx, container, () => readdirSync(rootfs.upper).length === 0);
+    const kind = launchKind(ctx, container, rootfs.lower, () => readdirSync(rootfs.upper).length === 0);
     let limits = kind === undefined ? undefined : knownKind(kind);
     if (!limits) {
       spec = makeSpec();

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { ContentStore } from "../content/store.ts";
-import type { Layers } from "../layers/layers.ts";
+import type { LayerForm, Layers } from "../layers/layers.ts";
 import type { Registries } from "../registry/endpoint.ts";
 import type { Patience } from "../registry/http.ts";
 import type { HistoryEntry, ImageInspect, StreamMessage } from "../spec/docker-api.ts";
@@ -51,6 +51,11 @@ export class Images {
   constructor(private readonly options: ImagesOptions) {
     this.store = new ImageStore(new Records(options.db), options.content, options.layers);
     this.tempDir = options.tempDir;
+  }
+
+  /** How layers to come are kept. */
+  get layerForm(): LayerForm {
+    return this.options.layers.form;
   }
 
   /** Newest first. */

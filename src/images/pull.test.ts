@@ -73,7 +73,7 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     expect(image.tags).toEqual([`${name}:one`]);
     expect(image.digests).toEqual([`${name}@${pushed.digest}`]);
     expect(readFileSync(join(image.layers[0]!, "etc/name"), "utf8")).toBe("top");
-    expect(readFileSync(join(image.layers[1]!, "etc/name"), "utf8")).toBe("base");
+    expect(readFileSync(join(bench.layers.lowers([base.diffId])[0]!, "etc/name"), "utf8")).toBe("base");
     expect(image.config.config?.Env).toEqual(["A=b"]);
 
     const again = (await pull("a/b:one")).lines();
@@ -281,7 +281,7 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     expect(bench.leftovers()).toEqual(NOTHING);
     await bench.images.pull({ reference, onMessage: () => {} });
     expect(proxy.requests.at(-1)).toEndWith("bytes=1000-");
-    expect(bench.images.find(reference).layers.length).toBe(2);
+    expect(bench.images.layerSizes(reference).size).toBe(2);
   });
 
   test("concurrent pulls fetch a blob once; one that is aborted does not disturb the other", async () => {

@@ -5,6 +5,7 @@ import type { Applied, ApplyRequest } from "./apply.ts";
 import type { ApplyMessage, LayerWork } from "./apply-process.ts";
 import type { CopyRequest } from "./copy-directory.ts";
 import { APPLY_DOOR, doorCommand } from "./door.ts";
+import type { IndexRequest, MergeRequest } from "./erofs/index-layer.ts";
 
 /**
  * Runs applyLayer in a child of the same program. `onProgress` hears of the bytes taken from the blob, in all. An abort
@@ -15,6 +16,18 @@ export async function applyInChild(request: ApplyRequest, options: ChildOptions)
   const result = await workInChild({ apply: request }, options);
   if ("applied" in result) return result.applied;
   throw new InroError("internal", "unpack layer: its process did something else");
+}
+
+/** As {@link applyInChild}, of indexLayer. */
+export async function indexInChild(request: IndexRequest, options: ChildOptions): Promise<Applied> {
+  const result = await workInChild({ index: request }, options);
+  if ("applied" in result) return result.applied;
+  throw new InroError("internal", "index layer: its process did something else");
+}
+
+/** mergeLayers in a child. */
+export async function mergeInChild(request: MergeRequest): Promise<void> {
+  await workInChild({ merge: request }, {});
 }
 
 /** syncfs(2) of the file system of `directory`, in a child. */

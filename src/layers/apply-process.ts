@@ -5,6 +5,7 @@ import * as k from "../linux/constants.ts";
 import { type Applied, type ApplyRequest, applyLayer } from "./apply.ts";
 import { type CopyRequest, copyDirectory } from "./copy-directory.ts";
 import { syncFileSystem } from "./durable.ts";
+import { type IndexRequest, indexLayer, type MergeRequest, mergeLayers } from "./erofs/index-layer.ts";
 import { removeTrees } from "./remove-tree.ts";
 import { dirSize } from "./tree-size.ts";
 
@@ -17,6 +18,8 @@ import { dirSize } from "./tree-size.ts";
  */
 export type LayerWork =
   | { apply: ApplyRequest }
+  | { index: IndexRequest }
+  | { merge: MergeRequest }
   | { sync: string }
   | { remove: string; names: string[] }
   | { sizes: string[] }
@@ -61,12 +64,19 @@ export async function applyMain(json: string): Promise<number> {
       send({ done: true });
       return 0;
     }
-    const applied = await applyLayer(work.apply, (progress) => {
+    if ("merge" in work) {
+      mergeLayers(work.merge);
+      send({ done: true });
+      return 0;
+    }
+    const onProgress = (progress: number) => {
       if (Date.now() - last < PROGRESS_EVERY) return;
       last = Date.now();
       send({ progress });
+    };
+    send({
+      applied: await ("index" in work ? indexLayer(work.index, onProgress) : applyLayer(work.apply, onProgress)),
     });
-    send({ applied });
     return 0;
   } catch (error) {
     send({ error: { kind: error instanceof InroError ? error.kind : "internal", message: messageOf(error) } });

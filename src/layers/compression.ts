@@ -22,12 +22,13 @@ const CHUNK = 256 * 1024;
 
 /**
  * The plain bytes of a stream that is gzip, zstd or plain, detected by magic; `onCompressed` hears of the bytes taken
- * from `source`. A truncated or corrupt stream is an `invalid` error; so are bzip2 and xz, which Docker no longer
+ * from `source`, `onDetected` of what it is before the first of them. A truncated or corrupt stream is an `invalid` error; so are bzip2 and xz, which Docker no longer
  * writes. Leaving the loop early closes `source`.
  */
 export async function* decompress(
   source: AsyncIterable<Uint8Array>,
   onCompressed?: (bytes: number) => void,
+  onDetected?: (compression: Compression) => void,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const chunks = source[Symbol.asyncIterator]();
   try {
@@ -40,6 +41,7 @@ export async function* decompress(
       length += value.length;
     }
     const compression = detectCompression(Buffer.concat(first));
+    onDetected?.(compression);
     const input = (async function* () {
       for (;;) {
         const held = first.shift();

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -12,22 +12,23 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { chainId, sha256 } from "../base/digest.ts";
-import { Layers } from "./layers.ts";
+import { canMountIndexes } from "./erofs/mount.ts";
+import { type LayerForm, Layers } from "./layers.ts";
 import type { TarHeader } from "./tar-header.ts";
 import { type TarMember, writeTar } from "./tar-write.ts";
 
 const asRoot = process.getuid?.() === 0;
 let dir: string;
 let layers: Layers;
+let form: LayerForm;
 const store = () => join(dir, "layers");
 
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), "inro-layers-"));
-  layers = new Layers(store());
+  dir = mkdtempSync(join("/var/tmp", "inro-layers-"));
+  layers = new Layers(store(), form);
 });
 afterEach(async () => {
   await layers.sync();
@@ -57,7 +58,13 @@ async function slowLayer(): Promise<{ path: string }> {
   return blob(Buffer.concat([...Array.from({ length: 100 }, () => one), gzipSync(Buffer.alloc(1024))]));
 }
 
-describe.skipIf(!asRoot)("Layers (needs root: chown)", () => {
+const forms: LayerForm[] = canMountIndexes("/var/tmp") ? ["directories", "erofs"] : ["directories"];
+
+describe.skipIf(!asRoot).each(forms)("Layers as %s (needs root; erofs a kernel that mounts files)", (each) => {
+  beforeAll(() => {
+    form = each;
+  });
+
   test.each([
     ["plain", (data: Buffer) => data],
     ["gzip", (data: Buffer) => gzipSync(data)],
@@ -73,7 +80,9 @@ describe.skipIf(!asRoot)("Layers (needs root: chown)", () => {
     expect(layers.has(diffId)).toBe(true);
     expect(layers.size(diffId)).toBe(5);
     expect(layers.list()).toEqual([diffId]);
-    expect(layers.lowers([diffId])[0]!).toBe(join(store(), diffId.slice(7), "diff"));
+    const [lower, ...others] = layers.lowers([diffId]);
+    expect(lower).toStartWith(form === "erofs" ? `/proc/${process.pid}/fd/` : join(store(), diffId.slice(7), "diff"));
+    expect(others).toEqual([]);
     expect(readFileSync(join(layers.lowers([diffId])[0]!, "d/f"), "utf8")).toBe("hello");
     expect(statSync(store()).mode & 0o777).toBe(0o700);
     expect(new Layers(store()).has(diffId)).toBe(true);
@@ -220,10 +229,11 @@ describe.skipIf(!asRoot)("Layers (needs root: chown)", () => {
 
   test("a layer is synced in the background; sync waits for it", async () => {
     const record = (chain: string) => JSON.parse(readFileSync(join(store(), chain.slice(7), "layer.json"), "utf8"));
-    const { diffId, size } = await layers.apply({ source: blob(await tar({ name: "f" })), parents: [] });
+    const source = blob(await tar({ name: "f" }));
+    const { diffId, size } = await layers.apply({ source, parents: [], covered: true });
     expect(record(diffId).boot).toBe(readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim());
     await layers.sync();
-    expect(record(diffId)).toEqual({ diffId, size });
+    expect(record(diffId)).toEqual({ diffId, size, ...(form === "erofs" && { form }) });
     await layers.sync();
   });
 

@@ -2,18 +2,27 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chainId, parseDigest } from "../base/digest.ts";
-import { codeOf, invalid, notFound } from "../base/errors.ts";
-import { applyInChild, removeInChild, syncInChild } from "./apply-command.ts";
+import { codeOf, invalid, notFound, unavailable } from "../base/errors.ts";
+import type { Applied } from "./apply.ts";
+import { applyInChild, indexInChild, removeInChild, syncInChild } from "./apply-command.ts";
 import { bootId, replaceFile } from "./durable.ts";
+import { IndexedImages } from "./erofs/images.ts";
+import { linkLayer } from "./erofs/index-layer.ts";
+import { canMountIndexes } from "./erofs/mount.ts";
 import { removeTrees } from "./remove-tree.ts";
 
 export interface ApplyOptions {
-  /** A layer's tar: plain, gzip or zstd, as its first bytes say. */
-  source: { path: string };
+  /**
+   * A layer's tar: plain, gzip or zstd, as its first bytes say. Nobody ever writes to the file: a plain one may be linked.
+   * `digest` is what it is known to hash to.
+   */
+  source: { path: string; digest?: string };
   /** DiffIDs of the layers below, base first; each must be here. */
   parents: readonly string[];
   /** What the uncompressed tar must hash to. */
   diffId?: string;
+  /** Others come on top of it: nobody will ask for the `lowers` of this one. */
+  covered?: boolean;
   /** Hears of the bytes taken from the source, in all. */
   onProgress?(bytes: number): void;
   /** Ends the unpacking; the promise rejects with its reason, and nothing is left. */
@@ -31,17 +40,28 @@ export interface AppliedLayer {
 interface LayerRecord {
   diffId: string;
   size: number;
+  /** Absent: unpacked directories. */
+  form?: "erofs";
   boot?: string;
 }
 
 /**
- * Unpacked layers by ChainID, each a directory in the form overlayfs wants of a lower one: char 0:0 for a whiteout,
- * `trusted.overlay.opaque` for an opaque directory.
+ * How layers lie on the disk: as directories in the form overlayfs wants of a lower one (char 0:0 for a whiteout,
+ * `trusted.overlay.opaque` for an opaque directory), or as tars, with an EROFS index over those of an image.
+ */
+export type LayerForm = "directories" | "erofs";
+
+/**
+ * Layers by ChainID.
  *
- *     <dir>/<chain hex>/diff         the layer
- *     <dir>/<chain hex>/layer.json   {diffId, size}, and the boot id while not synced
- *     <dir>/tmp-*                    being unpacked or removed; the next Layers on this folder removes them
+ *     <dir>/<chain hex>/layer.json   {diffId, size, form}, and the boot id while not synced
+ *     <dir>/<chain hex>/diff         directories: the layer
+ *     <dir>/<chain hex>/layer.tar    erofs: its uncompressed tar, the same file as a blob or another layer that is the same
+ *     <dir>/<chain hex>/tree         erofs: what is in it, in short
+ *     <dir>/<chain hex>/index        erofs: of this layer and those below as one file system, once needed
+ *     <dir>/tmp-*                    being made or removed; the next Layers on this folder removes them
  *
+ * What stands on a layer has its form, so that a chain is all of one.
  * A layer appears by a rename, whole, and never changes. It is synced to disk in the background, since that takes longer
  * than the unpacking; {@link sync} waits for it. What a power cut caught before that is removed at the next start, so
  * that no layer with holes is ever taken for a good one. One process at a time uses a folder. A chain id
@@ -49,6 +69,9 @@ interface LayerRecord {
  */
 export class Layers {
   readonly #dir: string;
+  readonly #images: IndexedImages;
+  readonly #wanted: LayerForm | "auto";
+  #possible: boolean | undefined;
   readonly #applying = new Map<string, Promise<unknown>>();
   readonly #boot = bootId();
   readonly #known = new Map<string, LayerRecord>();
@@ -58,8 +81,11 @@ export class Layers {
   readonly #trash = new Set<string>();
   #emptying: Promise<void> | undefined;
 
-  constructor(dir: string) {
+  /** `form` of new layers; "auto" is erofs where that works. A form that does not work is unavailable when it is needed. */
+  constructor(dir: string, form: LayerForm | "auto" = "auto") {
     this.#dir = dir;
+    this.#images = new IndexedImages(dir);
+    this.#wanted = form;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     removeTrees(
       dir,
@@ -77,6 +103,15 @@ export class Layers {
     return this.#record(chain) !== undefined;
   }
 
+  /** Of layers to come. */
+  get form(): LayerForm {
+    if (this.#wanted === "directories") return "directories";
+    this.#possible ??= canMountIndexes(this.#dir);
+    if (this.#possible) return "erofs";
+    if (this.#wanted === "auto") return "directories";
+    throw unavailable("keep layers without unpacking: this kernel, or user, cannot mount EROFS from files");
+  }
+
   /**
    * What an overlay takes as its lower directories to show the layers with these diffIDs (base first), top first: fewer
    * than there are layers perhaps. Each is an absolute path of a directory that this process and its children may open;
@@ -84,7 +119,11 @@ export class Layers {
    * ask again for each use, and compare nothing by it.
    */
   lowers(diffIds: readonly string[]): string[] {
-    return diffIds.map((_, i) => this.#directory(chainId(diffIds.slice(0, i + 1)))).reverse();
+    const chains = chainsOf(diffIds);
+    const top = chains.at(-1);
+    for (const chain of chains) if (!this.has(chain)) throw missing(chain);
+    if (top !== undefined && this.#record(top)!.form === "erofs") return [this.#images.path(chains)];
+    return chains.map((chain) => join(this.#home(chain), "diff")).reverse();
   }
 
   /** Bytes of the layer's files. */
@@ -99,9 +138,18 @@ export class Layers {
    * that is here already is not looked at again. What is wrong with the archive, its digest too, is an `invalid` error.
    */
   async apply(options: ApplyOptions): Promise<AppliedLayer> {
+    const applied = await this.#applyOnce(options);
+    if (!options.covered && this.#record(applied.chainId)!.form === "erofs") {
+      await this.#images.prepare(chainsOf([...options.parents, applied.diffId]));
+    }
+    return applied;
+  }
+
+  async #applyOnce(options: ApplyOptions): Promise<AppliedLayer> {
     const { diffId, parents, signal } = options;
-    const lowers = this.lowers(parents);
-    if (diffId === undefined) return this.#unpack(options, lowers);
+    const chains = chainsOf(parents);
+    for (const chain of chains) if (!this.has(chain)) throw missing(chain);
+    if (diffId === undefined) return this.#make(options, chains);
     parseDigest(diffId);
     const chain = chainId([...parents, diffId]);
     for (;;) {
@@ -113,7 +161,7 @@ export class Layers {
       // Its failure may be its own, a cancellation for one: try again then.
       await Promise.race([other.catch(() => {}), aborted(signal)]);
     }
-    const applying = this.#unpack(options, lowers);
+    const applying = this.#make(options, chains);
     this.#applying.set(chain, applying);
     try {
       return await applying;
@@ -141,6 +189,7 @@ export class Layers {
   delete(chain: string): void {
     this.#known.delete(chain);
     this.#unsynced.delete(chain);
+    this.#images.drop(chain);
     const trash = temporaryName();
     try {
       // First out of sight, so that a crash leaves no half of a layer.
@@ -153,6 +202,12 @@ export class Layers {
     this.#emptyTrash().catch(() => {});
   }
 
+  /** Waits for what goes on in the background, and lets go of all mounts: the paths of `lowers` are good no more. */
+  async close(): Promise<void> {
+    await this.sync();
+    this.#images.close();
+  }
+
   /** Chain ids of all layers. */
   list(): string[] {
     return readdirSync(this.#dir)
@@ -160,18 +215,18 @@ export class Layers {
       .map((name) => `sha256:${name}`);
   }
 
-  async #unpack(options: ApplyOptions, lowers: string[]): Promise<AppliedLayer> {
+  async #make(options: ApplyOptions, parents: string[]): Promise<AppliedLayer> {
     const name = temporaryName();
     const temporary = join(this.#dir, name);
-    const target = join(temporary, "diff");
-    mkdirSync(target, { recursive: true, mode: 0o700 });
+    mkdirSync(temporary, { mode: 0o700 });
     try {
-      const applied = await applyInChild({ source: options.source.path, target, lowers }, options);
+      const form = parents.length > 0 ? (this.#record(parents[0]!)!.form ?? "directories") : this.form;
+      const applied = form === "erofs" ? await this.#index(options, temporary) : await this.#unpack(options, temporary);
       if (options.diffId !== undefined && applied.diffId !== options.diffId) {
         throw invalid(`unpack layer: its digest is ${applied.diffId}, the image says ${options.diffId}`);
       }
       const chain = chainId([...options.parents, applied.diffId]);
-      const record: LayerRecord = { ...applied, boot: this.#boot };
+      const record: LayerRecord = { ...applied, ...(form === "erofs" && { form }), boot: this.#boot };
       writeFileSync(join(temporary, "layer.json"), JSON.stringify(record));
       try {
         renameSync(temporary, this.#home(chain));
@@ -190,9 +245,21 @@ export class Layers {
     }
   }
 
-  #directory(chain: string): string {
-    if (!this.has(chain)) throw missing(chain);
-    return join(this.#home(chain), "diff");
+  #unpack(options: ApplyOptions, directory: string): Promise<Applied> {
+    const target = join(directory, "diff");
+    mkdirSync(target, { mode: 0o700 });
+    return applyInChild({ source: options.source.path, target, lowers: this.lowers(options.parents) }, options);
+  }
+
+  async #index(options: ApplyOptions, target: string): Promise<Applied> {
+    const { source, diffId } = options;
+    // The same layer on other parents: nothing of it needs to be read again.
+    for (const chain of diffId === undefined ? [] : this.list()) {
+      const other = this.#record(chain);
+      if (other?.form !== "erofs" || other.diffId !== diffId) continue;
+      if (linkLayer(this.#home(chain), target)) return { diffId: other.diffId, size: other.size };
+    }
+    return indexInChild({ source: source.path, target, digest: source.digest }, options);
   }
 
   #home(chain: string): string {
@@ -205,10 +272,8 @@ export class Layers {
     for (const chain of chains) {
       const record = this.#record(chain);
       if (record) {
-        replaceFile(
-          join(this.#home(chain), "layer.json"),
-          JSON.stringify({ diffId: record.diffId, size: record.size }),
-        );
+        const { boot: _, ...synced } = record;
+        replaceFile(join(this.#home(chain), "layer.json"), JSON.stringify(synced));
       }
       this.#unsynced.delete(chain);
     }
@@ -245,6 +310,12 @@ export class Layers {
       });
     return this.#emptying;
   }
+}
+
+/** Of each layer and those below it. */
+function chainsOf(diffIds: readonly string[]): string[] {
+  let chain: string | undefined;
+  return diffIds.map((diffId) => (chain = chain === undefined ? diffId : chainId([chain, diffId])));
 }
 
 const temporaryName = () => `tmp-${randomBytes(8).toString("hex")}`;

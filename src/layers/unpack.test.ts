@@ -18,8 +18,12 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { InroError } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
 import { close, getxattr, listxattr, mknodat, openat, setxattr, statat } from "../linux/file.ts";
+import type { Directory } from "./erofs/tree.ts";
+import { TreeBuilder } from "./erofs/tree-builder.ts";
+import { decodeTree, encodeTree } from "./erofs/tree-file.ts";
 import type { TarHeader } from "./tar-header.ts";
 import { readTar } from "./tar-read.ts";
 import { type TarMember, writeTar } from "./tar-write.ts";
@@ -52,11 +56,13 @@ const directory = (name: string, more: Partial<TarHeader> = {}): Line => ({
 const symlink = (name: string, linkname: string): Line => ({ name, type: "symlink", linkname });
 const hardlink = (name: string, linkname: string): Line => ({ name, type: "hardlink", linkname });
 
+/** In both forms: as directories, and as a tree, which must say the same; its size is the result. */
 async function unpack(lines: Line[], lowers = [lower], target = root): Promise<number> {
   const members: TarMember[] = lines.map(({ text = "", ...header }) => ({
     header: { type: "file", mode: 0o644, uid: 0, gid: 0, size: text.length, mtime: 0n, ...header },
     body: [Buffer.from(text)],
   }));
+  const before = readdirSync(target).length > 0;
   const unpacker = new Unpacker(target, lowers);
   try {
     for await (const entry of readTar(writeTar(members))) {
@@ -65,9 +71,69 @@ async function unpack(lines: Line[], lowers = [lower], target = root): Promise<n
       unpacker.end();
     }
     unpacker.finish();
+    if (readdirSync(target).length > 0 && !before) expectSame(target, await treeOf(members));
     return unpacker.size;
+  } catch (error) {
+    if (error instanceof InroError) await expect(treeOf(members)).rejects.toThrow("unpack entry");
+    throw error;
   } finally {
     unpacker.close();
+  }
+}
+
+async function treeOf(members: TarMember[]): Promise<Directory> {
+  const builder = new TreeBuilder();
+  for await (const entry of readTar(writeTar(members))) builder.entry(entry);
+  return decodeTree(encodeTree(builder.root));
+}
+
+/** What the directory of a layer has is what its tree says; attributes only where the layer itself says them. */
+function expectSame(directory: string, tree: Directory): void {
+  const [have, want] = [[] as unknown[], [] as unknown[]];
+  compare(directory, tree, have, want);
+  expect(have).toEqual(want);
+}
+
+const FORMATS = { file: k.S_IFREG, directory: k.S_IFDIR, symlink: k.S_IFLNK, char: k.S_IFCHR, block: k.S_IFBLK };
+
+function compare(directory: string, tree: Directory, have: unknown[], want: unknown[]): void {
+  // An opaque root is spelt out: in whiteouts, and directories that are opaque.
+  const spelt = tree.opaque && directory === root;
+  const names = readdirSync(directory, { encoding: "latin1" }).filter((name) => !spelt || tree.children.has(name));
+  have.push(...names.sort());
+  want.push(...[...tree.children.keys()].sort());
+  for (const [name, node] of tree.children) {
+    const path = Buffer.from(`${directory}/`.concat(name), "latin1");
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    if (!stat) continue;
+    const format = stat.mode & k.S_IFMT;
+    if (node.kind === "whiteout") {
+      have.push(format, stat.rdev);
+      want.push(k.S_IFCHR, 0);
+      continue;
+    }
+    have.push(format);
+    want.push(node.kind === "fifo" ? k.S_IFIFO : FORMATS[node.kind]);
+    if (node.kind !== "directory" || !node.implied) {
+      have.push(stat.mode & 0o7777, stat.uid, stat.gid, Math.floor(stat.mtimeMs));
+      want.push(node.mode, node.uid, node.gid, Number(node.mtime / 1_000_000n));
+    }
+    if (node.kind === "file") {
+      have.push(stat.size);
+      want.push(node.size);
+    }
+    if (node.kind === "symlink") {
+      have.push(readlinkSync(path, "latin1"));
+      want.push(node.target);
+    }
+    if (node.kind !== "directory") continue;
+    if (!spelt) {
+      const fd = openat(k.AT_FDCWD, path, k.O_PATH);
+      have.push(getxattr(fd, "trusted.overlay.opaque") !== undefined);
+      want.push(node.opaque);
+      close(fd);
+    }
+    if (/^[\x20-\x7e]*$/.test(name)) compare(`${directory}/${name}`, node, have, want);
   }
 }
 

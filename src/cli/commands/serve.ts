@@ -88,6 +88,12 @@ const SETTING_FLAGS: Record<string, Flag> = {
     value: "seconds",
     help: "Time between a stop signal and SIGKILL (10)",
   },
+  "storage-driver": {
+    name: "storage-driver",
+    type: "string",
+    choices: ["overlay2", "erofs"],
+    help: "How layers are kept: unpacked, or as tars (erofs where that works)",
+  },
   "live-restore": {
     name: "live-restore",
     type: "bool",

@@ -1,0 +1,121 @@
+import { createHash } from "node:crypto";
+import {
+  closeSync,
+  fdatasyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { codeOf } from "../../base/errors.ts";
+import { writeAll } from "../../linux/file.ts";
+import type { Applied } from "../apply.ts";
+import { type Compression, decompress, readFileChunks } from "../compression.ts";
+import { TarParser } from "../tar-read.ts";
+import { encodeImage } from "./image.ts";
+import { mergeTrees } from "./tree.ts";
+import { TreeBuilder } from "./tree-builder.ts";
+import { decodeTree, encodeTree } from "./tree-file.ts";
+
+/** What a layer's directory holds. */
+export const TAR = "layer.tar";
+export const TREE = "tree";
+/** Of the layer and all below it; not there while nobody has needed it. */
+export const INDEX = "index";
+
+/** Plain data, since it goes to another process. */
+export interface IndexRequest {
+  /** The layer blob: a file, which nobody ever writes to. */
+  source: string;
+  /** An existing empty directory. */
+  target: string;
+  /** The source is known to have this digest. */
+  digest?: string | undefined;
+}
+
+/**
+ * Keeps one layer as its uncompressed tar and its tree, in one pass over the blob. One that is not compressed is linked.
+ * `onProgress` hears of the bytes taken from the blob, in all. On an error `target` is left half filled.
+ */
+export async function indexLayer(
+  { source, target, digest }: IndexRequest,
+  onProgress?: (bytes: number) => void,
+): Promise<Applied> {
+  const parser = new TarParser();
+  const builder = new TreeBuilder();
+  const hash = createHash("sha256");
+  const tar = join(target, TAR);
+  let taken = 0;
+  let file: number | undefined;
+  let linked = false;
+  try {
+    const count = (bytes: number) => {
+      taken += bytes;
+      onProgress?.(taken);
+    };
+    const begin = (compression: Compression) => {
+      linked = compression === "none" && tryLink(source, tar);
+      if (!linked) file = openSync(tar, "wx", 0o600);
+    };
+    for await (const chunk of decompress(readFileChunks(source), count, begin)) {
+      if (!linked) writeAll(file!, chunk);
+      if (!linked || digest === undefined) hash.update(chunk);
+      for (const event of parser.push(chunk)) if ("entry" in event) builder.entry(event.entry);
+    }
+    parser.end();
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+  writeFileSync(join(target, TREE), encodeTree(builder.root), { mode: 0o600 });
+  const diffId = linked && digest !== undefined ? digest : `sha256:${hash.digest("hex")}`;
+  return { diffId, size: builder.size };
+}
+
+/** Makes the layer of one directory that of another as well; false where that cannot be. */
+export function linkLayer(from: string, to: string): boolean {
+  return tryLink(join(from, TAR), join(to, TAR)) && tryLink(join(from, TREE), join(to, TREE));
+}
+
+/** False where the blob is on another file system. */
+function tryLink(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if (["EXDEV", "EMLINK", "EPERM"].includes(codeOf(error) ?? "")) return false;
+    throw error;
+  }
+}
+
+export interface MergeRequest {
+  directory: string;
+  /** The layers in it, base first. */
+  layers: readonly string[];
+}
+
+/** Makes the index of an image in the directory of its uppermost layer. */
+export function mergeLayers(request: MergeRequest): void {
+  const image = encodeMerged(request);
+  const path = join(request.directory, request.layers.at(-1)!, INDEX);
+  const file = openSync(`${path}.new`, "w", 0o600);
+  try {
+    writeAll(file, image);
+    // Nobody looks again whether a power cut left all of it.
+    fdatasyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(`${path}.new`, path);
+}
+
+/** The index that {@link mergeLayers} writes. */
+export function encodeMerged({ directory, layers }: MergeRequest): Buffer {
+  const trees = layers.map((layer) => decodeTree(readFileSync(join(directory, layer, TREE), "utf8")));
+  const sizes = layers.map((layer) => statSync(join(directory, layer, TAR)).size);
+  // The same layers are the same file system to overlayfs, whenever they are mounted.
+  const uuid = createHash("sha256").update(layers.at(-1)!).digest();
+  return encodeImage(mergeTrees(trees), sizes, uuid);
+}
