@@ -5,15 +5,13 @@ import { type Call, flag, type Handler, json } from "./call.ts";
 const KINDS: readonly string[] = ["container", "image", "volume", "build-cache"];
 
 export const diskUsageRoutes: Record<string, Handler> = {
-  // There is no build cache, and so nothing in it that could go.
-  "POST /build/prune": async () => json(200, { CachesDeleted: null, SpaceReclaimed: 0 }),
   "GET /system/df": async (call) => {
     const kinds = wanted(call);
     const usage = await call.engine.diskUsages.usage(kinds as ReadonlySet<UsageKind>);
-    if (call.version < 1.52) return json(200, legacy(usage, kinds));
+    if (call.version < 1.52) return json(200, legacy(usage));
     // Until its clients ask for one or the other, 1.52 has both forms.
     const verbose = flag(call.query, "verbose");
-    return json(200, { ...(verbose ? {} : legacy(usage, kinds)), ...summary(usage, kinds, verbose) });
+    return json(200, { ...(verbose ? {} : legacy(usage)), ...summary(usage, verbose) });
   },
 };
 
@@ -26,24 +24,20 @@ function wanted({ query, version }: Call): ReadonlySet<string> {
 }
 
 /** Before 1.52. */
-function legacy({ layersSize, images, containers, volumes }: DiskUsage, kinds: ReadonlySet<string>): object {
+function legacy({ layersSize, images, containers, volumes, buildCache }: DiskUsage): object {
   return {
     LayersSize: layersSize ?? 0,
     Images: images ?? null,
     Containers: containers ?? null,
     Volumes: volumes ?? null,
-    BuildCache: kinds.has("build-cache") ? [] : null,
+    BuildCache: buildCache ?? null,
   };
 }
 
 const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + Math.max(0, size), 0);
 
 /** Since 1.52: figures of each kind, `Items` with `verbose`. */
-function summary(
-  { layersSize = 0, images, containers, volumes }: DiskUsage,
-  kinds: ReadonlySet<string>,
-  verbose: boolean,
-) {
+function summary({ layersSize = 0, images, containers, volumes, buildCache }: DiskUsage, verbose: boolean) {
   const of = <T>(items: readonly T[], active: (item: T) => boolean, total: number, reclaimable: number) => ({
     ActiveCount: items.filter(active).length,
     TotalCount: items.length,
@@ -78,7 +72,14 @@ function summary(
         sum(volumes.filter(({ UsageData }) => UsageData!.RefCount === 0).map(size)),
       ),
     }),
-    ...(kinds.has("build-cache") && { BuildCacheUsage: of([], () => false, 0, 0) }),
+    ...(buildCache && {
+      BuildCacheUsage: of(
+        buildCache,
+        ({ InUse }) => InUse,
+        sum(buildCache.map(({ Size }) => Size)),
+        sum(buildCache.filter(({ InUse, Shared }) => !InUse && !Shared).map(({ Size }) => Size)),
+      ),
+    }),
   };
 }
 

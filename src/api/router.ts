@@ -2,6 +2,8 @@ import { InroError, invalid } from "../base/errors.ts";
 import { API_VERSION, MIN_API_VERSION } from "../spec/docker-api.ts";
 import { archiveRoutes } from "./archive.ts";
 import { authRoutes } from "./auth.ts";
+import { buildRoutes } from "./build.ts";
+import { buildStreamRoutes } from "./build-stream.ts";
 import type { Found, Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
 import { debugRoutes } from "./debug.ts";
@@ -84,6 +86,8 @@ const table = new RouteTable({
   ...debugRoutes,
   ...execRoutes,
   ...imageRoutes,
+  ...buildRoutes,
+  ...buildStreamRoutes,
   ...networkRoutes,
   ...volumeRoutes,
   ...diskUsageRoutes,

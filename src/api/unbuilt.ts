@@ -63,13 +63,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
     POST /swarm/join
     `,
   ),
-  ...sentence(
-    "building images is not supported yet",
-    `
-    POST /build
-    POST /build/cancel
-    `,
-  ),
   ...sentence("BuildKit sessions are not supported yet", "POST /session"),
   ...sentence("BuildKit's control API is not supported yet", "POST /grpc"),
   ...sentence("asking a registry about an image is not supported yet", "GET /distribution/*/json"),

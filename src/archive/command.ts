@@ -82,7 +82,22 @@ export async function extractInChild(
   source: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
-  const child = await start(namespace, { ...work, kind: "extract" }, signal);
+  await fed(await start(namespace, { ...work, kind: "extract" }, signal), source);
+}
+
+/**
+ * Extracts a tar, of any compression, into a directory of the engine's own, which `directory` is a descriptor of. Files
+ * are the engine's; devices and setuid bits are left out.
+ */
+export async function unpackInChild(
+  directory: number,
+  source: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  await fed(await start(directory, { kind: "unpack" }, signal), source);
+}
+
+async function fed(child: Child, source: AsyncIterable<Uint8Array>): Promise<void> {
   const { stdin } = child;
   let failure: unknown;
   const feeding = feed(source, stdin).catch((error) => {
@@ -151,7 +166,8 @@ function spawnChild(
   const source = join(import.meta.dir, "process.ts");
   const [command, ...args] = doorCommand(ARCHIVE_DOOR, source, JSON.stringify(work));
   // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
-  const [stdin, stdout] = work.kind === "extract" ? (["pipe", "ignore"] as const) : (["ignore", "pipe"] as const);
+  const [stdin, stdout] =
+    work.kind === "extract" || work.kind === "unpack" ? (["pipe", "ignore"] as const) : (["ignore", "pipe"] as const);
   const child: ChildProcess = spawn(command, args, {
     stdio: [stdin, stdout, "pipe", namespace ?? "ignore", root ?? "ignore"],
     cwd: "/",

@@ -8,7 +8,7 @@ import { sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { openat, read, writeAll } from "../linux/file.ts";
 import type { PathStat } from "../spec/docker-api.ts";
-import { Extractor } from "./extract.ts";
+import { type ExtractOptions, Extractor } from "./extract.ts";
 import { pack } from "./pack.ts";
 import { rootOf } from "./root.ts";
 import { pathStat } from "./stat.ts";
@@ -24,7 +24,7 @@ import { fillTools, type ToolsRequest } from "./tools.ts";
  *     engine  <--stdout: a tar, packed; or changes, as JSON--              this process
  *     engine  <--stderr: lines of JSON-- {stat}, then {done} or {error}    this process
  */
-export type ArchiveWork = FilesWork | TreeWork | ToolsWork;
+export type ArchiveWork = FilesWork | TreeWork | ToolsWork | UnpackWork;
 
 /** By the mount namespace. */
 export type FilesWork = {
@@ -44,6 +44,9 @@ export type TreeWork =
 
 /** Of the tools of another root: descriptor 3 is the directory to fill, 4 that root; absent, it is this machine's. */
 export type ToolsWork = { kind: "tools"; tools: ToolsRequest; given: boolean };
+
+/** Of files that nobody else uses: descriptor 3 is their directory. */
+export type UnpackWork = { kind: "unpack" };
 
 export type ArchiveMessage =
   | { stat: PathStat }
@@ -74,6 +77,12 @@ export async function archiveMain(json: string): Promise<number> {
       send({ done: true });
       return 0;
     }
+    if (work.kind === "unpack") {
+      const options = { follow: false, owner: "ours", noOverwriteDirNonDir: false } as const;
+      await extractInto({ ...options, root: NAMESPACE_FD, into: "/" });
+      send({ done: true });
+      return 0;
+    }
     const root = rootOf(NAMESPACE_FD);
     if (work.kind === "extract") await extract(root, work);
     else {
@@ -100,7 +109,11 @@ async function readTree(work: TreeWork): Promise<void> {
 async function extract(root: number, work: FilesWork & { kind: "extract" }): Promise<void> {
   if (work.ids) makeFilesAs(work.ids.hostID);
   const { path: into, ...options } = work;
-  const extractor = new Extractor({ ...options, root, into, follow: true });
+  await extractInto({ ...options, root, into, follow: true });
+}
+
+async function extractInto(options: ExtractOptions): Promise<void> {
+  const extractor = new Extractor(options);
   try {
     for await (const chunk of decompressAny(stdin())) extractor.push(chunk);
     extractor.finish();

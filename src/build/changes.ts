@@ -19,7 +19,9 @@ export function applyChanges(config: Defaults, changes: string[]): Defaults {
     const word = /^\s*(\S*)/.exec(change)![1]!.toUpperCase();
     if (!ALLOWED.includes(word)) throw invalid(`${word.slice(0, 100)} is not a valid change command`);
     const instruction = parseInstruction(change);
-    apply(result, instruction);
+    if (instruction.kind === "env" || instruction.kind === "label") {
+      applyInstruction(result, { ...instruction, pairs: unquoted(instruction.pairs) });
+    } else applyInstruction(result, instruction);
     seen.add(instruction.kind);
   }
   // The old command was meant for the old entrypoint.
@@ -27,7 +29,8 @@ export function applyChanges(config: Defaults, changes: string[]): Defaults {
   return result;
 }
 
-function apply(config: Defaults, change: Instruction): void {
+/** Applies one instruction whose words are expanded to `config`. One that is not about the config changes nothing. */
+export function applyInstruction(config: Defaults, change: Instruction): void {
   switch (change.kind) {
     case "cmd":
       config.Cmd = argv(config, change.command);
@@ -36,7 +39,7 @@ function apply(config: Defaults, change: Instruction): void {
       config.Entrypoint = argv(config, change.command);
       break;
     case "env":
-      for (const [name, value] of unquoted(change.pairs)) setEnv(config, name, value);
+      for (const { name, value } of change.pairs) setEnv(config, name, value);
       break;
     case "expose":
       expose(config, change.ports);
@@ -45,7 +48,7 @@ function apply(config: Defaults, change: Instruction): void {
       config.Healthcheck = healthcheck(change);
       break;
     case "label":
-      config.Labels = { ...config.Labels, ...Object.fromEntries(unquoted(change.pairs)) };
+      config.Labels = { ...config.Labels, ...Object.fromEntries(change.pairs.map(({ name, value }) => [name, value])) };
       break;
     case "onbuild":
       config.OnBuild = [...(config.OnBuild ?? []), change.trigger];
@@ -67,17 +70,18 @@ function apply(config: Defaults, change: Instruction): void {
   }
 }
 
-function argv({ Shell }: Defaults, command: Command): string[] {
+/** What a command runs: of the shell form, with the config's shell. */
+export function argv({ Shell }: Defaults, command: Command): string[] {
   if (command.form === "exec") return [...command.args];
   if (command.text === "") throw invalid("a command requires at least one argument");
   return [...(Shell?.length ? Shell : ["/bin/sh", "-c"]), command.text];
 }
 
 /** No variables are there for changes: `$` stays as written. */
-function unquoted(pairs: readonly Pair[]): [string, string][] {
+function unquoted(pairs: readonly Pair[]): Pair[] {
   const expander = new Expander("\\", { keepUnset: true });
   const word = (text: string) => expander.word(text, () => undefined);
-  return pairs.map(({ name, value }) => [word(name), word(value)]);
+  return pairs.map(({ name, value }) => ({ name: word(name), value: word(value) }));
 }
 
 function setEnv(config: Defaults, name: string, value: string): void {
@@ -97,7 +101,8 @@ function expose(config: Defaults, ports: readonly string[]): void {
   }
 }
 
-function workdir(before: string | undefined, path: string): string {
+/** An absolute path without `.` and `..`, relative to the directory before. */
+export function workdir(before: string | undefined, path: string): string {
   const parts: string[] = [];
   for (const part of (path.startsWith("/") ? path : `${before || "/"}/${path}`).split("/")) {
     if (part === "..") parts.pop();

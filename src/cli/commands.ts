@@ -23,6 +23,7 @@ const all: Entry[] = [
   entry("ps", "List containers", () => import("./commands/ps.ts"), common),
   entry("pull", "Download an image from a registry", () => import("./commands/pull.ts"), common),
   entry("push", "Upload an image to a registry", () => import("./commands/push.ts"), common),
+  entry("build", "Build an image from a Dockerfile", () => import("./commands/build.ts"), common),
   entry("images", "List images", () => import("./commands/images.ts"), common),
   entry("login", "Log in to a registry", () => import("./commands/login.ts"), common),
   entry("logout", "Log out from a registry", () => import("./commands/logout.ts"), common),
@@ -98,7 +99,7 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     {
       summary: "Manage images",
       entries: new Map([
-        ...named("history", "import"),
+        ...named("build", "history", "import"),
         ["inspect", entry("inspect", "Show the data of images", () => import("./commands/image-inspect.ts"))] as const,
         ["prune", entry("prune", "Remove unused images", () => import("./commands/image-prune.ts"))] as const,
         ...named(

@@ -221,6 +221,10 @@ export class Engine {
       return undefined;
     }
   }
+  /** inro's own build (src/spec/build-stream.ts); `body` is a BuildBody. */
+  build(body: Record<string, unknown>): Promise<Hijacked> {
+    return this.transport.hijack({ method: "POST", path: "/inro/build", json: body }, "inro");
+  }
   /** Framed unless the container has a tty. */
   async logs(id: string, options: LogOptions): Promise<Response> {
     return this.transport.request({

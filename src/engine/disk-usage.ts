@@ -1,4 +1,5 @@
 import { sizesInChild } from "../layers/apply-command.ts";
+import type { BuildCacheItem } from "../spec/build.ts";
 import type { ContainerSummary, ImageSummary, Volume } from "../spec/docker-api.ts";
 import type { Context } from "./context.ts";
 import type { Engine } from "./engine.ts";
@@ -12,9 +13,10 @@ export interface DiskUsage {
   images?: ImageSummary[];
   containers?: ContainerSummary[];
   volumes?: Volume[];
+  buildCache?: BuildCacheItem[];
 }
 
-export type UsageKind = "image" | "container" | "volume";
+export type UsageKind = "image" | "container" | "volume" | "build-cache";
 
 /**
  * Counts what takes space. Trees are walked in another process, and those who ask meanwhile get the same answer: a walk
@@ -30,14 +32,16 @@ export class DiskUsages {
   ) {}
 
   async usage(kinds: ReadonlySet<UsageKind>): Promise<DiskUsage> {
-    const [containers, volumes] = await Promise.all([
+    const [containers, volumes, entries] = await Promise.all([
       kinds.has("container") ? this.#countContainers() : undefined,
       kinds.has("volume") ? this.#countVolumes() : undefined,
+      kinds.has("build-cache") ? this.engine.builds.entries() : undefined,
     ]);
     return {
       ...(kinds.has("image") ? this.#images() : {}),
       ...(containers ? { containers } : {}),
       ...(volumes ? { volumes } : {}),
+      ...(entries ? { buildCache: entries.map(({ item }) => item) } : {}),
     };
   }
 

@@ -10,6 +10,8 @@ import type { RegistryAuth } from "../registry/auth.ts";
 import { checkCredentials } from "../registry/login.ts";
 import type { DebugCreated } from "../spec/debug.ts";
 import { Archives } from "./archives.ts";
+import { Builds } from "./build/builds.ts";
+import { operations } from "./build/operations.ts";
 import { check } from "./check.ts";
 import { completeLogConfig, DEFAULT_LOG, type LogConfig } from "./config/log-config.ts";
 import { CGROUP_ROOT } from "./config/to-spec.ts";
@@ -82,11 +84,12 @@ export class Engine {
   readonly diskUsages: DiskUsages;
   readonly stats: Stats;
   readonly archives: Archives;
+  readonly builds: Builds;
   readonly #ctx: Context;
   readonly #locks: DirectoryLock[];
   readonly #networks: NetworkRequests;
 
-  private constructor(ctx: Context, locks: DirectoryLock[]) {
+  private constructor(ctx: Context, locks: DirectoryLock[], parts: { content: ContentStore; layers: Layers }) {
     this.#ctx = ctx;
     this.#locks = locks;
     this.volumes = new Volumes(ctx);
@@ -96,6 +99,7 @@ export class Engine {
     this.stats = new Stats(ctx);
     this.archives = new Archives(ctx, this.volumes);
     this.#networks = new NetworkRequests(ctx);
+    this.builds = new Builds(ctx, operations, parts);
   }
 
   /**
@@ -111,11 +115,11 @@ export class Engine {
       if (paths.execRoot !== paths.dataRoot) locks.push(await DirectoryLock.take(paths.execRoot));
       store = new Store(paths.database);
       const events = new EventLog();
+      const parts = { content: new ContentStore(paths.content), layers: new Layers(paths.layers, options.layerForm) };
       const images = new EngineImages(
         {
           db: store.db,
-          content: new ContentStore(paths.content),
-          layers: new Layers(paths.layers, options.layerForm),
+          ...parts,
           tempDir: paths.temporary,
           registries: () => ctx.settings.registries,
         },
@@ -151,8 +155,9 @@ export class Engine {
         reservedLabels: options.reservedLabels ?? [],
         log: options.log,
       };
-      const engine = new Engine(ctx, locks);
+      const engine = new Engine(ctx, locks, parts);
       await reconcile(ctx, engine.volumes);
+      await engine.builds.recover();
       await ctx.dns.adopt();
       for (const container of ctx.table.all()) if (container.isUp) ctx.expiry.begin(ctx, container);
       await endDebugTargets(ctx, engine.volumes);
@@ -245,7 +250,7 @@ export class Engine {
           container.mutex.pending > 0 ||
           container.stdio.clients > 0,
       );
-    return !busy && !this.#ctx.trash.busy && !this.execs.busy && this.#ctx.events.listeners === 0;
+    return !busy && !this.builds.busy && !this.#ctx.trash.busy && !this.execs.busy && this.#ctx.events.listeners === 0;
   }
 
   /**
@@ -256,6 +261,7 @@ export class Engine {
     this.#ctx.restarts.close();
     this.#ctx.expiry.close();
     await this.#ctx.health.close();
+    await this.builds.close();
     if (options.idle) this.#ctx.store.noteIdle(this.#ctx.bootId);
     await this.execs.close();
     for (const container of this.#ctx.table.all()) {

@@ -14,6 +14,8 @@ export class Paths {
   readonly temporary: string;
   readonly volumes: string;
   readonly containers: string;
+  /** What builds keep: contexts, cache mounts, and their steps' working files. */
+  readonly build: string;
   /** Run directories of the containers, by id. */
   readonly runDirs: string;
 
@@ -26,9 +28,10 @@ export class Paths {
     this.temporary = join(this.dataRoot, "tmp");
     this.volumes = join(this.dataRoot, "volumes");
     this.containers = join(this.dataRoot, "containers");
+    this.build = join(this.dataRoot, "build");
     this.runDirs = join(this.execRoot, "containers");
     for (const dir of [this.dataRoot, this.execRoot]) mkdirSync(dir, { recursive: true, mode: 0o700 });
-    for (const dir of [this.containers, this.volumes, this.runDirs, this.temporary]) {
+    for (const dir of [this.containers, this.volumes, this.runDirs, this.temporary, this.build]) {
       mkdirSync(dir, { recursive: true, mode: 0o700 });
     }
   }

@@ -4,6 +4,7 @@ import type { LayerForm, Layers } from "../layers/layers.ts";
 import type { Registries } from "../registry/endpoint.ts";
 import type { Patience } from "../registry/http.ts";
 import type { HistoryEntry, ImageInspect, StreamMessage } from "../spec/docker-api.ts";
+import type { Descriptor } from "../spec/oci-image.ts";
 import { type CommitOptions, commit } from "./commit.ts";
 import { findImage, noSuchImage, tagTarget } from "./find.ts";
 import type { Hold } from "./holds.ts";
@@ -81,6 +82,21 @@ export class Images {
   layerSizes(nameOrId: string): ReadonlyMap<string, number> {
     const { layers } = this.row(nameOrId);
     return new Map(layers.map(({ chainId }) => [chainId, this.store.layers.size(chainId)]));
+  }
+
+  /** Whether an image has this layer. */
+  hasLayer(chain: string): boolean {
+    return this.store.records.isChainUsed(chain);
+  }
+
+  /** Of its manifest. */
+  manifest(nameOrId: string): Descriptor {
+    return this.row(nameOrId).manifest;
+  }
+
+  /** Its layers as they are stored, base first. */
+  storedLayers(nameOrId: string): StoredLayer[] {
+    return this.row(nameOrId).layers.map(({ diffId, blob }) => ({ diffId, blob }));
   }
 
   /** Gives an image one more name; another image that had it stays, without it. */

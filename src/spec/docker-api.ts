@@ -494,7 +494,7 @@ export interface ContainerCpuStats {
 
 /** One object of GET /events. */
 export interface EventMessage {
-  Type: "container" | "image" | "volume" | "network" | "daemon";
+  Type: "container" | "image" | "volume" | "network" | "daemon" | "builder";
   Action: string;
   Actor: { ID: string; Attributes: Record<string, string> };
   scope: "local";

@@ -53,7 +53,7 @@ describe.skipIf(why !== "")(`the API's routes${why && ` (${why})`}`, () => {
     ["GET", "/nodes", 503, "This node is not a swarm manager."],
     ["POST", "/services/create", 503, "This node is not a swarm manager."],
     ["POST", "/swarm/init", 501, "swarm is not supported"],
-    ["POST", "/build", 501, "building images is not supported yet"],
+    ["POST", "/build?version=2", 501, "BuildKit"],
     ["GET", "/images/search?term=x", 501, "not supported yet"],
     ["POST", "/plugins/a/b:latest/enable", 501, "plugins are not supported"],
     ["GET", "/containers/a/b/json", 404, "No such container: a/b"],

@@ -109,6 +109,30 @@ export class Endpoints {
     }
   }
 
+  /** A network namespace in a network, for who is no container: a step of a build. The caller releases it. */
+  guest(ref: string): { namespace: NetworkNamespace; run: RunNetwork; gateway: string | undefined; release(): void } {
+    const network = this.networks.get(ref);
+    const run: RunNetwork = { endpoints: [this.#endpoint(network.id, {}, [])], ports: [] };
+    const namespace = createNetworkNamespace();
+    const release = () => {
+      namespace.close();
+      for (const endpoint of run.endpoints) {
+        this.networks.driver.unprotect(endpoint);
+        if (endpoint.hostInterface) this.#departing.add(endpoint.hostInterface);
+      }
+      this.#freeAddresses(run);
+    };
+    try {
+      const routes = routesOf(this.networks, {}, run);
+      for (const endpoint of run.endpoints) this.#plug(namespace, {}, run, endpoint, routes);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    const gateway = this.networks.addresses(network).gateway(4);
+    return { namespace, run, gateway: gateway && formatAddress(gateway), release };
+  }
+
   /** After a run, or one that was not to be. Interfaces go with their namespace, which nobody has to wait for. */
   release(container: Container, run: RunNetwork): void {
     this.ports.release(container.id);

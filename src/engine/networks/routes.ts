@@ -10,7 +10,11 @@ import { gatewayMode, HOST_BINDING } from "./validate.ts";
 export const FAMILIES: readonly IpFamily[] = [4, 6];
 
 /** By family: the endpoint that the default route goes by. Highest priority, then the network's name. */
-export function routesOf(networks: Networks, record: ContainerRecord, run: RunNetwork): Map<IpFamily, EndpointState> {
+export function routesOf(
+  networks: Networks,
+  record: Pick<ContainerRecord, "endpoints">,
+  run: RunNetwork,
+): Map<IpFamily, EndpointState> {
   const priority = ({ network }: EndpointState) => record.endpoints?.[network]?.gwPriority ?? 0;
   const nameOf = ({ network }: EndpointState) => networks.byId(network)?.name ?? "";
   const sorted = run.endpoints.toSorted(

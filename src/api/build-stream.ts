@@ -1,0 +1,294 @@
+import { InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
+import { BuildFailed } from "../build/builder.ts";
+import type { NamedContext } from "../build/frontend/options.ts";
+import type { OpenContext } from "../build/solver.ts";
+import type { EngineBuild } from "../engine/build/builds.ts";
+import { readContextFile } from "../engine/build/context-files.ts";
+import { boolean, integer, list, map, object, record, text } from "../engine/config/fields.ts";
+import { parseExtraHost } from "../engine/config/hosts.ts";
+import { hostPlatform, parsePlatform } from "../images/platform.ts";
+import { parseReference } from "../images/reference.ts";
+import type { BuildEvent } from "../spec/build.ts";
+import {
+  BUILD_FRAME,
+  type BuildBody,
+  type BuildContextSource,
+  type BuildDone,
+  type BuildFailure,
+} from "../spec/build-stream.ts";
+import { authFor, authsOf, networkMode } from "./build.ts";
+import { BuildConnection } from "./build-connection.ts";
+import { type Call, type Handler, jsonBody } from "./call.ts";
+
+const TYPE = "application/vnd.inro.build-stream";
+const MAX_SECRET = 500 << 10;
+const MAX_OUTPUTS = 100;
+
+/** `POST /inro/build`; src/spec/build-stream.ts has the protocol. What is wrong with the request is a plain answer. */
+export const buildStreamRoutes: Record<string, Handler> = {
+  "POST /inro/build": async (call) => {
+    if (!call.upgrade) throw invalid("build: the request must upgrade its connection");
+    const body = bodyOf(await jsonBody(call));
+    const connection = new BuildConnection();
+    const request = requestOf(call, body, connection);
+    // After the answer's header has gone out.
+    setImmediate(() => void run(call, body, request, connection));
+    return {
+      hijack: {
+        type: TYPE,
+        output: connection.output(),
+        input: (data) => connection.input(data),
+        endInput: async () => connection.endInput(),
+        close: () => connection.close(),
+      },
+    };
+  },
+};
+
+const source = (value: unknown, at: string): BuildContextSource => {
+  const { files, key, image, git, http, tar } = object<{
+    files: number;
+    key: string;
+    image: string;
+    git: string;
+    http: string;
+    tar: boolean;
+  }>({ files: integer, key: text, image: text, git: text, http: text, tar: boolean })(value, at);
+  if (files !== undefined) return { files, key: key ?? "" };
+  if (image !== undefined) return { image };
+  if (git !== undefined) return { git };
+  if (http !== undefined) return { http };
+  if (tar) return { tar };
+  throw invalid(`${at}: a build context must be files, an image, a repository or a URL`);
+};
+
+const longText = (value: unknown, at: string): string => {
+  if (typeof value !== "string") throw invalid(`${at}: expected a text`);
+  return value;
+};
+
+const shape = object<BuildBody>({
+  dockerfile: longText,
+  dockerfileName: text,
+  context: source,
+  contexts: map(source),
+  tags: list(text),
+  target: text,
+  args: map(text),
+  labels: map(text),
+  annotations: list(text),
+  platforms: list(text),
+  noCache: boolean,
+  noCacheFilter: list(text),
+  pull: boolean,
+  network: text,
+  extraHosts: list(text),
+  shmSize: integer,
+  ulimits: list((value, at) => {
+    const {
+      Name = "",
+      Soft = 0,
+      Hard = 0,
+    } = object<{ Name: string; Soft: number; Hard: number }>({
+      Name: text,
+      Soft: integer,
+      Hard: integer,
+    })(value, at);
+    if (!/^[a-z]{1,20}$/.test(Name)) throw invalid(`${at}: no name of a limit`);
+    return { Name, Soft, Hard };
+  }),
+  cgroupParent: text,
+  secrets: list(text),
+  agents: list(text),
+  outputs: list((value, at) => {
+    const {
+      type = "image",
+      dest,
+      attributes = {},
+    } = object<{ type: string; dest: string; attributes: Record<string, string> }>({
+      type: text,
+      dest: text,
+      attributes: map(text),
+    })(value, at);
+    if (!isOutput(type)) throw invalid(`unknown output type ${JSON.stringify(type.slice(0, 60))}`);
+    return { type, ...(dest === undefined ? {} : { dest }), attributes };
+  }),
+  cacheFrom: list(map(text)),
+  cacheTo: list(map(text)),
+  allow: list(text),
+  call: (value, at) => {
+    if (value !== "check" && value !== "outline" && value !== "targets") throw invalid(`${at}: unknown`);
+    return value;
+  },
+  auths: record,
+});
+
+const OUTPUTS = ["image", "docker", "oci", "tar", "local", "cacheonly"] as const;
+const isOutput = (type: string): type is (typeof OUTPUTS)[number] => (OUTPUTS as readonly string[]).includes(type);
+
+function bodyOf(value: unknown): BuildBody {
+  const body: BuildBody = {
+    dockerfileName: "Dockerfile",
+    contexts: {},
+    tags: [],
+    args: {},
+    labels: {},
+    annotations: [],
+    platforms: [],
+    noCache: false,
+    noCacheFilter: [],
+    pull: false,
+    network: "default",
+    extraHosts: [],
+    ulimits: [],
+    secrets: [],
+    agents: [],
+    outputs: [],
+    cacheFrom: [],
+    cacheTo: [],
+    allow: [],
+    auths: {},
+    ...shape(value, ""),
+  };
+  for (const tag of body.tags) parseReference(tag);
+  for (const entry of body.extraHosts) parseExtraHost(entry);
+  if (body.outputs.length > MAX_OUTPUTS) throw invalid(`more than ${MAX_OUTPUTS} outputs`);
+  return body;
+}
+
+/** What the solver gets. */
+function requestOf(call: Call, body: BuildBody, connection: BuildConnection): EngineBuild {
+  const { builds } = call.engine;
+  const sources = new Map<string, BuildContextSource>(Object.entries(body.contexts));
+  if (body.context) sources.set("context", body.context);
+  const opened = new Map<string, Promise<OpenContext>>();
+  const open = (name: string, transferred: (bytes: number) => void, signal: AbortSignal): Promise<OpenContext> => {
+    const known = opened.get(name);
+    if (known) return known;
+    const made = openSource(sources.get(name), transferred, signal);
+    made.catch(() => {});
+    opened.set(name, made);
+    return made;
+  };
+  const openSource = async (
+    one: BuildContextSource | undefined,
+    transferred: (bytes: number) => void,
+    signal: AbortSignal,
+  ): Promise<OpenContext> => {
+    if (!one) throw invalid("there is no such build context");
+    const counted = async function* (bytes: AsyncIterable<Uint8Array>) {
+      let total = 0;
+      for await (const chunk of bytes) {
+        total += chunk.length;
+        transferred(total);
+        yield chunk;
+      }
+    };
+    if ("tar" in one) return await builds.contexts.unpack(counted(connection.unasked()), signal);
+    if ("files" in one) {
+      const listing = await connection.listing(one.files);
+      const fetch = (entries: number[]) => counted(connection.ask({ ask: "files", context: one.files, entries }));
+      return await builds.contexts.sync(one.key, listing, fetch, signal);
+    }
+    throw notImplemented("this kind of build context is not supported yet");
+  };
+  const auths = authsOf(body.auths);
+  const contexts = new Map(Object.entries(body.contexts).map(([name, one]) => [name, named(one)] as const));
+  const { network, extraHosts, pull, target, noCache, noCacheFilter } = body;
+  const ulimits = body.ulimits.map(({ Name, Soft, Hard }) => ({
+    type: `RLIMIT_${Name.toUpperCase()}`,
+    soft: Soft,
+    hard: Hard,
+  }));
+  const platforms = [...new Set(body.platforms)].map(parsePlatform);
+  return {
+    frontend: {
+      ...(target ? { target } : {}),
+      args: new Map(Object.entries(body.args)),
+      labels: new Map(Object.entries(body.labels)),
+      noCache: noCache || (noCacheFilter.length > 0 ? new Set(noCacheFilter.map((name) => name.toLowerCase())) : false),
+      contexts,
+      hasContext: body.context !== undefined,
+      buildPlatform: hostPlatform(),
+      network: networkMode(network),
+    },
+    platforms: platforms.length > 0 ? platforms : [hostPlatform()],
+    extraHosts,
+    limits: { ...(body.shmSize ? { shmSize: body.shmSize } : {}), ...(ulimits.length > 0 ? { ulimits } : {}) },
+    async dockerfile(signal) {
+      const { dockerfile, dockerfileName } = body;
+      if (dockerfile !== undefined) return { text: dockerfile, name: dockerfileName };
+      const { source: files } = await open("context", () => {}, signal);
+      const found = files.kind === "directory" ? readContextFile(files.path, dockerfileName) : undefined;
+      if (found === undefined)
+        throw invalid(`failed to read dockerfile: open ${dockerfileName}: no such file or directory`);
+      return { text: found, name: dockerfileName };
+    },
+    open,
+    resolve: (reference, wanted, signal) =>
+      builds.resolve(reference, wanted, { pull, auth: (name) => authFor(auths, name) }, signal),
+    async secret(id) {
+      if (!body.secrets.includes(id)) return undefined;
+      const chunks: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of connection.ask({ ask: "secret", secret: id })) {
+        size += chunk.length;
+        if (size > MAX_SECRET) throw invalid(`secret ${id} is larger than ${MAX_SECRET} bytes`);
+        chunks.push(chunk);
+      }
+      return Buffer.concat(chunks);
+    },
+  };
+}
+
+function named(one: BuildContextSource): NamedContext {
+  if ("image" in one) return { kind: "image", reference: one.image };
+  if ("git" in one) return { kind: "git", reference: one.git };
+  if ("http" in one) return { kind: "http", url: one.http };
+  return { kind: "files" };
+}
+
+async function run(call: Call, body: BuildBody, request: EngineBuild, connection: BuildConnection): Promise<void> {
+  const report = (event: BuildEvent) => {
+    const logs = event.logs?.map((log) => ({ ...log, data: Buffer.from(log.data).toString("base64") }));
+    connection.send(BUILD_FRAME.event, logs ? { ...event, logs } : event);
+  };
+  try {
+    connection.send(BUILD_FRAME.done, await builtOf(call, body, request, connection, report));
+  } catch (error) {
+    const failure: BuildFailure = {
+      message: messageOf(error),
+      kind: error instanceof InroError ? error.kind : "internal",
+      ...(error instanceof BuildFailed && error.step ? { step: error.step } : {}),
+      ...(error instanceof BuildFailed && error.excerpt ? { excerpt: error.excerpt } : {}),
+    };
+    connection.send(BUILD_FRAME.failed, failure);
+  } finally {
+    connection.end();
+  }
+}
+
+async function builtOf(
+  call: Call,
+  body: BuildBody,
+  request: EngineBuild,
+  connection: BuildConnection,
+  report: (event: BuildEvent) => void,
+): Promise<BuildDone> {
+  const { builds } = call.engine;
+  const signal = connection.signal;
+  const result = await builds.build(request, report, signal);
+  try {
+    const done: BuildDone = { names: [] };
+    const outputs = body.outputs.length > 0 ? body.outputs : [{ type: "docker" as const, attributes: {} }];
+    for (const [index, output] of outputs.entries()) {
+      const exported = await builds.export(result, output, body, report, signal, (kind, bytes) =>
+        connection.give({ ask: "output", index, kind }, bytes),
+      );
+      Object.assign(done, exported);
+    }
+    return done;
+  } finally {
+    await result.close();
+  }
+}

@@ -1,0 +1,262 @@
+import { InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
+import type { EngineBuild } from "../engine/build/builds.ts";
+import { ClassicOutput } from "../engine/build/classic-output.ts";
+import { readContextFile, removeIgnored } from "../engine/build/context-files.ts";
+import { BUILD_PRUNE_FILTERS } from "../engine/build/usage.ts";
+import { parseExtraHost } from "../engine/config/hosts.ts";
+import { parseFilters } from "../engine/filters.ts";
+import { hostPlatform, parsePlatform } from "../images/platform.ts";
+import { parseReference } from "../images/reference.ts";
+import { parseRegistryAuth, type RegistryAuth } from "../registry/auth.ts";
+import type { StreamMessage } from "../spec/docker-api.ts";
+import { type Call, flag, type Handler, integer, json } from "./call.ts";
+import { messageStream } from "./messages.ts";
+
+export const buildRoutes: Record<string, Handler> = {
+  "POST /build": async (call) => {
+    const { query } = call;
+    if (query.get("version") === "2") {
+      throw notImplemented(
+        "building with BuildKit's protocol is not supported yet: set DOCKER_BUILDKIT=0, or use inro build",
+      );
+    }
+    if (query.get("remote")) throw notImplemented("building from a remote context is not supported yet");
+    if (flag(query, "squash")) throw notImplemented("squash is not supported: layers are shared between images");
+    if (query.get("outputs") && query.get("outputs") !== "[]") {
+      throw notImplemented("outputs are not supported by the classic builder");
+    }
+    const tags = query.getAll("t").filter((tag) => tag !== "");
+    for (const tag of tags) parseReference(tag);
+    const dockerfileName = contextPath(query.get("dockerfile") || "Dockerfile");
+    const settings = settingsOf(call);
+    const quiet = flag(query, "q");
+    const { builds } = call.engine;
+    return messageStream(async (report) => {
+      const open = await builds.contexts.unpack(call.request, call.signal);
+      let used = false;
+      try {
+        const directory = (open.source as { path: string }).path;
+        const text = readContextFile(directory, dockerfileName);
+        if (text === undefined) throw invalid(`Cannot locate specified Dockerfile: ${dockerfileName}`);
+        await removeIgnored(directory, dockerfileName);
+        const request: EngineBuild = {
+          ...settings,
+          dockerfile: async () => ({ text, name: dockerfileName }),
+          open: async (name) => {
+            if (name !== "context") throw invalid(`there is no build context ${name}`);
+            used = true;
+            return open;
+          },
+        };
+        await build(call, request, tags, quiet, report);
+      } finally {
+        if (!used) await open.release();
+      }
+    });
+  },
+  "POST /build/cancel": async (call) => {
+    const id = call.query.get("id");
+    if (!id) throw invalid("build ID not provided");
+    // Classic builds end with their connection, and have no id.
+    return { status: 200 };
+  },
+  "POST /build/prune": async (call) => {
+    const { query } = call;
+    const bytes = (...names: string[]) => {
+      const value = names.map((name) => integer(query, name)).find((one) => one !== undefined && one > 0);
+      return value;
+    };
+    const reserved = bytes("reserved-space", "keep-storage");
+    const max = bytes("max-used-space");
+    const free = bytes("min-free-space");
+    const answer = await call.engine.builds.prune({
+      all: flag(query, "all"),
+      filters: parseFilters(query.get("filters") ?? "", BUILD_PRUNE_FILTERS),
+      ...(reserved === undefined ? {} : { reserved }),
+      ...(max === undefined ? {} : { max }),
+      ...(free === undefined ? {} : { free }),
+    });
+    return json(200, answer);
+  },
+};
+
+async function build(
+  call: Call,
+  request: EngineBuild,
+  tags: readonly string[],
+  quiet: boolean,
+  report: (message: StreamMessage) => void,
+): Promise<void> {
+  const { builds } = call.engine;
+  const output = new ClassicOutput((stream) => {
+    if (!quiet) report({ stream });
+  });
+  let result: Awaited<ReturnType<typeof builds.build>>;
+  try {
+    result = await builds.build(request, (event) => output.event(event), call.signal);
+  } catch (error) {
+    if (!(error instanceof InroError)) throw error;
+    const { cause } = error;
+    const code = cause instanceof Error && "exitCode" in cause ? { code: Number(cause.exitCode) } : {};
+    const message = classicMessage(error);
+    report({ errorDetail: { ...code, message }, error: message });
+    return;
+  }
+  try {
+    output.finish();
+    const id = await builds.record(result, tags, call.signal);
+    report({ aux: { ID: id } });
+    if (quiet) report({ stream: `${id}\n` });
+    else {
+      report({ stream: `Successfully built ${id.slice(7, 19)}\n` });
+      for (const tag of tags) report({ stream: `Successfully tagged ${withTag(tag)}\n` });
+    }
+  } finally {
+    await result.close();
+  }
+}
+
+/** In the classic builder's words. */
+function classicMessage(error: InroError): string {
+  const { cause } = error;
+  if (cause instanceof Error && "exitCode" in cause && "command" in cause) {
+    return `The command '${String(cause.command)}' returned a non-zero code: ${String(cause.exitCode)}`;
+  }
+  return messageOf(cause ?? error);
+}
+
+const withTag = (tag: string) => (/:[^/]+$/.test(tag) ? tag : `${tag}:latest`);
+
+/** What of the query is a build's own. */
+function settingsOf(call: Call): Omit<EngineBuild, "dockerfile" | "open"> {
+  const { query } = call;
+  const args = stringMap(query.get("buildargs"), "buildargs");
+  const labels = stringMap(query.get("labels"), "labels");
+  const extraHosts = query.getAll("extrahosts").flatMap((entry) => entry.split(","));
+  for (const entry of extraHosts.filter(Boolean)) parseExtraHost(entry);
+  const auths = registryConfig(call.request.headers["x-registry-config"]?.toString() ?? "");
+  const platform = query.get("platform");
+  const pull = flag(query, "pull");
+  const target = query.get("target");
+  return {
+    frontend: {
+      ...(target ? { target } : {}),
+      args: new Map(Object.entries(args).flatMap(([key, value]) => (value === null ? [] : [[key, value]]))),
+      labels: new Map(Object.entries(labels).map(([key, value]) => [key, value ?? ""])),
+      noCache: flag(query, "nocache"),
+      contexts: new Map(),
+      hasContext: true,
+      buildPlatform: hostPlatform(),
+      network: networkMode(query.get("networkmode")),
+    },
+    platforms: [platform ? parsePlatform(platform) : hostPlatform()],
+    extraHosts: extraHosts.filter(Boolean),
+    limits: limitsOf(query),
+    resolve: (reference, wanted, signal) =>
+      call.engine.builds.resolve(reference, wanted, { pull, auth: (name) => authFor(auths, name) }, signal),
+  };
+}
+
+export function networkMode(mode: string | null): "default" | "none" | "host" {
+  if (!mode || mode === "default" || mode === "bridge") return "default";
+  if (mode === "none" || mode === "host") return mode;
+  throw invalid(
+    `network mode ${JSON.stringify(mode.slice(0, 100))} is not supported for builds: use default, none or host`,
+  );
+}
+
+function limitsOf(query: URLSearchParams): NonNullable<EngineBuild["limits"]> {
+  const number = (name: string) => {
+    const value = integer(query, name);
+    return value ? value : undefined;
+  };
+  const limits = {
+    memory: number("memory"),
+    cpuPeriod: number("cpuperiod"),
+    cpuQuota: number("cpuquota"),
+    cpuShares: number("cpushares"),
+    cpusetCpus: query.get("cpusetcpus") || undefined,
+    cpusetMems: query.get("cpusetmems") || undefined,
+  };
+  const given = Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
+  const ulimits = list(query.get("ulimits"), "ulimits").map((one) => {
+    const { Name, Soft, Hard } = Object(one) as { Name?: unknown; Soft?: unknown; Hard?: unknown };
+    if (typeof Name !== "string" || !/^[a-z]{1,20}$/.test(Name)) throw invalid("invalid ulimits: a name is missing");
+    return { type: `RLIMIT_${Name.toUpperCase()}`, soft: Number(Soft), hard: Number(Hard) };
+  });
+  const shmSize = number("shmsize");
+  return {
+    ...(Object.keys(given).length > 0 ? { limits: given } : {}),
+    ...(shmSize ? { shmSize } : {}),
+    ...(ulimits.length > 0 ? { ulimits } : {}),
+  };
+}
+
+/** X-Registry-Config: credentials by registry, base64url of JSON. */
+function registryConfig(header: string): Map<string, RegistryAuth> {
+  if (header === "") return new Map();
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(header, "base64url").toString());
+  } catch (error) {
+    throw invalid("invalid X-Registry-Config header: not base64url of JSON", error);
+  }
+  return authsOf(value);
+}
+
+/** Credentials by registry, as clients send them. */
+export function authsOf(value: unknown): Map<string, RegistryAuth> {
+  const auths = new Map<string, RegistryAuth>();
+  for (const [registry, one] of Object.entries(Object(value) as Record<string, unknown>)) {
+    const auth = parseRegistryAuth(Buffer.from(JSON.stringify(one)).toString("base64url"));
+    if (auth) auths.set(hostOf(registry), auth);
+  }
+  return auths;
+}
+
+const hostOf = (registry: string) => {
+  const host = registry.replace(/^https?:\/\//, "").split("/")[0]!;
+  return ["index.docker.io", "registry-1.docker.io"].includes(host) ? "docker.io" : host;
+};
+
+/** For an image's whole name. */
+export function authFor(auths: ReadonlyMap<string, RegistryAuth>, name: string): RegistryAuth | undefined {
+  return auths.get(parseReference(name).domain);
+}
+
+function parsed(text: string | null, name: string): unknown {
+  if (!text) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw invalid(`invalid ${name}: not JSON`, error);
+  }
+}
+
+function stringMap(text: string | null, name: string): Record<string, string | null> {
+  const value = parsed(text, name) ?? {};
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw invalid(`invalid ${name}: not an object`);
+  for (const one of Object.values(value)) {
+    if (one !== null && typeof one !== "string") throw invalid(`invalid ${name}: a value is no text`);
+  }
+  return value as Record<string, string | null>;
+}
+
+function list(text: string | null, name: string): unknown[] {
+  const value = parsed(text, name) ?? [];
+  if (!Array.isArray(value)) throw invalid(`invalid ${name}: not a list`);
+  return value;
+}
+
+/** A path inside of a context, cleaned. */
+function contextPath(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  if (parts.length === 0 || path.includes("\0"))
+    throw invalid(`invalid path of the Dockerfile: ${JSON.stringify(path.slice(0, 200))}`);
+  return parts.join("/");
+}

@@ -1,0 +1,210 @@
+import { InroError, messageOf } from "../base/errors.ts";
+import { formatPlatform } from "../images/platform.ts";
+import type { StoredLayer } from "../images/store.ts";
+import type { BuildEvent } from "../spec/build.ts";
+import type { ImageConfig, Platform } from "../spec/oci-image.ts";
+import type { Source } from "./dockerfile/ast.ts";
+import { parseDockerfile } from "./dockerfile/parse.ts";
+import type { BaseImage, FrontendOptions, Plan } from "./frontend/options.ts";
+import { planDockerfile } from "./frontend/plan.ts";
+import { inputsOf, type Vertex } from "./graph.ts";
+import { Progress } from "./progress.ts";
+import { type BuildSession, type Solve, type Solver, VertexError } from "./solver.ts";
+
+/** One build, as any protocol may ask for it. */
+export interface BuildRequest extends BuildSession {
+  /** The Dockerfile, and its name for messages. */
+  dockerfile(signal: AbortSignal): Promise<{ text: string; name: string }>;
+  readonly frontend: Omit<FrontendOptions, "platform" | "multiPlatform" | "resolve">;
+  /** At least one. */
+  readonly platforms: readonly Platform[];
+  /** Makes an image local; `pull` looks for a newer one. */
+  resolve(reference: string, platform: Platform, signal: AbortSignal): Promise<BaseImage>;
+}
+
+export interface BuiltImage {
+  readonly platform: Platform;
+  /** The image's configuration as JSON. */
+  readonly config: string;
+  /** Base first; here, and held until the result is closed. */
+  readonly layers: readonly StoredLayer[];
+}
+
+/** To be closed when it is exported. */
+export interface BuildResult {
+  /** One a platform, in the request's order. */
+  readonly images: readonly BuiltImage[];
+  /** Seconds since 1970, of the youngest image. */
+  readonly epoch: number;
+  close(): Promise<void>;
+}
+
+/** A build that failed at a step, or at an instruction. */
+export class BuildFailed extends InroError {
+  override name = "BuildFailed";
+  constructor(
+    message: string,
+    cause: unknown,
+    /** Progress' name of the step. */
+    readonly step: string | undefined,
+    /** Where it stands, and the lines around it. */
+    readonly excerpt: string | undefined,
+  ) {
+    super(cause instanceof InroError ? cause.kind : "internal", message, { cause });
+  }
+}
+
+/** Builds images. Knows no protocol: the request's functions reach the client. */
+export class Builder<R extends BuildRequest> {
+  constructor(private readonly solver: Solver<R>) {}
+
+  /** Rejects with BuildFailed, with what is wrong with the request, or with the signal's reason; then nothing is held. */
+  async build(request: R, report: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildResult> {
+    const progress = new Progress(report);
+    const file = await progress.during("[internal] load build definition from Dockerfile", () =>
+      request.dockerfile(signal),
+    );
+    let parsed: ReturnType<typeof parseDockerfile>;
+    try {
+      parsed = parseDockerfile(file.text);
+    } catch (error) {
+      throw withExcerpt(error, file);
+    }
+    let plans: Plan[];
+    try {
+      plans = await this.#plans(parsed, request, progress, signal);
+    } catch (error) {
+      throw withExcerpt(error, file);
+    }
+    announce(plans, progress, file.name);
+    const solve = this.solver.open(request, progress, signal);
+    try {
+      const images = await Promise.all(plans.map((plan) => this.#image(plan, solve)));
+      return { images, epoch: Math.max(...plans.map(({ epoch }) => epoch)), close: () => solve.close() };
+    } catch (error) {
+      await solve.close();
+      signal.throwIfAborted();
+      throw failed(error, file);
+    }
+  }
+
+  async #plans(
+    parsed: ReturnType<typeof parseDockerfile>,
+    request: R,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Plan[]> {
+    const resolved = new Map<string, Promise<BaseImage>>();
+    const resolve = (reference: string, platform: Platform) => {
+      const key = JSON.stringify([reference, formatPlatform(platform)]);
+      const known = resolved.get(key);
+      if (known) return known;
+      const name = `[internal] load metadata for ${reference}`;
+      const made = progress.during(name, () => request.resolve(reference, platform, signal));
+      resolved.set(key, made);
+      return made;
+    };
+    const multiPlatform = request.platforms.length > 1;
+    return await Promise.all(
+      request.platforms.map((platform) =>
+        planDockerfile(parsed, { ...request.frontend, platform, multiPlatform, resolve }),
+      ),
+    );
+  }
+
+  async #image(plan: Plan, solve: Solve<R>): Promise<BuiltImage> {
+    const { layers } = await solve.snapshot(plan.target);
+    const created = new Date(plan.epoch * 1000).toISOString().replace(".000Z", "Z");
+    const own = plan.history.map(({ createdBy, vertex, comment }) => ({
+      created,
+      created_by: createdBy,
+      comment: comment ?? "buildkit.dockerfile.v0",
+      ...(vertex && solve.hasLayer(vertex) ? {} : { empty_layer: true }),
+    }));
+    const ownLayers = own.filter((entry) => !("empty_layer" in entry)).length;
+    const config: ImageConfig = {
+      created,
+      ...plan.image,
+      rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
+      history: [...fitted(plan.inherited, layers.length - ownLayers, created), ...own],
+    };
+    return { platform: plan.platform, config: JSON.stringify(config), layers };
+  }
+}
+
+/** The base image's history, with as many layers as the image has. */
+function fitted(
+  inherited: NonNullable<ImageConfig["history"]>,
+  layers: number,
+  created: string,
+): NonNullable<ImageConfig["history"]> {
+  let count = 0;
+  const entries = inherited.map((entry) => {
+    if (entry.empty_layer) return entry;
+    count++;
+    return count > layers ? { ...entry, empty_layer: true } : entry;
+  });
+  while (count++ < layers) entries.push({ created, comment: "layer of the base image" });
+  return entries;
+}
+
+function announce(plans: readonly Plan[], progress: Progress, file: string): void {
+  const [first] = plans;
+  progress.send({
+    plan: first!.steps.map(({ code, vertex }) => ({ code, ...(vertex ? { vertex: vertex.digest } : {}) })),
+  });
+  const warnings = first!.warnings.map((warning) => ({ ...warning, file }));
+  if (first!.unusedArgs.length > 0) {
+    warnings.push({
+      short: `[Warning] One or more build-args ${JSON.stringify(first!.unusedArgs)} were not consumed`,
+      file,
+    });
+  }
+  if (warnings.length > 0) progress.send({ warnings });
+}
+
+function failed(error: unknown, file: { text: string; name: string }): unknown {
+  if (!(error instanceof VertexError)) return error;
+  const { vertex, cause } = error;
+  const source = "source" in vertex ? vertex.source : undefined;
+  const text = `failed to solve: ${messageOf(cause)}`;
+  return new BuildFailed(text, cause, vertex.name, source && excerpt(file, source));
+}
+
+function withExcerpt(error: unknown, file: { text: string; name: string }): unknown {
+  if (!(error instanceof InroError) || !("line" in error) || typeof error.line !== "number") return error;
+  const place = { line: error.line, endLine: error.line };
+  return new BuildFailed(`failed to solve: ${error.message}`, error, undefined, excerpt(file, place));
+}
+
+const AROUND = 2;
+const MOST_LINES = 60;
+
+/** The lines of an instruction, marked, between those around it. */
+export function excerpt(
+  file: { text: string; name: string },
+  { line, endLine }: Pick<Source, "line" | "endLine">,
+): string {
+  const lines = file.text.split("\n").map((one) => one.replace(/\r$/, ""));
+  const first = Math.max(1, line - AROUND);
+  const last = Math.min(lines.length, endLine + AROUND, first + MOST_LINES);
+  const shown: string[] = [`${file.name}:${line}`, "--------------------"];
+  for (let at = first; at <= last; at++) {
+    const marked = at >= line && at <= endLine ? ">>>" : "   ";
+    shown.push(` ${String(at).padStart(3)} | ${marked} ${(lines[at - 1] ?? "").slice(0, 500)}`);
+  }
+  shown.push("--------------------");
+  return shown.join("\n");
+}
+
+/** All vertices that `target` needs. */
+export function verticesOf(target: Vertex): Vertex[] {
+  const seen = new Map<string, Vertex>();
+  const visit = (one: Vertex): void => {
+    if (seen.has(one.digest)) return;
+    for (const input of inputsOf(one)) visit(input);
+    seen.set(one.digest, one);
+  };
+  visit(target);
+  return [...seen.values()];
+}

@@ -1,0 +1,516 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { sha256 } from "../base/digest.ts";
+import { invalid, messageOf } from "../base/errors.ts";
+import type { ContentStore } from "../content/store.ts";
+import { Flights } from "../images/flights.ts";
+import type { Hold } from "../images/holds.ts";
+import { Slots } from "../images/slots.ts";
+import type { StoredLayer } from "../images/store.ts";
+import type { Layers } from "../layers/layers.ts";
+import type { BuildCache, CacheRecord } from "./cache.ts";
+import {
+  type CopyVertex,
+  digestOf,
+  type GitVertex,
+  type HttpVertex,
+  inputsOf,
+  type MountDefinition,
+  type RunVertex,
+  type StepVertex,
+  type Vertex,
+} from "./graph.ts";
+import type { Ops, SelectionOptions } from "./ops.ts";
+import { named, type Progress } from "./progress.ts";
+import type { CopyItem, CopyStep, FileSource, RunMount, RunStep, Snapshot, StepContext } from "./step.ts";
+
+/** Files of a client, opened for one build. */
+export interface OpenContext {
+  readonly source: FileSource;
+  /** Digest of all of it, when it is known: what was found out about these files stays true. */
+  readonly identity?: string;
+  release(): void | Promise<void>;
+}
+
+/** What one build brings along: its client's side. */
+export interface BuildSession {
+  /** `context` is the main one. `transferred` hears of the bytes that came. */
+  open(name: string, transferred: (bytes: number) => void, signal: AbortSignal): Promise<OpenContext>;
+  readonly limits?: Pick<RunStep, "limits" | "shmSize" | "ulimits">;
+  /** Part of the key of every RUN: hosts that are added. */
+  readonly extraHosts: readonly string[];
+}
+
+export interface SolverOptions<S extends BuildSession> {
+  readonly ops: Ops;
+  readonly cache: BuildCache;
+  readonly content: ContentStore;
+  readonly layers: Layers;
+  hold(): Hold;
+  /** For one step; `session` is of the build that came first, if several want it. */
+  context(session: S, step: Pick<StepContext, "signal" | "log" | "epoch" | "hold">): StepContext;
+  /** Steps that run at the same time. */
+  readonly parallel?: number;
+}
+
+/** What a vertex is, before it is known whether its data is here. */
+type Identity =
+  | Root
+  | { readonly kind: "files"; readonly open: OpenContext }
+  | { readonly kind: "download"; readonly file: Awaited<ReturnType<Ops["fetchUrl"]>> };
+
+interface Root {
+  readonly kind: "snapshot";
+  readonly layers: readonly StoredLayer[];
+  /** Empty for none. */
+  readonly chain: string;
+}
+
+/** Changes when a step of the same definition would come to something else. */
+const VERSION = 1;
+
+/** A step that failed, with the vertex it was. */
+export class VertexError extends Error {
+  constructor(
+    readonly vertex: Vertex,
+    override readonly cause: unknown,
+  ) {
+    super(messageOf(cause));
+  }
+}
+
+/**
+ * Does the work of graphs, each step once: keys are made of what a step does and of the contents that it sees, so
+ * whatever came to the same contents, by whichever way, goes on from there. Independent vertices run at the same time.
+ */
+export class Solver<S extends BuildSession> {
+  readonly flights = new Flights<CacheRecord, { stream: 1 | 2; bytes: Uint8Array }>();
+  readonly slots: Slots;
+
+  constructor(readonly options: SolverOptions<S>) {
+    this.slots = new Slots(options.parallel ?? 16);
+  }
+
+  /** One build's view. The caller closes it when the result is recorded. */
+  open(session: S, progress: Progress, signal: AbortSignal): Solve<S> {
+    return new Solve(this, session, progress, signal);
+  }
+}
+
+export class Solve<S extends BuildSession> {
+  readonly #identities = new Map<string, Promise<Identity>>();
+  readonly #results = new Map<string, Promise<Identity>>();
+  readonly #records = new Map<string, CacheRecord>();
+  readonly #opened: OpenContext[] = [];
+  readonly #hold: Hold;
+  readonly #controller = new AbortController();
+  readonly #signal: AbortSignal;
+
+  constructor(
+    private readonly solver: Solver<S>,
+    private readonly session: S,
+    private readonly progress: Progress,
+    signal: AbortSignal,
+  ) {
+    this.#hold = solver.options.hold();
+    this.#signal = AbortSignal.any([signal, this.#controller.signal]);
+  }
+
+  /** The root file system that `target` is, all of its layers here and held until {@link close}. */
+  async snapshot(target: Vertex): Promise<Snapshot> {
+    try {
+      const result = await this.#result(target);
+      if (result.kind !== "snapshot") throw new Error(`${target.name} is no root file system`);
+      return { layers: result.layers };
+    } catch (error) {
+      this.#controller.abort(error);
+      // Whatever else was running has ended before the caller cleans up.
+      await Promise.allSettled([...this.#identities.values(), ...this.#results.values()]);
+      throw error;
+    }
+  }
+
+  /** Whether the vertex, once done, has a layer of its own. */
+  hasLayer(one: Vertex): boolean {
+    return this.#records.get(one.digest)?.layer !== undefined;
+  }
+
+  /** Of the steps that were done or found. */
+  get records(): ReadonlyMap<string, CacheRecord> {
+    return this.#records;
+  }
+
+  async close(): Promise<void> {
+    this.#controller.abort(new Error("the build is over"));
+    await Promise.allSettled([...this.#identities.values(), ...this.#results.values()]);
+    for (const open of this.#opened) await open.release();
+    for (const { key } of this.#records.values()) this.solver.options.cache.unuse(key);
+    this.#records.clear();
+    this.#hold.release();
+  }
+
+  /** What the vertex is, without its data where the cache knows enough. */
+  #identity(one: Vertex): Promise<Identity> {
+    return memo(this.#identities, one.digest, async () => {
+      if (!isStep(one)) return await this.#result(one);
+      this.#ahead(one);
+      if (!one.noCache) {
+        const base = await this.#root(one.base, false);
+        const record = this.solver.options.cache.get(await this.#key(one, base));
+        if (record) return extended(base, record.layer);
+      }
+      return await this.#result(one);
+    });
+  }
+
+  /** The vertex, with its data. */
+  #result(one: Vertex): Promise<Identity> {
+    return memo(this.#results, one.digest, async () => {
+      this.#signal.throwIfAborted();
+      switch (one.kind) {
+        case "scratch":
+          return { kind: "snapshot", layers: [], chain: "" };
+        case "image":
+          this.progress.started(named(one));
+          this.progress.completed(one.digest, { cached: true });
+          return one.layers.reduce<Root>((root, layer) => {
+            const next = extended(root, layer);
+            keep(this.#hold, next);
+            return next;
+          }, EMPTY);
+        case "context":
+          return await this.#told(one, async () => {
+            const transferred = (bytes: number) => this.progress.status(one.digest, "transferring context:", bytes);
+            const open = await this.session.open(one.context, transferred, this.#signal);
+            this.#opened.push(open);
+            return { kind: "files", open };
+          });
+        case "http":
+          return await this.#told(one, () => this.#http(one));
+        case "git":
+          return await this.#told(one, () => this.#git(one));
+        default:
+          return await this.#step(one);
+      }
+    });
+  }
+
+  async #step(one: StepVertex): Promise<Identity> {
+    const { cache } = this.solver.options;
+    this.#ahead(one);
+    const base = await this.#root(one.base, true);
+    let record: CacheRecord | undefined;
+    try {
+      const key = await this.#key(one, base);
+      record = one.noCache ? undefined : await this.#found(key, base, this.#hold);
+      this.progress.started(named(one));
+      if (record) {
+        cache.touch(key);
+        this.progress.completed(one.digest, { cached: true });
+      } else {
+        const onEvent = ({ stream, bytes }: { stream: 1 | 2; bytes: Uint8Array }) =>
+          this.progress.log(one.digest, stream, bytes);
+        record = await this.solver.flights.run(key, { signal: this.#signal, onEvent }, (signal, emit) =>
+          this.#run(one, key, base, signal, (stream, bytes) => emit({ stream, bytes })),
+        );
+        this.progress.completed(one.digest);
+      }
+    } catch (error) {
+      throw this.#failed(one, error);
+    }
+    cache.use(record.key);
+    this.#records.set(one.digest, record);
+    const root = extended(base, record.layer);
+    keep(this.#hold, root);
+    return root;
+  }
+
+  /** What the step's key will ask for is begun at once: it does not wait for the step's base. */
+  #ahead(one: StepVertex): void {
+    for (const input of inputsOf(one)) if (input !== one.base) this.#identity(input).catch(() => {});
+  }
+
+  #failed(one: Vertex, error: unknown): VertexError {
+    if (error instanceof VertexError) return error;
+    this.progress.started(named(one));
+    this.progress.completed(one.digest, { error: this.#signal.aborted ? "canceled" : messageOf(error) });
+    return new VertexError(one, error);
+  }
+
+  /** A record of the cache whose data is here; its layer is made to stand on `base`. */
+  async #found(key: string, base: Root, hold: Hold): Promise<CacheRecord | undefined> {
+    const { cache, content } = this.solver.options;
+    const record = cache.get(key);
+    if (!record?.layer) return record;
+    const root = extended(base, record.layer);
+    keep(hold, root);
+    if (!content.has(record.layer.blob.digest)) return undefined;
+    await this.#apply(base, record.layer, root.chain, this.#signal);
+    return record;
+  }
+
+  async #apply(base: Root, layer: StoredLayer, chain: string, signal: AbortSignal): Promise<void> {
+    const { content, layers } = this.solver.options;
+    if (layers.has(chain)) return;
+    const parents = base.layers.map(({ diffId }) => diffId);
+    await layers.apply({ source: { path: content.path(layer.blob.digest) }, parents, diffId: layer.diffId, signal });
+  }
+
+  /** The work of a flight: it may go on when the build that began it is gone, so its holds are its own. */
+  async #run(
+    one: StepVertex,
+    key: string,
+    base: Root,
+    signal: AbortSignal,
+    log: StepContext["log"],
+  ): Promise<CacheRecord> {
+    const { cache, layers, hold: open } = this.solver.options;
+    const scripts: string[] = [];
+    const hold = open();
+    const ctx = this.#context(signal, one.epoch, log, hold);
+    try {
+      // Another build may have come first.
+      const other = one.noCache ? undefined : await this.#found(key, base, hold);
+      if (other) return other;
+      const work = await this.#prepare(one, { layers: base.layers }, ctx, scripts);
+      const layer = await this.solver.slots.run(async () => {
+        signal.throwIfAborted();
+        return await work();
+      });
+      const root = extended(base, layer);
+      keep(hold, root);
+      if (layer) await this.#apply(base, layer, root.chain, signal);
+      const size = layer ? layers.size(root.chain) : 0;
+      cache.put({ key, layer, chain: root.chain, parent: base.chain, description: one.name, size });
+      return cache.get(key)!;
+    } finally {
+      hold.release();
+      for (const path of scripts) await rm(path, { recursive: true, force: true });
+    }
+  }
+
+  /** What the step takes from others is there when this resolves; the answer does the work. */
+  async #prepare(
+    one: StepVertex,
+    base: Snapshot,
+    ctx: StepContext,
+    scripts: string[],
+  ): Promise<() => Promise<StoredLayer | undefined>> {
+    const { ops } = this.solver.options;
+    if (one.kind === "workdir") return () => ops.workdirStep(one.path, base, ctx);
+    if (one.kind === "copy") {
+      const step = await this.#copyStep(one);
+      return () => ops.copyStep(step, base, ctx);
+    }
+    const step = await this.#runStep(one, ctx, scripts);
+    return () => ops.runStep(step, base, ctx);
+  }
+
+  async #runStep(one: RunVertex, ctx: StepContext, scripts: string[]): Promise<RunStep> {
+    const mounts = await Promise.all(one.mounts.map((mount) => this.#mount(mount, ctx, scripts)));
+    return {
+      ...one.step,
+      env: [...one.step.env, ...one.proxies],
+      mounts,
+      ...this.session.limits,
+    };
+  }
+
+  async #mount(mount: MountDefinition, ctx: StepContext, scripts: string[]): Promise<RunMount> {
+    switch (mount.type) {
+      case "bind": {
+        const { from, path, ...rest } = mount;
+        return { ...rest, source: await this.#source(from), path };
+      }
+      case "cache": {
+        const { from, path, ...rest } = mount;
+        return from ? { ...rest, from: { source: await this.#source(from), path } } : rest;
+      }
+      case "script": {
+        await mkdir(ctx.directory, { recursive: true, mode: 0o700 });
+        const directory = await mkdtemp(join(ctx.directory, "script-"));
+        scripts.push(directory);
+        const name = "script";
+        await writeFile(join(directory, name), mount.content, { mode: 0o755 });
+        return {
+          type: "bind",
+          target: mount.target,
+          source: { kind: "directory", path: directory },
+          path: `/${name}`,
+          readOnly: true,
+        };
+      }
+      default:
+        return mount;
+    }
+  }
+
+  async #copyStep(one: CopyVertex): Promise<CopyStep> {
+    const items = await Promise.all(
+      one.items.map(async (item): Promise<CopyItem> => {
+        if (item.kind === "files") return { kind: "files", source: await this.#source(item.from), paths: item.paths };
+        if (item.kind === "file") {
+          return { kind: "file", name: item.name, content: Buffer.from(item.content), mode: 0o644 };
+        }
+        const result = await this.#result(item.from);
+        if (result.kind !== "download") throw new Error(`${item.from.url} was not downloaded`);
+        const { name, path, mtime } = result.file;
+        return { kind: "download", name, path, ...(mtime === undefined ? {} : { mtime }) };
+      }),
+    );
+    const { destination, chown, chmod, parents, excludes, unpack, link } = one;
+    return {
+      items,
+      destination,
+      ...(chown ? { chown } : {}),
+      ...(chmod ? { chmod } : {}),
+      parents,
+      excludes,
+      unpack,
+      link,
+    };
+  }
+
+  async #source(one: Vertex): Promise<FileSource> {
+    const result = await this.#result(one);
+    if (result.kind === "files") return result.open.source;
+    if (result.kind === "snapshot") return { kind: "snapshot", snapshot: { layers: result.layers } };
+    throw new Error(`${one.name} is no directory`);
+  }
+
+  async #root(one: Vertex, data: boolean): Promise<Root> {
+    const result = await (data ? this.#result(one) : this.#identity(one));
+    if (result.kind === "snapshot") return result;
+    if (result.kind === "files")
+      throw invalid(`${one.name}: files of a context are no root file system to begin a stage with`);
+    throw invalid(`${one.name}: a download is no root file system to begin a stage with`);
+  }
+
+  /** What the step does and the contents that it sees; nothing of when, where and for whom. */
+  async #key(one: StepVertex, base: Root): Promise<string> {
+    const { platform, epoch } = one;
+    const common = { version: VERSION, kind: one.kind, platform, epoch };
+    if (one.kind === "workdir") return digestOf({ ...common, base: base.chain, path: one.path });
+    if (one.kind === "run") {
+      const mounts = await Promise.all(
+        one.mounts.map(async (mount) => {
+          if (!("from" in mount) || !mount.from) return mount;
+          const { from, ...rest } = mount;
+          return {
+            ...rest,
+            content: await this.#selected(from, [mount.path], { parents: false, excludes: [] }, epoch),
+          };
+        }),
+      );
+      const { extraHosts } = this.session;
+      return digestOf({ ...common, base: base.chain, step: one.step, mounts, extraHosts });
+    }
+    const { destination, chown, chmod, parents, excludes, unpack, link } = one;
+    const items = await Promise.all(
+      one.items.map(async (item) => {
+        if (item.kind === "file") return item;
+        if (item.kind === "download") {
+          const result = await this.#identity(item.from);
+          if (result.kind !== "download") throw new Error(`${item.from.url} was not downloaded`);
+          return { name: result.file.name, digest: result.file.digest };
+        }
+        return await this.#selected(item.from, item.paths, { parents, excludes, unpack }, epoch);
+      }),
+    );
+    // A linked layer stands on nothing, unless names of users are to be looked up.
+    const alone = link && !/[a-z]/i.test(chown ?? "");
+    return digestOf({
+      ...common,
+      base: alone ? "" : base.chain,
+      items,
+      destination,
+      chown,
+      chmod,
+      parents,
+      excludes,
+      unpack,
+      link,
+    });
+  }
+
+  /** Digest of files of a vertex; found out once for what never changes. */
+  async #selected(from: Vertex, paths: readonly string[], options: SelectionOptions, epoch: number): Promise<string> {
+    const { cache, ops } = this.solver.options;
+    const identity = await this.#identity(from);
+    const source =
+      identity.kind === "snapshot" ? identity.chain : identity.kind === "files" ? identity.open.identity : undefined;
+    // All of a root is what its layers are.
+    if (source !== undefined && paths.every((path) => /^\/*$/.test(path)) && options.excludes.length === 0)
+      return source;
+    const selection = digestOf({ paths, options });
+    const known = source === undefined ? undefined : cache.selection(source, selection);
+    if (known !== undefined) return known;
+    const files = await this.#source(from);
+    const ctx = this.#context(this.#signal, epoch, () => {});
+    const digest = await ops.digestSelection(files, paths, options, ctx);
+    if (source !== undefined) cache.putSelection(source, selection, digest);
+    return digest;
+  }
+
+  async #http(one: HttpVertex): Promise<Identity> {
+    const options = one.checksum ? { checksum: one.checksum } : {};
+    const ctx = this.#context(this.#signal, 0, (stream, bytes) => this.progress.log(one.digest, stream, bytes));
+    return { kind: "download", file: await this.solver.options.ops.fetchUrl(one.url, options, ctx) };
+  }
+
+  async #git(one: GitVertex): Promise<Identity> {
+    const { reference, keepGitDir, checksum } = one;
+    const ctx = this.#context(this.#signal, 0, (stream, bytes) => this.progress.log(one.digest, stream, bytes));
+    const { source, commit } = await this.solver.options.ops.fetchGit(
+      reference,
+      { keepGitDir, ...(checksum ? { checksum } : {}) },
+      ctx,
+    );
+    const identity = digestOf({ git: commit, reference, keepGitDir });
+    return { kind: "files", open: { source, identity, release() {} } };
+  }
+
+  async #told(one: Vertex, work: () => Promise<Identity>): Promise<Identity> {
+    this.progress.started(named(one));
+    try {
+      const result = await work();
+      this.progress.completed(one.digest);
+      return result;
+    } catch (error) {
+      throw this.#failed(one, error);
+    }
+  }
+
+  #context(signal: AbortSignal, epoch: number, log: StepContext["log"], hold = this.#hold): StepContext {
+    return this.solver.options.context(this.session, { signal, epoch, log, hold });
+  }
+}
+
+const EMPTY: Root = { kind: "snapshot", layers: [], chain: "" };
+
+function extended(base: Root, layer: StoredLayer | undefined): Root {
+  if (!layer) return base;
+  const chain = base.chain === "" ? layer.diffId : sha256(`${base.chain} ${layer.diffId}`);
+  return { kind: "snapshot", layers: [...base.layers, layer], chain };
+}
+
+/** Keeps the top of a root; what is below is kept by whoever made it. */
+function keep(hold: Hold, { layers, chain }: Root): void {
+  const top = layers.at(-1);
+  if (!top) return;
+  hold.chain(chain);
+  hold.blob(top.blob.digest);
+}
+
+function isStep(one: Vertex): one is StepVertex {
+  return one.kind === "run" || one.kind === "copy" || one.kind === "workdir";
+}
+
+function memo<T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const before = known.get(key);
+  if (before) return before;
+  const made = make();
+  made.catch(() => {});
+  known.set(key, made);
+  return made;
+}

@@ -1,0 +1,282 @@
+import { mkdirSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import { treeInChild } from "../../archive/command.ts";
+import { conflict, InroError, invalid, messageOf, notImplemented, unavailable } from "../../base/errors.ts";
+import { Builder, type BuildRequest, type BuildResult } from "../../build/builder.ts";
+import { BuildCache } from "../../build/cache.ts";
+import type { BaseImage } from "../../build/frontend/options.ts";
+import { wholeName } from "../../build/frontend/plan.ts";
+import type { Ops } from "../../build/ops.ts";
+import { Progress } from "../../build/progress.ts";
+import { Solver } from "../../build/solver.ts";
+import type { StepContext } from "../../build/step.ts";
+import { tagTarget } from "../../images/find.ts";
+import { formatPlatform, hostPlatform, samePlatform, satisfies } from "../../images/platform.ts";
+import { familiar } from "../../images/reference.ts";
+import type { Layers } from "../../layers/layers.ts";
+import type { RegistryAuth } from "../../registry/auth.ts";
+import type { BuildEvent, BuildPruneResponse } from "../../spec/build.ts";
+import type { BuildBody, BuildDone, BuildOutput } from "../../spec/build-stream.ts";
+import type { Platform } from "../../spec/oci-image.ts";
+import { CGROUP_ROOT } from "../config/to-spec.ts";
+import type { Context } from "../context.ts";
+import { isHostImage } from "../host-image.ts";
+import { endSteps, removeCgroup } from "./cgroups.ts";
+import { Contexts, leftToReconcile } from "./contexts.ts";
+import { stepNetwork } from "./network.ts";
+import { stepSpec } from "./step-spec.ts";
+import { type CacheEntry, type PruneRequest, pruneEntries } from "./usage.ts";
+
+/** A build of this engine's: what its client can be asked for. */
+export interface EngineBuild extends BuildRequest {
+  /** Of RUN: files of the client, never kept. */
+  secret?(id: string): Promise<Uint8Array | undefined>;
+  agent?(id: string): Promise<string | undefined>;
+}
+
+/** Records that were of no use for so long are given up, and the oldest when all take more than a part of the disk. */
+const UNUSED_FOR = "1440h";
+const KEPT_PART = 0.2;
+const LEAST_KEPT = 2 * 2 ** 30;
+
+/** As people see it. */
+const idOf = (key: string) => key.slice("sha256:".length, "sha256:".length + 25);
+
+/** Builds images, and keeps what they came to. */
+export class Builds {
+  readonly cache: BuildCache;
+  readonly contexts: Contexts;
+  readonly #builder: Builder<EngineBuild>;
+  private readonly layers: Layers;
+  readonly #cgroup: string;
+  #running = 0;
+  #collecting: Promise<void> | undefined;
+  readonly #leaving = new AbortController();
+
+  constructor(
+    private readonly ctx: Context,
+    ops: Ops,
+    parts: Pick<ConstructorParameters<typeof Solver<EngineBuild>>[0], "content" | "layers">,
+  ) {
+    this.layers = parts.layers;
+    this.#cgroup = join(CGROUP_ROOT, `build-${ctx.store.engineId.slice(0, 12)}`);
+    this.cache = new BuildCache(ctx.store.db, () => ctx.images.hold());
+    this.contexts = new Contexts(join(ctx.paths.build, "contexts"), ctx.trash, ctx.paths.temporary);
+    const steps = join(ctx.paths.build, "steps");
+    leftToReconcile(steps, ctx.paths.temporary);
+    mkdirSync(steps, { recursive: true, mode: 0o700 });
+    const solver = new Solver<EngineBuild>({
+      ops,
+      cache: this.cache,
+      ...parts,
+      hold: () => ctx.images.hold(),
+      context: (build, step) => this.#context(build, step, steps, parts),
+    });
+    this.#builder = new Builder(solver);
+  }
+
+  /** Ends what an earlier engine has left. */
+  recover(): Promise<void> {
+    return endSteps(this.ctx.hierarchy, this.#cgroup);
+  }
+
+  /** Ends the builds that are running, and waits for that. */
+  async close(): Promise<void> {
+    this.#leaving.abort(unavailable("the engine is leaving"));
+    while (this.#running > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await this.#collecting;
+    removeCgroup(this.ctx.hierarchy, this.#cgroup);
+  }
+
+  get busy(): boolean {
+    return this.#running > 0;
+  }
+
+  /** As {@link Builder.build}; the result is to be closed. */
+  async build(build: EngineBuild, report: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildResult> {
+    this.#running++;
+    try {
+      const either = AbortSignal.any([signal, this.#leaving.signal]);
+      const result = await this.#builder.build(build, report, either);
+      const close = async () => {
+        await result.close();
+        this.#running--;
+        if (this.#running > 0) return;
+        this.#collecting ??= this.#collect()
+          .catch((error) => this.ctx.log(`build cache: ${messageOf(error)}`))
+          .finally(() => {
+            this.#collecting = undefined;
+          });
+      };
+      return { ...result, close };
+    } catch (error) {
+      this.#running--;
+      throw error;
+    }
+  }
+
+  /** Records the image of this machine's platform under its names. Answers the id. */
+  async record(result: BuildResult, tags: readonly string[], signal: AbortSignal): Promise<string> {
+    const targets = tags.map((tag) => familiar(tagTarget(tag, undefined)));
+    const image = result.images.find(({ platform }) => samePlatform(platform, hostPlatform())) ?? result.images[0]!;
+    const id = await this.ctx.images.create({
+      config: image.config,
+      layers: [...image.layers],
+      tags: [...tags],
+      signal,
+    });
+    for (const target of targets) this.ctx.images.tagged(id, target);
+    return id;
+  }
+
+  /** What builds keep, in no order. */
+  async entries(): Promise<CacheEntry[]> {
+    const records = this.cache.list();
+    const byChain = new Map(records.map((record) => [record.chain, idOf(record.key)]));
+    const steps = records.map((record): CacheEntry => {
+      const parent = byChain.get(record.parent);
+      return {
+        used: record.used,
+        remove: () => this.cache.delete(record.key),
+        item: {
+          ID: idOf(record.key),
+          ...(parent ? { Parents: [parent] } : {}),
+          Type: "regular",
+          Description: record.description,
+          InUse: this.cache.inUse(record.key),
+          Shared: record.layer !== undefined && this.ctx.images.hasLayer(record.chain),
+          Size: record.size,
+          CreatedAt: new Date(record.created).toISOString(),
+          LastUsedAt: new Date(record.used).toISOString(),
+          UsageCount: record.uses,
+        },
+      };
+    });
+    return [...steps, ...(await this.contexts.entries())];
+  }
+
+  /** POST /build/prune. */
+  async prune(request: PruneRequest): Promise<BuildPruneResponse> {
+    const answer = await pruneEntries(await this.entries(), request, this.ctx.paths.dataRoot);
+    this.ctx.events.emit("builder", "prune", "", { reclaimed: String(answer.SpaceReclaimed) });
+    return answer;
+  }
+
+  /** What is old goes, and what is more than a part of the disk. */
+  async #collect(): Promise<void> {
+    const { dataRoot } = this.ctx.paths;
+    const { blocks, bsize } = statfsSync(dataRoot);
+    const old = { all: true, filters: new Map([["unused-for", [UNUSED_FOR]]]) };
+    const large = { all: false, filters: new Map(), max: Math.max(LEAST_KEPT, blocks * bsize * KEPT_PART) };
+    for (const request of [old, large]) await pruneEntries(await this.entries(), request, dataRoot);
+  }
+
+  /** One output of a build. `give` sends what is the client's to it: a file, or a tar of files. */
+  async export(
+    result: BuildResult,
+    output: BuildOutput,
+    body: Pick<BuildBody, "tags">,
+    report: (event: BuildEvent) => void,
+    signal: AbortSignal,
+    give: (kind: "file" | "files", bytes: AsyncIterable<Uint8Array>) => Promise<void>,
+  ): Promise<Partial<BuildDone>> {
+    const progress = new Progress(report, "export");
+    const { type, dest, attributes } = output;
+    if (type === "cacheonly") return {};
+    if ((type === "docker" && dest === undefined) || type === "image") {
+      if (attributes.push === "true") throw notImplemented("pushing what was built is not supported yet");
+      return await progress.during("exporting to image", async () => {
+        const given = (attributes.name ?? "").split(",").filter(Boolean);
+        const names = given.length > 0 ? given : body.tags;
+        const imageId = await this.record(result, names, signal);
+        const descriptor = this.ctx.images.manifest(imageId);
+        return { imageId, digest: descriptor.digest, descriptor, names: names.map((name) => wholeName(name)) };
+      });
+    }
+    if (type === "local" || type === "tar") {
+      return await progress.during(
+        type === "tar" ? "exporting to tarball" : "exporting to client directory",
+        async () => {
+          for (const { layers } of result.images) {
+            const lowers = this.layers.lowers(layers.map(({ diffId }) => diffId));
+            const tar = treeInChild({ kind: "rootfs", tree: { lowers } }, signal);
+            await give(type === "tar" ? "file" : "files", tar);
+          }
+          return {};
+        },
+      );
+    }
+    throw notImplemented(`output ${type} is not supported yet`);
+  }
+
+  /** Makes a base image local: the one that is here, unless `pull`. */
+  async resolve(
+    reference: string,
+    platform: Platform,
+    options: { pull: boolean; auth(reference: string): RegistryAuth | undefined },
+    signal: AbortSignal,
+  ): Promise<BaseImage> {
+    const { images } = this.ctx;
+    if (isHostImage(reference)) throw invalid("the image host is the machine itself: nothing can be built on it");
+    const found = options.pull ? undefined : this.#local(reference, platform);
+    if (found) return found;
+    const name = wholeName(reference);
+    const auth = options.auth(name);
+    await images.pull({
+      reference: name,
+      platform: formatPlatform(platform),
+      onMessage: () => {},
+      signal,
+      ...(auth ? { auth } : {}),
+    });
+    const pulled = this.#local(name, platform);
+    if (!pulled)
+      throw conflict(`image ${name} was pulled, but is gone again, or is not for ${formatPlatform(platform)}`);
+    return pulled;
+  }
+
+  #local(reference: string, platform: Platform): BaseImage | undefined {
+    const { images } = this.ctx;
+    try {
+      const { id, config } = images.find(reference);
+      const { os, architecture, variant } = config;
+      if (!satisfies({ os, architecture, ...(variant ? { variant } : {}) }, platform, true)) return undefined;
+      return { reference: named(reference), id, config, layers: images.storedLayers(id) };
+    } catch (error) {
+      if (error instanceof InroError && error.kind === "notFound") return undefined;
+      throw error;
+    }
+  }
+
+  #context(
+    build: EngineBuild,
+    step: Pick<StepContext, "signal" | "log" | "epoch" | "hold">,
+    directory: string,
+    parts: Pick<StepContext, "content" | "layers">,
+  ): StepContext {
+    const { ctx } = this;
+    return {
+      ...parts,
+      ...step,
+      directory,
+      hierarchy: ctx.hierarchy,
+      cgroup: this.#cgroup,
+      spec: stepSpec,
+      network: async (mode) => stepNetwork(ctx, mode, { hostname: "buildkitsandbox", extraHosts: build.extraHosts }),
+      secret: async (id) => await build.secret?.(id),
+      agent: async (id) => await build.agent?.(id),
+      cacheMount: async () => {
+        throw invalid("cache mounts are not supported yet");
+      },
+    };
+  }
+}
+
+function named(reference: string): string {
+  try {
+    return wholeName(reference);
+  } catch {
+    // An id.
+    return reference;
+  }
+}

@@ -1,0 +1,17 @@
+import { notImplemented } from "../../base/errors.ts";
+import { runStep } from "../../build/ops/run.ts";
+import type { Ops } from "../../build/ops.ts";
+
+const none = async (): Promise<never> => {
+  throw notImplemented("this step of a build is not supported yet");
+};
+
+/** What the engine's builds do their steps with. */
+export const operations: Ops = {
+  runStep,
+  copyStep: none,
+  workdirStep: none,
+  digestSelection: none,
+  fetchUrl: none,
+  fetchGit: none,
+};
