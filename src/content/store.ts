@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, rmSync, type Stats, statSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { mkdirSync, readdirSync, renameSync, rmSync, type Stats, statSync } from "node:fs";
+import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isDigest, parseDigest, sha256 } from "../base/digest.ts";
 import { codeOf, conflict, InroError, invalid, messageOf, notFound } from "../base/errors.ts";
@@ -14,6 +14,8 @@ export interface BlobInfo {
 
 const ALGORITHMS = ["sha256", "sha512"] as const;
 const DEFAULT_READ_LIMIT = 4 * 1024 * 1024;
+/** Bytes from which on removing a file takes longer than the event loop may wait. */
+const LARGE = 1024 * 1024;
 const STREAM_CHUNK = 1024 * 1024;
 
 /**
@@ -21,7 +23,7 @@ const STREAM_CHUNK = 1024 * 1024;
  *
  *     <dir>/blobs/<algorithm>/<hex>     complete: written, fsynced, renamed
  *     <dir>/ingest/<algorithm>-<hex>    a partial download, resumed by the next writer of that digest
- *     <dir>/ingest/put-*                a {@link put} that did not end; removed by the next store on this folder
+ *     <dir>/ingest/put-*                a {@link put} or {@link delete} that did not end; removed by the next store on this folder
  *
  * Every digest given is hostile: one that is not a canonical sha256 or sha512 is an `invalid` error before it becomes
  * a path. A digest that is not stored is `notFound`. Reading is verifying: bytes that no longer match are an error.
@@ -157,10 +159,19 @@ export class ContentStore {
     }
   }
 
-  /** Removes the blob and what a partial ingest of it left. One that is not there is no error. */
+  /**
+   * Removes the blob and what a partial ingest of it left. One that is not there is no error. It is gone at once, the
+   * space of a large one a little later.
+   */
   delete(digest: string): void {
     const { algorithm, hex } = parseDigest(digest);
-    rmSync(this.#file(digest), { force: true });
+    if ((this.#stat(digest)?.size ?? 0) < LARGE) rmSync(this.#file(digest), { force: true });
+    else {
+      const gone = join(this.#dir, "ingest", `put-${randomBytes(8).toString("hex")}`);
+      renameSync(this.#file(digest), gone);
+      // What cannot be removed now goes at the next start.
+      rm(gone, { force: true }).catch(() => {});
+    }
     if (!this.#writing.has(digest)) rmSync(join(this.#dir, "ingest", `${algorithm}-${hex}`), { force: true });
   }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { chainId, parseDigest } from "../base/digest.ts";
 import { codeOf, invalid, notFound, unavailable } from "../base/errors.ts";
@@ -79,6 +80,8 @@ export class Layers {
   #syncing: Promise<void> | undefined;
   /** Names of directories that are to go: removing a large layer takes too long for the event loop. */
   readonly #trash = new Set<string>();
+  /** Those of them that hold but a few files: not worth a process. */
+  readonly #few = new Set<string>();
   #emptying: Promise<void> | undefined;
 
   /** `form` of new layers; "auto" is erofs where that works. A form that does not work is unavailable when it is needed. */
@@ -187,6 +190,7 @@ export class Layers {
 
   /** Removes a layer; nothing may be using it. It is gone at once, its space a little later. No layer is no error. */
   delete(chain: string): void {
+    const few = this.#record(chain)?.form === "erofs";
     this.#known.delete(chain);
     this.#unsynced.delete(chain);
     this.#images.drop(chain);
@@ -199,6 +203,7 @@ export class Layers {
       throw error;
     }
     this.#trash.add(trash);
+    if (few) this.#few.add(trash);
     this.#emptyTrash().catch(() => {});
   }
 
@@ -299,15 +304,21 @@ export class Layers {
     while (this.#trash.has(name)) await this.#emptyTrash();
   }
 
+  async #removeAll(names: string[]): Promise<void> {
+    const large = names.filter((name) => !this.#few.has(name));
+    for (const name of names.filter((name) => this.#few.has(name))) {
+      await rm(join(this.#dir, name), { recursive: true, force: true });
+      this.#few.delete(name);
+      this.#trash.delete(name);
+    }
+    if (large.length > 0) await removeInChild(this.#dir, large);
+    for (const name of large) this.#trash.delete(name);
+  }
+
   #emptyTrash(): Promise<void> {
-    const names = [...this.#trash];
-    this.#emptying ??= removeInChild(this.#dir, names)
-      .then(() => {
-        for (const name of names) this.#trash.delete(name);
-      })
-      .finally(() => {
-        this.#emptying = undefined;
-      });
+    this.#emptying ??= this.#removeAll([...this.#trash]).finally(() => {
+      this.#emptying = undefined;
+    });
     return this.#emptying;
   }
 }
