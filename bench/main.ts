@@ -6,6 +6,7 @@ import { containerSpec } from "./container-spec.ts";
 import { type Crowd, crowd } from "./crowd.ts";
 import { type Engine, lifeCycle } from "./engine.ts";
 import { bareFloor, OverlayDirectories, rowsFloor } from "./floor.ts";
+import { imagesBench } from "./images/images.ts";
 import { engineKeepers, type Keepers, podmanKeepers } from "./keepers.ts";
 import { podmanReadBack, podmanTakeIn, readBack, takeIn } from "./logs.ts";
 import { machine } from "./machine.ts";
@@ -183,7 +184,7 @@ async function main(): Promise<number> {
   if (plan.networks && !process.env[INSIDE]) return await inNamespace();
   const workspace = new Workspace();
   try {
-    await (plan.networks ? networkBench : bench)(workspace, plan);
+    await (plan.networks ? networkBench : plan.images ? imagesBench : bench)(workspace, plan);
     return 0;
   } catch (error) {
     // What breaks off because of ^C is no failure of its own.

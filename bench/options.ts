@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 export const IDLE_CONTAINERS = 20;
 
 export const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N] [--warm-up N] [--containers N] [--no-peers]
-                            [--binary PATH] [--networks]
+                            [--binary PATH] [--networks] [--images]
 
   --quick          few rounds, 50 containers at once: less than a minute
   --markdown       tables for the README
@@ -12,6 +12,7 @@ export const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N]
   --warm-up N      rounds before them (5)
   --containers N   how many at once (200)
   --networks       what networks cost, in a network namespace, in place of all else
+  --images         a large image, in place of all else; 1 round takes some minutes
   --no-peers       only the floor and inro
   --binary PATH    the inro to measure (dist/inro)
 `;
@@ -25,6 +26,7 @@ const options = {
     containers: { type: "string" },
     "no-peers": { type: "boolean", default: false },
     networks: { type: "boolean", default: false },
+    images: { type: "boolean", default: false },
     binary: { type: "string", default: join(import.meta.dir, "../dist/inro") },
     help: { type: "boolean", default: false },
   },
@@ -40,6 +42,7 @@ export interface Plan {
   peers: boolean;
   markdown: boolean;
   networks: boolean;
+  images: boolean;
 }
 
 /** What the command line asks for; undefined for --help. Throws for what it does not know. */
@@ -53,7 +56,7 @@ export function planOf(argv: string[]): Plan | undefined {
     return value;
   };
   return {
-    rounds: count("rounds", values.quick ? 8 : 30),
+    rounds: count("rounds", values.images ? 1 : values.quick ? 8 : 30),
     warmUp: count("warm-up", values.quick ? 2 : 5),
     containers: count("containers", values.quick ? 50 : 200),
     podmanIdle: values.quick ? 5 : IDLE_CONTAINERS,
@@ -61,5 +64,6 @@ export function planOf(argv: string[]): Plan | undefined {
     peers: !values["no-peers"],
     markdown: values.markdown,
     networks: values.networks,
+    images: values.images,
   };
 }
