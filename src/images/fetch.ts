@@ -48,15 +48,22 @@ export async function fetchImage(
       arrivals.set(layer.digest, arrival);
     }
     const { text, diffIds } = await config;
-    for (const [index, layer] of layers.entries()) {
-      const arrival = arrivals.get(layer.digest)!;
-      await arrival.done;
-      const known = arrival.present && store.layers.has(chainId(diffIds.slice(0, index + 1)));
-      const onProgress = (bytes: number) =>
+    const known = layers.map(
+      ({ digest }, index) => arrivals.get(digest)!.present && store.layers.has(chainId(diffIds.slice(0, index + 1))),
+    );
+    const arriving = layers.map(({ digest }, index) => {
+      return { diffId: diffIds[index]!, blob: digest, arrived: arrivals.get(digest)!.done };
+    });
+    const unpacking = store.unpackAll(arriving, options.hold, {
+      signal,
+      onProgress(index, bytes) {
+        const layer = layers[index]!;
         options.progress.advance("Extracting", shortId(layer), Math.min(bytes, layer.size), layer.size);
-      await store.unpack(diffIds, index, layer.digest, options.hold, { signal, onProgress });
-      options.progress.say(known ? "Already exists" : "Pull complete", shortId(layer));
-    }
+      },
+      onDone: (index) =>
+        options.progress.say(known[index] ? "Already exists" : "Pull complete", shortId(layers[index]!)),
+    });
+    await start(unpacking);
     options.hold.blob(sha256(resolved.bytes));
     const { digest, size } = await store.content.put(resolved.bytes);
     return store.row(text, { mediaType: resolved.mediaType, digest, size }, layers);

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { chainId, parseDigest, sha256 } from "../base/digest.ts";
 import { invalid } from "../base/errors.ts";
 import type { ContentStore } from "../content/store.ts";
@@ -11,6 +12,7 @@ import { Flights } from "./flights.ts";
 import { type Hold, Holds } from "./holds.ts";
 import type { ImageRow, Records } from "./records.ts";
 import { type Reference, repositoryName } from "./reference.ts";
+import { Slots } from "./slots.ts";
 
 /** A layer that is in the content store, before it is unpacked. */
 export interface StoredLayer {
@@ -18,10 +20,27 @@ export interface StoredLayer {
   diffId: string;
 }
 
+export interface ArrivingLayer {
+  diffId: string;
+  /** Digest of the blob, which is in the content store once `arrived` has resolved. */
+  blob: string;
+  arrived?: Promise<unknown>;
+}
+
+export interface UnpackOptions {
+  signal: AbortSignal;
+  onProgress?(index: number, bytes: number): void;
+  onDone?(index: number): void;
+}
+
+/** Each takes a processor. */
+const MAX_UNPACKING = 4;
+
 /** Records, blobs and layers together: what every operation on images works with. */
 export class ImageStore {
   readonly holds: Holds;
   readonly downloads = new Flights<void, number>();
+  private readonly unpacking = new Slots(Math.max(2, Math.min(availableParallelism(), MAX_UNPACKING)));
 
   constructor(
     readonly records: Records,
@@ -29,6 +48,40 @@ export class ImageStore {
     readonly layers: Layers,
   ) {
     this.holds = new Holds(records, content, layers);
+  }
+
+  /**
+   * {@link unpack} of all layers of an image, as each has arrived, several at once where they may be. `onDone` hears of
+   * them in order. The first failure ends the rest, and rejects when all have ended.
+   */
+  async unpackAll(layers: readonly ArrivingLayer[], hold: Hold, options: UnpackOptions): Promise<void> {
+    const diffIds = layers.map(({ diffId }) => diffId);
+    const apart = this.layers.apart(diffIds);
+    const failure = new AbortController();
+    const signal = AbortSignal.any([options.signal, failure.signal]);
+    let below: Promise<void> = Promise.resolve();
+    const works = layers.map((layer, index) => {
+      const before = apart ? undefined : below;
+      below = (async () => {
+        await layer.arrived;
+        await before;
+        const onProgress = (bytes: number) => options.onProgress?.(index, bytes);
+        await this.unpacking.run(() => this.unpack(diffIds, index, layer.blob, hold, { signal, onProgress, apart }));
+      })();
+      below.catch((error) => failure.abort(error));
+      return below;
+    });
+    try {
+      for (const [index, work] of works.entries()) {
+        await work;
+        options.onDone?.(index);
+      }
+      await this.layers.prepare(diffIds);
+    } catch (error) {
+      failure.abort(error);
+      await Promise.allSettled(works);
+      throw signal.reason;
+    }
   }
 
   /**
@@ -40,14 +93,15 @@ export class ImageStore {
     index: number,
     blob: string,
     hold: Hold,
-    options: { signal: AbortSignal; onProgress(bytes: number): void },
+    options: { signal: AbortSignal; apart: boolean; onProgress(bytes: number): void },
   ): Promise<void> {
     const diffId = diffIds[index]!;
     const chain = chainId(diffIds.slice(0, index + 1));
     hold.chain(chain);
     if (this.layers.has(chain)) return this.verify(blob, diffId, options.signal);
     const parents = diffIds.slice(0, index);
-    await this.layers.apply({ source: { path: this.content.path(blob) }, parents, diffId, ...options });
+    const source = { path: this.content.path(blob), ...(blob.startsWith("sha256:") && { digest: blob }) };
+    await this.layers.apply({ source, parents, diffId, covered: true, ...options });
   }
 
   /** What unpacking would have verified: without it a wrong blob could be saved and pushed under a right config. */
@@ -92,10 +146,11 @@ export class ImageStore {
     if (diffIds.length !== layers.length || diffIds.some((diffId, i) => diffId !== layers[i]!.diffId)) {
       throw invalid(`image config names ${diffIds.length} layers that are not the ${layers.length} given`);
     }
-    for (const [index, layer] of layers.entries()) {
-      const onProgress = (bytes: number) => options.onProgress?.(layer, bytes);
-      await this.unpack(diffIds, index, layer.blob.digest, hold, { signal: options.signal, onProgress });
-    }
+    const blobsOf = layers.map(({ diffId, blob }) => ({ diffId, blob: blob.digest }));
+    await this.unpackAll(blobsOf, hold, {
+      signal: options.signal,
+      onProgress: (index, bytes) => options.onProgress?.(layers[index]!, bytes),
+    });
     const configBlob = await this.put(configText, hold);
     const blobs = layers.map((layer) => layer.blob);
     const manifest: Manifest = {

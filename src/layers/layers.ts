@@ -24,6 +24,8 @@ export interface ApplyOptions {
   diffId?: string;
   /** Others come on top of it: nobody will ask for the `lowers` of this one. */
   covered?: boolean;
+  /** Those below may still be on their way: see {@link Layers.apart}. Such a layer is `covered`. */
+  apart?: boolean;
   /** Hears of the bytes taken from the source, in all. */
   onProgress?(bytes: number): void;
   /** Ends the unpacking; the promise rejects with its reason, and nothing is left. */
@@ -142,16 +144,31 @@ export class Layers {
    */
   async apply(options: ApplyOptions): Promise<AppliedLayer> {
     const applied = await this.#applyOnce(options);
-    if (!options.covered && this.#record(applied.chainId)!.form === "erofs") {
-      await this.#images.prepare(chainsOf([...options.parents, applied.diffId]));
-    }
+    if (!options.covered && !options.apart) await this.prepare([...options.parents, applied.diffId]);
     return applied;
+  }
+
+  /**
+   * Whether the layers of an image with these diffIDs may be applied in any order, and at once. When all are here,
+   * {@link prepare} makes them one.
+   */
+  apart(diffIds: readonly string[]): boolean {
+    const inOrder = (chain: string) => this.has(chain) && this.#record(chain)!.form !== "erofs";
+    return this.form === "erofs" && !chainsOf(diffIds).some(inOrder);
+  }
+
+  /** After this `lowers` of these layers takes no time. They must all be here. */
+  async prepare(diffIds: readonly string[]): Promise<void> {
+    const chains = chainsOf(diffIds);
+    for (const chain of chains) if (!this.has(chain)) throw missing(chain);
+    const top = chains.at(-1);
+    if (top !== undefined && this.#record(top)!.form === "erofs") await this.#images.prepare(chains);
   }
 
   async #applyOnce(options: ApplyOptions): Promise<AppliedLayer> {
     const { diffId, parents, signal } = options;
     const chains = chainsOf(parents);
-    for (const chain of chains) if (!this.has(chain)) throw missing(chain);
+    for (const chain of chains) if (!options.apart && !this.has(chain)) throw missing(chain);
     if (diffId === undefined) return this.#make(options, chains);
     parseDigest(diffId);
     const chain = chainId([...parents, diffId]);
@@ -225,7 +242,8 @@ export class Layers {
     const temporary = join(this.#dir, name);
     mkdirSync(temporary, { mode: 0o700 });
     try {
-      const form = parents.length > 0 ? (this.#record(parents[0]!)!.form ?? "directories") : this.form;
+      const below = options.apart ? undefined : parents[0];
+      const form = below === undefined ? this.form : (this.#record(below)!.form ?? "directories");
       const applied = form === "erofs" ? await this.#index(options, temporary) : await this.#unpack(options, temporary);
       if (options.diffId !== undefined && applied.diffId !== options.diffId) {
         throw invalid(`unpack layer: its digest is ${applied.diffId}, the image says ${options.diffId}`);
