@@ -3,10 +3,11 @@ import { applyChanges } from "../build/changes.ts";
 import { parseFilters } from "../engine/filters.ts";
 import { IMAGE_FILTERS, listImages } from "../engine/image-list.ts";
 import { IMAGE_PRUNE_FILTERS, pruneImages } from "../engine/image-prune.ts";
-import { parseRegistryAuth } from "../registry/auth.ts";
+import type { CompressedForm } from "../layers/compress.ts";
+import { parseRegistryAuth, type RegistryAuth } from "../registry/auth.ts";
 import { type Call, empty, flag, type Handler, json } from "./call.ts";
 import { messageStream } from "./messages.ts";
-import { checkPlatforms, onlyHostPlatform } from "./platforms.ts";
+import { askedPlatform, checkPlatforms, onlyHostPlatform } from "./platforms.ts";
 import { imageInspect, imageSummary } from "./versions.ts";
 
 const name = (call: Call) => call.params[0]!;
@@ -54,7 +55,7 @@ export const imageRoutes: Record<string, Handler> = {
         ...defined({
           tag: optional("tag"),
           platform,
-          auth: parseRegistryAuth(call.request.headers["x-registry-auth"]?.toString() ?? ""),
+          auth: registryAuth(call),
         }),
       }),
     );
@@ -85,6 +86,18 @@ export const imageRoutes: Record<string, Handler> = {
     call.engine.images.tag(name(call), call.query.get("repo") ?? "", call.query.get("tag") ?? "");
     return empty(201);
   },
+  "POST /images/**/push": async (call) => {
+    const platform = askedPlatform(call);
+    const auth = registryAuth(call);
+    return messageStream((report) =>
+      call.engine.images.push({
+        reference: name(call),
+        onMessage: report,
+        signal: call.signal,
+        ...defined({ tag: call.query.get("tag") || undefined, platform, auth, compression: compression(call) }),
+      }),
+    );
+  },
   "DELETE /images/**": async (call) => {
     checkPlatforms(call, [name(call)]);
     const removal = call.engine.images.remove(name(call), {
@@ -99,6 +112,16 @@ export const imageRoutes: Record<string, Handler> = {
 function tar(call: Call, names: string[]) {
   checkPlatforms(call, names);
   return { status: 200, type: "application/x-tar", stream: call.engine.images.save(names) };
+}
+
+const registryAuth = (call: Call): RegistryAuth | undefined =>
+  parseRegistryAuth(call.request.headers["x-registry-auth"]?.toString() ?? "");
+
+/** Of layers that are here as plain tars; not in docker's API. */
+function compression(call: Call): CompressedForm | undefined {
+  const form = call.query.get("compression");
+  if (form === null || form === "" || form === "gzip" || form === "zstd") return form || undefined;
+  throw invalid(`invalid compression ${JSON.stringify(form.slice(0, 50))}: gzip or zstd`);
 }
 
 /** Drops what is undefined: an absent property and an undefined one are different things to the engine. */

@@ -1,5 +1,5 @@
 import { invalid, notFound, notImplemented } from "../base/errors.ts";
-import { formatPlatform, hostPlatform, normalizePlatform, satisfies } from "../images/platform.ts";
+import { formatPlatform, hostPlatform, normalizePlatform, parsePlatform, satisfies } from "../images/platform.ts";
 import type { Platform } from "../spec/oci-image.ts";
 import type { Call } from "./call.ts";
 
@@ -21,6 +21,13 @@ function askedPlatforms(call: Call): Platform[] {
     }
     return normalizePlatform({ os, architecture, ...(variant ? { variant: variant as string } : {}) });
   });
+}
+
+/** The one of a push: a JSON object (API 1.46), or text. */
+export function askedPlatform(call: Call): Platform | undefined {
+  const text = call.query.get("platform");
+  if (!text) return undefined;
+  return text.startsWith("{") ? askedPlatforms(call)[0] : parsePlatform(text);
 }
 
 /** Images have one platform here: another is not there. Throws invalid or notFound. */

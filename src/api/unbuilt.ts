@@ -67,7 +67,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
   ...sentence("BuildKit's control API is not supported yet", "POST /grpc"),
   ...sentence("asking a registry about an image is not supported yet", "GET /distribution/*/json"),
   ...sentence("searching a registry is not supported yet", "GET /images/search"),
-  ...sentence("pushing images is not supported yet", "POST /images/*/push"),
   ...sentence("attestations of images are not supported yet", "GET /images/*/attestations"),
   ...sentence(
     "checkpoints of containers are not supported: inro-runtime has checkpoint and restore",

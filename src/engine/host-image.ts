@@ -8,6 +8,7 @@ import {
   type ImportOptions,
   type LoadOptions,
   type PullOptions,
+  type PushOptions,
   type Removal,
 } from "../images/images.ts";
 import { familiar, familiarName, parseReference, withDefaultTag } from "../images/reference.ts";
@@ -90,6 +91,14 @@ export class EngineImages extends Images {
     const ids = await super.load(options);
     for (const id of ids) this.#emit("load", id, id, this.find(id));
     return ids;
+  }
+
+  override async push(options: PushOptions): Promise<void> {
+    await super.push(options);
+    const { tag } = options;
+    const bare = parseReference(options.reference);
+    const named = tag ? { domain: bare.domain, path: bare.path, tag } : bare;
+    this.#emit("push", familiar(named), familiarName(bare));
   }
 
   override save(names: string[]): AsyncIterable<Uint8Array> {

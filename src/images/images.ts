@@ -11,7 +11,9 @@ import type { Hold } from "./holds.ts";
 import { type ImportOptions, importTar } from "./import.ts";
 import { type ImageRecord, toHistory, toInspect, toRecord } from "./inspect.ts";
 import { load } from "./load.ts";
+import { Origins } from "./origins.ts";
 import { type PullOptions, pull } from "./pull.ts";
+import { type PushOptions, push } from "./push.ts";
 import { type ImageRow, Records } from "./records.ts";
 import { repositoryName } from "./reference.ts";
 import { collectRemoved, type Removal, type RemoveOptions, removeImage } from "./remove.ts";
@@ -21,6 +23,7 @@ import { ImageStore, type StoredLayer } from "./store.ts";
 export type { ImportOptions } from "./import.ts";
 export type { ImageRecord } from "./inspect.ts";
 export type { PullOptions } from "./pull.ts";
+export type { PushOptions } from "./push.ts";
 export type { ImageUser, Removal } from "./remove.ts";
 
 export interface ImagesOptions {
@@ -50,7 +53,7 @@ export class Images {
   private readonly tempDir: string | undefined;
 
   constructor(private readonly options: ImagesOptions) {
-    this.store = new ImageStore(new Records(options.db), options.content, options.layers);
+    this.store = new ImageStore(new Records(options.db), options.content, options.layers, new Origins(options.db));
     this.tempDir = options.tempDir;
   }
 
@@ -146,6 +149,17 @@ export class Images {
   pull(options: PullOptions): Promise<void> {
     const { registries = () => ({}), patience } = this.options;
     return pull({ store: this.store, registries: registries(), ...(patience ? { patience } : {}) }, options);
+  }
+
+  /**
+   * Pushes one tag or all of a repository, and reports as docker does. An image goes as it came, with its digest; layers
+   * made here are compressed. Rejects with notFound, unauthorized, forbidden, unavailable or invalid, or with the signal's
+   * reason.
+   */
+  push(options: PushOptions): Promise<void> {
+    const { registries = () => ({}), patience } = this.options;
+    const { store, tempDir } = this;
+    return push({ store, tempDir, registries: registries(), ...(patience ? { patience } : {}) }, options);
   }
 
   /** Makes an image of one layer from a tar of a root file system, of any compression. Answers the id. */

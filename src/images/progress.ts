@@ -18,6 +18,11 @@ export class Progress {
     this.onMessage(id === undefined ? { status } : { status, progressDetail: {}, id });
   }
 
+  /** What programs read. */
+  aux(aux: object): void {
+    this.onMessage({ progressDetail: {}, aux });
+  }
+
   advance(status: string, id: string, current: number, total: number): void {
     const key = `${id} ${status}`;
     const now = performance.now();

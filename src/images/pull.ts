@@ -126,7 +126,11 @@ async function pullOne(pulling: Pulling, reference: Reference): Promise<boolean>
     signal.throwIfAborted();
     await store.layers.sync();
     progress.say(`Digest: ${resolved.digest}`);
-    return store.records.transaction(() => record(store, reference, resolved.digest, row));
+    const blobs = [resolved.manifest.config, ...resolved.manifest.layers].map((blob) => blob.digest);
+    return store.records.transaction(() => {
+      store.origins.record(blobs, repositoryName(reference));
+      return record(store, reference, resolved.digest, row);
+    });
   } finally {
     hold.release();
   }

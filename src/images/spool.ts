@@ -44,6 +44,16 @@ export class Spool {
     }
   }
 
+  /** The path of a file that the caller makes. */
+  path(name: string): string {
+    return join(this.dir, name);
+  }
+
+  /** Removes a file before the spool is closed. */
+  drop(path: string): Promise<void> {
+    return rm(path, { force: true });
+  }
+
   close(): Promise<void> {
     return rm(this.dir, { recursive: true, force: true });
   }

@@ -10,6 +10,7 @@ import { parseImageConfig } from "./config.ts";
 import { tagTarget } from "./find.ts";
 import { Flights } from "./flights.ts";
 import { type Hold, Holds } from "./holds.ts";
+import type { Origins } from "./origins.ts";
 import type { ImageRow, Records } from "./records.ts";
 import { type Reference, repositoryName } from "./reference.ts";
 import { Slots } from "./slots.ts";
@@ -46,6 +47,7 @@ export class ImageStore {
     readonly records: Records,
     readonly content: ContentStore,
     readonly layers: Layers,
+    readonly origins: Origins,
   ) {
     this.holds = new Holds(records, content, layers);
   }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { InroError, messageOf, unavailable } from "../base/errors.ts";
 import type { Applied, ApplyRequest } from "./apply.ts";
 import type { ApplyMessage, LayerWork } from "./apply-process.ts";
+import type { Compressed, CompressRequest } from "./compress.ts";
 import type { CopyRequest } from "./copy-directory.ts";
 import { APPLY_DOOR, doorCommand } from "./door.ts";
 import type { IndexRequest, MergeRequest } from "./erofs/index-layer.ts";
@@ -57,6 +58,13 @@ const PATHS_AT_ONCE = 400;
 /** copyDirectory in a child; an abort kills it, and leaves what it has made to the caller. */
 export async function copyInChild(request: CopyRequest, signal?: AbortSignal): Promise<void> {
   await workInChild({ copy: request }, { signal });
+}
+
+/** compressFile in a child; an abort kills it, and leaves what it has made to the caller. */
+export async function compressInChild(request: CompressRequest, signal?: AbortSignal): Promise<Compressed> {
+  const result = await workInChild({ compress: request }, { signal });
+  if ("compressed" in result) return result.compressed;
+  throw new InroError("internal", "compress layer: its process did something else");
 }
 
 interface ChildOptions {

@@ -3,6 +3,7 @@ import { InroError, messageOf } from "../base/errors.ts";
 import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { type Applied, type ApplyRequest, applyLayer } from "./apply.ts";
+import { type Compressed, type CompressRequest, compressFile } from "./compress.ts";
 import { type CopyRequest, copyDirectory } from "./copy-directory.ts";
 import { syncFileSystem } from "./durable.ts";
 import { type IndexRequest, indexLayer, type MergeRequest, mergeLayers } from "./erofs/index-layer.ts";
@@ -14,7 +15,7 @@ import { dirSize } from "./tree-size.ts";
  * layers or other trees and ends. It has a process of its own since that is one long run of system calls, and hostile input.
  *
  *     engine  --argv: request as JSON-->   this process
- *     engine  <--stdout: lines of JSON--   {progress}…, then {applied}, {sizes}, {done} or {error}
+ *     engine  <--stdout: lines of JSON--   {progress}…, then {applied}, {sizes}, {compressed}, {done} or {error}
  */
 export type LayerWork =
   | { apply: ApplyRequest }
@@ -23,13 +24,15 @@ export type LayerWork =
   | { sync: string }
   | { remove: string; names: string[] }
   | { sizes: string[] }
-  | { copy: CopyRequest };
+  | { copy: CopyRequest }
+  | { compress: CompressRequest };
 
 export type ApplyMessage =
   | { progress: number }
   | { applied: Applied }
   | { done: true }
   | { sizes: number[] }
+  | { compressed: Compressed }
   | { error: { kind: InroError["kind"]; message: string } };
 
 const PROGRESS_EVERY = 100;
@@ -62,6 +65,10 @@ export async function applyMain(json: string): Promise<number> {
     if ("copy" in work) {
       copyDirectory(work.copy);
       send({ done: true });
+      return 0;
+    }
+    if ("compress" in work) {
+      send({ compressed: await compressFile(work.compress) });
       return 0;
     }
     if ("merge" in work) {

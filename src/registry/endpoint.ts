@@ -34,6 +34,11 @@ export function endpoints(domain: string, { mirrors = [], insecure = [] }: Regis
   ];
 }
 
+/** The registry itself, for what changes it: mirrors are for reading. */
+export function originOf(domain: string, registries: Registries): Endpoint {
+  return endpoints(domain, registries).at(-1)!;
+}
+
 /** `host[:port]` in 127.0.0.0/8, `[::1]` or `localhost`. */
 export function isLoopback(domain: string): boolean {
   const host = domain.replace(/:\d+$/, "").toLowerCase();

@@ -17,7 +17,8 @@ export interface HttpRequest {
   method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
   url: URL;
   headers: Record<string, string>;
-  body?: Uint8Array<ArrayBuffer> | string;
+  /** A function is called for each try; what it answers is sent as it comes, and `alive` is called for every part. */
+  body?: Uint8Array<ArrayBuffer> | string | ((alive: () => void) => ReadableStream<Uint8Array>);
   signal?: AbortSignal | undefined;
 }
 
@@ -92,7 +93,7 @@ export async function send(request: HttpRequest, idle: number): Promise<HttpAnsw
     if (url.origin !== request.url.origin) headers.delete("Authorization");
     const controller = new AbortController();
     const current = { ...request, url };
-    const response = await guarded(current, controller, idle, () =>
+    const response = await guarded(current, controller, idle, (alive) =>
       fetch(url, {
         method: request.method,
         headers,
@@ -100,7 +101,9 @@ export async function send(request: HttpRequest, idle: number): Promise<HttpAnsw
         // The bytes are hashed as sent; a server that compresses in spite of "identity" is found out by the digest.
         decompress: false,
         signal: controller.signal,
-        ...(request.body === undefined ? {} : { body: request.body }),
+        ...(request.body === undefined
+          ? {}
+          : { body: typeof request.body === "function" ? request.body(alive) : request.body }),
       }),
     );
     const answer = new HttpAnswer(current, response, controller, idle);
@@ -164,7 +167,7 @@ async function guarded<T>(
   request: HttpRequest,
   controller: AbortController,
   idle: number,
-  step: () => Promise<T>,
+  step: (alive: () => void) => Promise<T>,
 ): Promise<T> {
   const { signal } = request;
   signal?.throwIfAborted();
@@ -176,7 +179,7 @@ async function guarded<T>(
   const onAbort = () => controller.abort();
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    return await step();
+    return await step(() => timer.refresh());
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     const why = silent ? `no data for ${Math.round(idle / 1000)} s` : messageOf(error);

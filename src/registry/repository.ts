@@ -24,6 +24,8 @@ export class RegistryError extends InroError {
     message: string,
     /** Milliseconds that the registry asks to wait. */
     readonly retryAfter?: number,
+    /** What the registry itself said, as `denied: requested access to the resource is denied`. */
+    readonly said?: string,
   ) {
     super(kindOf(status), message);
   }
@@ -108,6 +110,38 @@ export class Repository {
     return { offset, body: answer.chunks() };
   }
 
+  /** Whether the repository has the blob. A registry that does not say so has it not. */
+  async hasBlob(digest: string, signal?: AbortSignal): Promise<boolean> {
+    const answer = await this.request({ method: "HEAD", url: this.url(`blobs/${digest}`), signal });
+    answer.discard();
+    if (answer.status === 429 || answer.status >= 500) await expectStatus(answer, [200]);
+    return answer.status === 200;
+  }
+
+  /** Stores a manifest under a tag or its digest. Throws a RegistryError, or unavailable when it is kept under another digest. */
+  async putManifest(
+    bytes: Uint8Array,
+    { mediaType, digest }: { mediaType: string; digest: string },
+    reference: string,
+    signal?: AbortSignal,
+  ): Promise<HttpAnswer> {
+    const answer = await this.request({
+      method: "PUT",
+      url: this.url(`manifests/${reference}`),
+      headers: { "Content-Type": mediaType },
+      body: new Uint8Array(bytes),
+      signal,
+    });
+    await expectStatus(answer, [200, 201, 202]);
+    answer.discard();
+    const kept = answer.header("Docker-Content-Digest");
+    if (kept === undefined || kept === digest) return answer;
+    throw new InroError(
+      "unavailable",
+      `${label(answer.request)}: the registry stored ${kept.slice(0, 200)}, not ${digest}`,
+    );
+  }
+
   /** All tags, over all pages. */
   async tags(signal?: AbortSignal): Promise<string[]> {
     const tags: string[] = [];
@@ -130,13 +164,17 @@ export class Repository {
     url: URL;
     headers?: Record<string, string>;
     accept?: string;
-    body?: Uint8Array<ArrayBuffer>;
+    body?: HttpRequest["body"];
     signal?: AbortSignal | undefined;
     /** False: lost connections and 5xx are the caller's to retry. */
     patient?: boolean;
+    /** Milliseconds of silence, in place of the usual. */
+    idle?: number;
   }): Promise<HttpAnswer> {
     for (let again = true; ; again = false) {
-      const authorization = await this.authorizer.header(request.signal);
+      // An upload may go to another host, which the registry names in Location: it gets no credentials.
+      const own = request.url.origin === new URL(this.endpoint.base).origin;
+      const authorization = own ? await this.authorizer.header(request.signal) : undefined;
       const headers = { ...request.headers, Accept: request.accept ?? "*/*" };
       const sent: HttpRequest = {
         method: request.method,
@@ -146,9 +184,11 @@ export class Repository {
         ...(request.body ? { body: request.body } : {}),
       };
       const answer =
-        request.patient === false ? await send(sent, this.patience.idle) : await sendPatiently(sent, this.patience);
+        request.patient === false
+          ? await send(sent, request.idle ?? this.patience.idle)
+          : await sendPatiently(sent, this.patience);
       const challenge = answer.header("WWW-Authenticate");
-      if (!again || answer.status !== 401 || challenge === undefined) return answer;
+      if (!again || !own || answer.status !== 401 || challenge === undefined) return answer;
       if (!(await this.authorizer.challenged(challenge, authorization, request.signal))) return answer;
       answer.discard();
     }
@@ -172,6 +212,7 @@ export async function expectStatus(answer: HttpAnswer, statuses: number[]): Prom
     code,
     `${label(answer.request)}: ${why}`,
     retryAfter(answer.header("Retry-After")),
+    said || undefined,
   );
 }
 

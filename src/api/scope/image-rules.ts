@@ -14,6 +14,13 @@ function pull(guard: Guard, call: Call): void {
   if (reference !== "") guard.pull(reference, call.query.get("tag") || undefined);
 }
 
+/** What is pushed is named by the path and the tag together; without a tag it is all of a repository. */
+function pushed(guard: Guard, call: Call): void {
+  const tag = call.query.get("tag");
+  if (!tag) guard.namesImages("pushing all tags of a repository");
+  guard.image(`${call.params[0]!}${tag ? `:${tag}` : ""}`);
+}
+
 function ownImage(guard: Guard, call: Call): void {
   image(guard, call);
   const { label, images } = guard.scope;
@@ -56,7 +63,7 @@ export const imageRules: Record<string, Rule> = {
   "POST /images/create": { sets: ["images"], before: pull },
   "POST /images/load": { sets: ["images"], before: (guard) => guard.namesImages("loading images") },
   "POST /images/**/tag": { sets: ["images"], before: (guard) => guard.namesImages("naming images") },
-  "POST /images/*/push": { sets: ["images"], before: image },
+  "POST /images/**/push": { sets: ["images"], before: pushed },
   "DELETE /images/**": { sets: ["images"], before: ownImage },
   "POST /commit": { sets: ["images"], before: commit },
   "POST /images/prune": { sets: ["prune"], before: pruneImages },

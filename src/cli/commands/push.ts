@@ -15,6 +15,12 @@ export const command: Command = {
   flags: [
     { name: "all-tags", short: "a", type: "bool", help: "All tags of the repository" },
     { name: "platform", type: "string", help: "Only this platform (os/arch[/variant])" },
+    {
+      name: "compression",
+      type: "string",
+      choices: ["gzip", "zstd"],
+      help: "Of layers made here: gzip or zstd (gzip)",
+    },
     { name: "disable-content-trust", type: "bool", hidden: true, help: "" },
     { name: "quiet", short: "q", type: "bool", help: "Print only the name" },
   ],
@@ -29,7 +35,11 @@ export const command: Command = {
     const response = await engine().transport.request({
       method: "POST",
       path: `/images/${fromImage.split("/").map(encodeURIComponent).join("/")}/push`,
-      query: { tag: all ? undefined : tag, platform: options.string("platform") || undefined },
+      query: {
+        tag: all ? undefined : tag,
+        platform: options.string("platform") || undefined,
+        compression: options.string("compression") || undefined,
+      },
       // Engines want the header, also without a login.
       headers: { "X-Registry-Auth": (await engine().registryAuth(fromImage)) ?? NOBODY },
     });

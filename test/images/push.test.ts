@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { DOCKER_REGISTRY, type RunningRegistry, startRegistry } from "../../src/registry/testing/docker-registry.ts";
+import { docker } from "../clients/docker.ts";
+import { busyboxTar, hasBusybox, isRoot, TestEngine, temporary } from "../harness.ts";
+
+const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : !DOCKER_REGISTRY ? "no docker-registry" : "";
+const skopeo = Bun.which("skopeo");
+
+describe.skipIf(why !== "")(`push to docker-registry${why && ` (${why})`}`, () => {
+  let engine: TestEngine;
+  let registry: RunningRegistry;
+  let dir: string;
+
+  beforeAll(async () => {
+    [engine, registry] = await Promise.all([new TestEngine().start(), startRegistry({ users: { anna: "secret" } })]);
+    dir = temporary();
+    await engine.ok("import", busyboxTar(dir), "box:1");
+    const login = await engine.inro(["login", "-u", "anna", "--password-stdin", registry.host], {
+      stdin: "secret",
+      env: { DOCKER_CONFIG: dir },
+    });
+    expect(login.code).toBe(0);
+  });
+  afterAll(async () => {
+    await registry?.stop();
+    await engine?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const run = async (program: string[], env: Record<string, string> = {}) => {
+    const child = Bun.spawn(program, { env: { ...process.env, ...env }, stdout: "pipe", stderr: "pipe" });
+    const [out, err, code] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ]);
+    return { code, out, err };
+  };
+
+  test("inro push, quiet and of all tags; pulled by another engine, it runs", async () => {
+    const name = `${registry.host}/team/box`;
+    for (const tag of ["a", "b"]) await engine.ok("tag", "box:1", `${name}:${tag}`);
+    const env = { DOCKER_CONFIG: dir };
+    const refused = await engine.inro(["push", `${name}:a`], { env: { DOCKER_CONFIG: "/nonexistent" } });
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain("no basic auth credentials");
+    const pushed = await engine.inro(["image", "push", `${name}:a`], { env });
+    expect(pushed).toMatchObject({ code: 0, stderr: "" });
+    expect(pushed.stdout).toStartWith(`The push refers to repository [${name}]\n`);
+    const digest = /^a: digest: (sha256:[0-9a-f]{64}) size: \d+$/m.exec(pushed.stdout)![1];
+    expect(await engine.ok("inspect", "-f", "{{.RepoDigests}}", "box:1")).toBe(`[${name}@${digest}]`);
+    expect((await engine.inro(["push", "-q", `${name}:a`], { env })).stdout).toBe(`${name}:a\n`);
+    expect((await engine.inro(["push", "-a", name], { env })).stdout).toContain(`b: digest: ${digest}`);
+    const other = await new TestEngine().start();
+    try {
+      await other.inro(["pull", `${name}:b`], { env });
+      expect(await other.ok("run", "--rm", `${name}:b`, "echo", "there")).toBe("there");
+    } finally {
+      await other.stop();
+    }
+    const events = await engine.ok("events", "--since", "0", "--until", "0s", "-f", "event=push");
+    expect(events).toContain(`image push ${name}:a`);
+  });
+
+  test.skipIf(!docker || !skopeo)("docker's command line pushes, skopeo reads", async () => {
+    const name = `${registry.host}/by/docker:1`;
+    await engine.ok("tag", "box:1", name);
+    const env = { DOCKER_HOST: engine.host, DOCKER_CONFIG: dir };
+    const pushed = await run([docker!, "push", name], env);
+    expect(pushed).toMatchObject({ code: 0, err: "" });
+    expect(pushed.out).toMatch(/^[0-9a-f]{12}: (Pushed|Mounted from team\/box)$/m);
+    const missing = await run([docker!, "push", `${registry.host}/by/docker:2`], env);
+    expect(missing).toMatchObject({ code: 1 });
+    expect(missing.err).toContain(`tag does not exist: ${registry.host}/by/docker:2`);
+    const target = join(dir, "copy");
+    const source = ["--src-tls-verify=false", "--src-creds", "anna:secret", `docker://${name}`];
+    const copied = await run([skopeo!, "--insecure-policy", "copy", ...source, `oci:${target}:x`]);
+    expect(copied).toMatchObject({ code: 0 });
+    const read = await run([skopeo!, "inspect", "--tls-verify=false", "--creds", "anna:secret", `docker://${name}`]);
+    expect(JSON.parse(read.out).Digest).toBe(/digest: (sha256:\w+)/.exec(pushed.out)![1]);
+  });
+});
