@@ -37,7 +37,10 @@ function legacy({ layersSize, images, containers, volumes, buildCache }: DiskUsa
 const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + Math.max(0, size), 0);
 
 /** Since 1.52: figures of each kind, `Items` with `verbose`. */
-function summary({ layersSize = 0, images, containers, volumes, buildCache }: DiskUsage, verbose: boolean) {
+function summary(
+  { imagesDisk = { total: 0, reclaimable: 0 }, images, containers, volumes, buildCache }: DiskUsage,
+  verbose: boolean,
+) {
   const of = <T>(items: readonly T[], active: (item: T) => boolean, total: number, reclaimable: number) => ({
     ActiveCount: items.filter(active).length,
     TotalCount: items.length,
@@ -48,13 +51,7 @@ function summary({ layersSize = 0, images, containers, volumes, buildCache }: Di
   const size = (volume: { UsageData?: { Size: number } }) => volume.UsageData?.Size ?? 0;
   return {
     ...(images && {
-      ImageUsage: of(
-        images,
-        ({ Containers }) => Containers > 0,
-        layersSize,
-        // What an unused image shares with others stays.
-        layersSize - sum(images.filter(({ Containers }) => Containers > 0).map((one) => one.Size - one.SharedSize)),
-      ),
+      ImageUsage: of(images, ({ Containers }) => Containers > 0, imagesDisk.total, imagesDisk.reclaimable),
     }),
     ...(containers && {
       ContainerUsage: of(

@@ -1,4 +1,4 @@
-import { sizesInChild } from "../layers/apply-command.ts";
+import { diskSizesInChild, sizesInChild } from "../layers/apply-command.ts";
 import type { BuildCacheItem } from "../spec/build.ts";
 import type { ContainerSummary, ImageSummary, Volume } from "../spec/docker-api.ts";
 import type { Context } from "./context.ts";
@@ -8,8 +8,10 @@ import { localVolume } from "./volumes/local-options.ts";
 
 /** What takes space, as GET /system/df has it; sizes in bytes. Undefined was not asked for. */
 export interface DiskUsage {
-  /** Of all layers, each counted once. */
+  /** Of all layers, each counted once: bytes of their files. */
   layersSize?: number;
+  /** Of all that images take on the disk, as du(1) has it: blobs, layers, and what is left of unfinished ones. */
+  imagesDisk?: { total: number; reclaimable: number };
   images?: ImageSummary[];
   containers?: ContainerSummary[];
   volumes?: Volume[];
@@ -32,13 +34,14 @@ export class DiskUsages {
   ) {}
 
   async usage(kinds: ReadonlySet<UsageKind>): Promise<DiskUsage> {
-    const [containers, volumes, entries] = await Promise.all([
+    const [imagesDisk, containers, volumes, entries] = await Promise.all([
+      kinds.has("image") ? this.#imagesDisk() : undefined,
       kinds.has("container") ? this.#countContainers() : undefined,
       kinds.has("volume") ? this.#countVolumes() : undefined,
       kinds.has("build-cache") ? this.engine.builds.entries() : undefined,
     ]);
     return {
-      ...(kinds.has("image") ? this.#images() : {}),
+      ...(imagesDisk ? { ...this.#images(), imagesDisk } : {}),
       ...(containers ? { containers } : {}),
       ...(volumes ? { volumes } : {}),
       ...(entries ? { buildCache: entries.map(({ item }) => item) } : {}),
@@ -49,6 +52,16 @@ export class DiskUsages {
     const images = listImages(this.engine, new Map(), { sharedSize: true });
     const layers = new Map(images.flatMap(({ Id }) => [...this.engine.images.layerSizes(Id)]));
     return { images, layersSize: [...layers.values()].reduce((sum, size) => sum + size, 0) };
+  }
+
+  async #imagesDisk(): Promise<{ total: number; reclaimable: number }> {
+    const { images, paths, table } = this.ctx;
+    const pathsOf = (some: readonly { id: string }[]) => [...new Set(some.flatMap(({ id }) => images.pathsOf(id)))];
+    const all = images.list();
+    const used = all.filter(({ id }) => table.usersOf(id).length > 0);
+    const lists = [[paths.content, paths.layers], pathsOf(all), pathsOf(used)];
+    const [total = 0, every = 0, kept = 0] = await diskSizesInChild(lists);
+    return { total, reclaimable: every - kept };
   }
 
   #countContainers(): Promise<ContainerSummary[]> {

@@ -87,6 +87,17 @@ export class Images {
     return new Map(layers.map(({ chainId }) => [chainId, this.store.layers.size(chainId)]));
   }
 
+  /** Files and directories that an image needs on the disk; other images may need them too. */
+  pathsOf(nameOrId: string): string[] {
+    const { content, layers } = this.store;
+    const { id, manifest, layers: own } = this.row(nameOrId);
+    const blobs = [id, manifest.digest, ...own.map(({ blob }) => blob.digest)];
+    return [
+      ...own.map(({ chainId }) => layers.directory(chainId)),
+      ...blobs.flatMap((digest) => (content.has(digest) ? [content.path(digest)] : [])),
+    ];
+  }
+
   /** Whether an image has this layer. */
   hasLayer(chain: string): boolean {
     return this.store.records.isChainUsed(chain);

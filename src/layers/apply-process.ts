@@ -5,6 +5,7 @@ import * as k from "../linux/constants.ts";
 import { type Applied, type ApplyRequest, applyLayer } from "./apply.ts";
 import { type Compressed, type CompressRequest, compressFile } from "./compress.ts";
 import { type CopyRequest, copyDirectory } from "./copy-directory.ts";
+import { diskSize } from "./disk-size.ts";
 import { syncFileSystem } from "./durable.ts";
 import { type IndexRequest, indexLayer, type MergeRequest, mergeLayers } from "./erofs/index-layer.ts";
 import { removeTrees } from "./remove-tree.ts";
@@ -24,6 +25,7 @@ export type LayerWork =
   | { sync: string }
   | { remove: string; names: string[] }
   | { sizes: string[] }
+  | { disk: (readonly string[])[] }
   | { copy: CopyRequest }
   | { compress: CompressRequest };
 
@@ -60,6 +62,10 @@ export async function applyMain(json: string): Promise<number> {
       const sizes: number[] = [];
       for (const path of work.sizes) sizes.push(await dirSize(path));
       send({ sizes });
+      return 0;
+    }
+    if ("disk" in work) {
+      send({ sizes: work.disk.map(diskSize) });
       return 0;
     }
     if ("copy" in work) {

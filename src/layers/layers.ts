@@ -131,6 +131,11 @@ export class Layers {
     return chains.map((chain) => join(this.#home(chain), "diff")).reverse();
   }
 
+  /** Where a layer lies, for those who count. */
+  directory(chain: string): string {
+    return this.#home(chain);
+  }
+
   /** Bytes of the layer's files. */
   size(chain: string): number {
     const record = this.#record(chain);
@@ -244,7 +249,8 @@ export class Layers {
     try {
       const below = options.apart ? undefined : parents[0];
       const form = below === undefined ? this.form : (this.#record(below)!.form ?? "directories");
-      const applied = form === "erofs" ? await this.#index(options, temporary) : await this.#unpack(options, temporary);
+      const applied =
+        form === "erofs" ? await this.#index(options, parents, temporary) : await this.#unpack(options, temporary);
       if (options.diffId !== undefined && applied.diffId !== options.diffId) {
         throw invalid(`unpack layer: its digest is ${applied.diffId}, the image says ${options.diffId}`);
       }
@@ -274,7 +280,7 @@ export class Layers {
     return applyInChild({ source: options.source.path, target, lowers: this.lowers(options.parents) }, options);
   }
 
-  async #index(options: ApplyOptions, target: string): Promise<Applied> {
+  async #index(options: ApplyOptions, parents: string[], target: string): Promise<Applied> {
     const { source, diffId } = options;
     // The same layer on other parents: nothing of it needs to be read again.
     for (const chain of diffId === undefined ? [] : this.list()) {
@@ -282,7 +288,8 @@ export class Layers {
       if (other?.form !== "erofs" || other.diffId !== diffId) continue;
       if (linkLayer(this.#home(chain), target)) return { diffId: other.diffId, size: other.size };
     }
-    return indexInChild({ source: source.path, target, digest: source.digest }, options);
+    const below = options.covered || options.apart ? undefined : { directory: this.#dir, chains: parents };
+    return indexInChild({ source: source.path, target, digest: source.digest, below }, options);
   }
 
   #home(chain: string): string {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { Paths } from "../../src/engine/paths.ts";
 import { engineForTests } from "../harness.ts";
 import { missing } from "../isolation/container.ts";
 
@@ -44,7 +45,10 @@ describe.skipIf(missing !== "")(`disk usage and prune${missing}`, () => {
       TotalSize: 300_000,
     });
     expect(now.VolumeUsage).toMatchObject({ ActiveCount: 1, TotalCount: 2, Reclaimable: 0, TotalSize: 100_000 });
-    expect(now.ImageUsage).toMatchObject({ ActiveCount: 1, TotalCount: 1, Reclaimable: 0, TotalSize: old.LayersSize });
+    const { content, layers } = new Paths(engine.dataRoot, engine.execRoot);
+    const du = Bun.spawnSync(["du", "--summarize", "--total", "--block-size=1", content, layers]).stdout.toString();
+    expect(now.ImageUsage).toMatchObject({ ActiveCount: 1, TotalCount: 1, Reclaimable: 0 });
+    expect(du).toEndWith(`${now.ImageUsage!.TotalSize}\ttotal\n`);
     expect(now.VolumeUsage!.Items).toEqual(old.Volumes!);
     const both = await df("1.52");
     expect([both.ImageUsage!.Items, both.Images]).toEqual([undefined!, old.Images!]);

@@ -14,6 +14,8 @@ const COLUMNS = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaima
 
 interface Usage {
   layersSize: number;
+  /** Undefined where the engine does not say. */
+  reclaimable?: number | undefined;
   images: ImageSummary[];
   containers: ContainerSummary[];
   volumes: Volume[];
@@ -49,7 +51,7 @@ interface Answer {
   Images?: ImageSummary[] | null;
   Containers?: ContainerSummary[] | null;
   Volumes?: Volume[] | null;
-  ImageUsage?: { TotalSize?: number; Items?: ImageSummary[] };
+  ImageUsage?: { TotalSize?: number; Reclaimable?: number; Items?: ImageSummary[] };
   ContainerUsage?: { Items?: ContainerSummary[] };
   VolumeUsage?: { Items?: Volume[] };
 }
@@ -57,6 +59,7 @@ interface Answer {
 function read(answer: Answer): Usage {
   return {
     layersSize: answer.ImageUsage?.TotalSize ?? answer.LayersSize ?? 0,
+    reclaimable: answer.ImageUsage?.Reclaimable,
     images: answer.ImageUsage?.Items ?? answer.Images ?? [],
     containers: answer.ContainerUsage?.Items ?? answer.Containers ?? [],
     volumes: answer.VolumeUsage?.Items ?? answer.Volumes ?? [],
@@ -65,7 +68,7 @@ function read(answer: Answer): Usage {
 
 const total = (sizes: readonly number[]) => sizes.reduce((sum, size) => sum + Math.max(0, size), 0);
 
-function summary({ layersSize, images, containers, volumes }: Usage): Row[] {
+function summary({ layersSize, reclaimable, images, containers, volumes }: Usage): Row[] {
   const used = images.filter(({ Containers }) => Containers > 0);
   // What an unused image shares with others stays.
   const kept = total(used.map(({ Size, SharedSize }) => Size - Math.max(0, SharedSize)));
@@ -81,7 +84,7 @@ function summary({ layersSize, images, containers, volumes }: Usage): Row[] {
     Reclaimable: size > 0 ? `${humanSize(free, 4)} (${Math.floor((free * 100) / size)}%)` : humanSize(free, 4),
   });
   return [
-    line("Images", images.length, used.length, layersSize, layersSize - kept),
+    line("Images", images.length, used.length, layersSize, reclaimable ?? layersSize - kept),
     line(
       "Containers",
       containers.length,

@@ -162,7 +162,7 @@ const cases: Record<string, readonly (readonly Line[])[]> = {
     ],
   ],
   "a large directory": [
-    [folder("d"), ...Array.from({ length: 3000 }, (_, i) => file(`d/file-${i}`, `${i}`, { uid: i }))],
+    [folder("d"), ...Array.from({ length: 900 }, (_, i) => file(`d/file-${i}`, `${i}`, { uid: i }))],
   ],
   "whiteouts and opaque directories": [
     [

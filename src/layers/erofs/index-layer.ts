@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { chainId, parseDigest } from "../../base/digest.ts";
 import { codeOf } from "../../base/errors.ts";
 import { writeAll } from "../../linux/file.ts";
 import type { Applied } from "../apply.ts";
@@ -34,6 +35,8 @@ export interface IndexRequest {
   target: string;
   /** The source is known to have this digest. */
   digest?: string | undefined;
+  /** Makes the image's index as well; the layers below, base first. */
+  below?: { directory: string; chains: readonly string[] } | undefined;
 }
 
 /**
@@ -41,7 +44,7 @@ export interface IndexRequest {
  * `onProgress` hears of the bytes taken from the blob, in all. On an error `target` is left half filled.
  */
 export async function indexLayer(
-  { source, target, digest }: IndexRequest,
+  { source, target, digest, below }: IndexRequest,
   onProgress?: (bytes: number) => void,
 ): Promise<Applied> {
   const parser = new TarParser();
@@ -71,6 +74,10 @@ export async function indexLayer(
   }
   writeFileSync(join(target, TREE), encodeTree(builder.root), { mode: 0o600 });
   const diffId = linked && digest !== undefined ? digest : `sha256:${hash.digest("hex")}`;
+  if (below) {
+    const lowers = below.chains.map((chain) => join(below.directory, parseDigest(chain).hex));
+    writeIndex([...lowers, target], parseDigest(chainId([...below.chains.slice(-1), diffId])).hex);
+  }
   return { diffId, size: builder.size };
 }
 
@@ -97,9 +104,17 @@ export interface MergeRequest {
 }
 
 /** Makes the index of an image in the directory of its uppermost layer. */
-export function mergeLayers(request: MergeRequest): void {
-  const image = encodeMerged(request);
-  const path = join(request.directory, request.layers.at(-1)!, INDEX);
+export function mergeLayers({ directory, layers }: MergeRequest): void {
+  writeIndex(
+    layers.map((layer) => join(directory, layer)),
+    layers.at(-1)!,
+  );
+}
+
+/** `layers`: directories, base first; the uppermost, of this name, gets the index. */
+function writeIndex(layers: readonly string[], name: string): void {
+  const image = encodeMerged(layers, name);
+  const path = join(layers.at(-1)!, INDEX);
   const file = openSync(`${path}.new`, "w", 0o600);
   try {
     writeAll(file, image);
@@ -111,11 +126,10 @@ export function mergeLayers(request: MergeRequest): void {
   renameSync(`${path}.new`, path);
 }
 
-/** The index that {@link mergeLayers} writes. */
-export function encodeMerged({ directory, layers }: MergeRequest): Buffer {
-  const trees = layers.map((layer) => decodeTree(readFileSync(join(directory, layer, TREE), "utf8")));
-  const sizes = layers.map((layer) => statSync(join(directory, layer, TAR)).size);
+function encodeMerged(layers: readonly string[], name: string): Buffer {
+  const trees = layers.map((layer) => decodeTree(readFileSync(join(layer, TREE), "utf8")));
+  const sizes = layers.map((layer) => statSync(join(layer, TAR)).size);
   // The same layers are the same file system to overlayfs, whenever they are mounted.
-  const uuid = createHash("sha256").update(layers.at(-1)!).digest();
+  const uuid = createHash("sha256").update(name).digest();
   return encodeImage(mergeTrees(trees), sizes, uuid);
 }
