@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 import { ARCHIVE_DOOR } from "./archive/door.ts";
 import { APPLY_DOOR } from "./layers/door.ts";
+import { RELAY_DOOR } from "./network/rootless/door.ts";
 import { ABSENT, RESIDENT, RESIDENT_SOCKET } from "./runtime/resident/door.ts";
 
 /** The doors: under the name `inro-runtime` the OCI runtime, else the command line, which opens the engine too. */
@@ -14,6 +15,8 @@ async function main(): Promise<number> {
     Bun.unsafe.setJITPolicy(1);
     return await (await import("./archive/process.ts")).archiveMain(argv[1] ?? "");
   }
+  if (argv[0] === RELAY_DOOR)
+    return await (await import("./network/rootless/relay-process.ts")).relayMain(argv[1] ?? "");
   // INRO_DOOR is how the launcher of a checkout says under which name it was called.
   const name = process.env["INRO_DOOR"] ?? process.argv0.slice(process.argv0.lastIndexOf("/") + 1);
   delete process.env["INRO_DOOR"];

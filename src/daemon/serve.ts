@@ -53,7 +53,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     defaultLog: { Type: settings["log-driver"] ?? DEFAULT_LOG.Type, Config: settings["log-opts"] ?? {} },
     log,
   });
-  entered();
+  entered(plan.execRoot);
   const minVersion = settings["min-api-version"];
   let active = 0;
   let idleNow = false;

@@ -56,6 +56,29 @@ export function sendWithDescriptor(socket: number, data: Uint8Array, fd: number)
   if (sent < data.length) writeAll(socket, data.subarray(sent));
 }
 
+/** The descriptor that comes with the next message of one byte (SCM_RIGHTS). Blocks. CLOEXEC; the caller closes it. */
+export function receiveDescriptor(socket: number): number {
+  return scratch(() => {
+    const byte = room(8);
+    const iov = room(16);
+    iov.view.writeBigUInt64LE(BigInt(byte.address), 0);
+    iov.view.writeBigUInt64LE(1n, 8);
+    const control = room(24);
+    const header = room(56);
+    header.view.writeBigUInt64LE(BigInt(iov.address), 16);
+    header.view.writeBigUInt64LE(1n, 24);
+    header.view.writeBigUInt64LE(BigInt(control.address), 32);
+    header.view.writeBigUInt64LE(24n, 40);
+    const received = sys("recvmsg", `fd ${socket}`, socket, header.address, MSG_CMSG_CLOEXEC);
+    const complete =
+      received === 1 && header.view.readBigUInt64LE(40) >= 20n && control.view.readInt32LE(12) === k.SCM_RIGHTS;
+    if (!complete) throw new SysError("recvmsg", `fd ${socket}`, ECONNRESET, "no descriptor came");
+    return control.view.readInt32LE(16);
+  });
+}
+
+const ECONNRESET = 104;
+const MSG_CMSG_CLOEXEC = 0x4000_0000;
 const MSG_NOSIGNAL = 0x4000;
 
 const SOCK_DGRAM = 2;

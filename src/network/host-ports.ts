@@ -1,11 +1,12 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { codeOf, errnoName, InroError } from "../base/errors.ts";
+import { codeOf, errnoName, InroError, notImplemented } from "../base/errors.ts";
 import { sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { bytes, room, scratch } from "../linux/ffi.ts";
 import { close } from "../linux/file.ts";
 import { AF, addressBytes, formatAddress, type IpAddress, type IpFamily } from "./address.ts";
 import { PROTOCOLS, type Protocol } from "./firewall.ts";
+import { outside, outsideSocket } from "./rootless/outside.ts";
 
 /** Ports of the host, held by sockets, so that nobody else gets them and we do not take somebody's. */
 
@@ -18,6 +19,8 @@ const SOCK_DGRAM = 2;
 const EADDRINUSE = 98;
 const EADDRNOTAVAIL = 99;
 const EPROTONOSUPPORT = 93;
+const EACCES = 13;
+const BACKLOG = 4096;
 
 /**
  * Binds a port. Nobody listens: packets are the container's, and what the firewall does not turn to it (::1) is to be
@@ -31,7 +34,11 @@ export function holdPort(
   port: number,
 ): { fd: number; port: number } {
   const type = (protocol === "udp" ? SOCK_DGRAM : SOCK_STREAM) | k.SOCK_CLOEXEC;
-  const fd = trySys("socket", AF[family], type, PROTOCOLS[protocol]);
+  const host = outside();
+  if (host && protocol === "sctp") throw notImplemented("publish a port: rootless has no SCTP");
+  const fd = host
+    ? outsideSocket(host.fd, family, protocol === "udp" ? SOCK_DGRAM : SOCK_STREAM)
+    : trySys("socket", AF[family], type, PROTOCOLS[protocol]);
   if (fd === -EPROTONOSUPPORT) {
     throw new InroError("unavailable", `publish a port: this kernel has no ${protocol.toUpperCase()} (CONFIG_IP_SCTP)`);
   }
@@ -56,6 +63,8 @@ export function holdPort(
       const size = room(8);
       size.view.writeUInt32LE(28, 0);
       sys("getsockname", shown, fd, name.address, size.address);
+      // Connections wait until the relay takes them.
+      if (host && protocol === "tcp") sys("listen", shown, fd, BACKLOG);
       return { fd, port: name.view.readUInt16BE(2) };
     });
   } catch (error) {
@@ -78,6 +87,12 @@ function taken(shown: string, protocol: Protocol, port: number, errno: number): 
   if (errno === EADDRNOTAVAIL) {
     return new PortError(`Bind for ${shown} failed: this machine has no such address`, errnoName(errno));
   }
+  if (errno === EACCES && outside()) {
+    return new PortError(
+      `Bind for ${shown} failed: a plain user may not take ports this low: sysctl net.ipv4.ip_unprivileged_port_start=${port} allows it to all users; or publish one from 1024 on`,
+      errnoName(errno),
+    );
+  }
   if (errno !== EADDRINUSE) return new PortError(`Bind for ${shown} failed: ${errnoName(errno)}`, errnoName(errno));
   const who = port === 0 ? undefined : holderOf(protocol, port);
   return new PortError(
@@ -93,7 +108,7 @@ function holderOf(protocol: Protocol, port: number): string | undefined {
   for (const table of [protocol, `${protocol}6`]) {
     let lines: string[];
     try {
-      lines = readFileSync(`/proc/self/net/${table}`, "latin1").split("\n");
+      lines = readFileSync(`/proc/${outside()?.pid ?? "self"}/net/${table}`, "latin1").split("\n");
     } catch {
       continue;
     }

@@ -8,12 +8,15 @@ import { sys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { scratch, str, strings } from "../../linux/ffi.ts";
 import { sealedExecutable } from "../../linux/process.ts";
+import { startOpener } from "../../network/rootless/opener.ts";
+import { OPENER } from "../../network/rootless/outside.ts";
 import { encode } from "../../program/elf.ts";
 import { Program } from "../../program/ir.ts";
 import { MACHINE } from "../../program/machine.ts";
 import { ownIdMappings } from "../../runtime/id-maps.ts";
 import { givenDescriptors } from "../compiler-options.ts";
 import { findHolder, type Namespaces, openNamespaces, startHolder } from "./holder.ts";
+import { connectUplink, endUplink } from "./uplink.ts";
 
 /** Whether this process has to enter its user's namespaces before it can be an engine. */
 export function mustEnter(env: Record<string, string | undefined> = process.env): boolean {
@@ -31,9 +34,20 @@ export function enterNamespaces(execRoot: string, log: (line: string) => void): 
   const lock = openSync(join(execRoot, LOCK_FILE), "a+", 0o600);
   sys("flock", execRoot, lock, LOCK_EX);
   settle(detectHierarchy());
-  const namespaces = openNamespaces(findHolder(execRoot) ?? makeNamespaces(execRoot, log));
-  for (const fd of [lock, ...Object.values(namespaces), ...givenDescriptors()]) sys("fcntl", "keep", fd, k.F_SETFD, 0);
-  const env = { ...process.env, ...COMPILER_OPTIONS, [ROOTLESS_UID]: String(process.geteuid!()), [LOCK]: String(lock) };
+  const holder = findHolder(execRoot) ?? makeNamespaces(execRoot, log);
+  const namespaces = openNamespaces(holder);
+  const opener = startOpener();
+  const dns = connectUplink(holder, execRoot, log);
+  for (const fd of [lock, opener.fd, ...Object.values(namespaces), ...givenDescriptors()])
+    sys("fcntl", "keep", fd, k.F_SETFD, 0);
+  const env = {
+    ...process.env,
+    ...COMPILER_OPTIONS,
+    [ROOTLESS_UID]: String(process.geteuid!()),
+    [LOCK]: String(lock),
+    [OPENER]: `${opener.fd}:${opener.pid}`,
+    ...(dns ? { [ROOTLESS_DNS]: dns } : {}),
+  };
   const argv = readFileSync("/proc/self/cmdline").toString("latin1").split("\0").slice(0, -1);
   const program = enterProgram(
     namespaces,
@@ -48,10 +62,14 @@ export function enterNamespaces(execRoot: string, log: (line: string) => void): 
 /** Beside the engine's own lock. */
 export const LOCK_FILE = "namespaces.lock";
 const LOCK_EX = 2;
+/** The DNS server in its network namespace, which asks those of the machine. */
+export const ROOTLESS_DNS = "INRO_ROOTLESS_DNS";
 /** Names the descriptor of the lock. */
 export const LOCK = "INRO_ROOTLESS_LOCK";
 
 function makeNamespaces(execRoot: string, log: (line: string) => void): number {
+  // Of namespaces that are gone.
+  endUplink(execRoot);
   const { uids, gids, missing } = ownIdMappings();
   if (missing !== undefined) log(`rootless: one user id only, since ${missing}`);
   return startHolder(execRoot, uids, gids);

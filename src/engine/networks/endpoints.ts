@@ -48,9 +48,8 @@ export class Endpoints {
     private readonly log: (line: string) => void,
   ) {
     this.egress = new EgressControl(networks.driver, table, events, log);
-    this.ports = new PublishedPorts(networks.driver.firewall, (id) =>
-      table.has(id) ? table.get(id).record.name : id.slice(0, 12),
-    );
+    const nameOf = (id: string) => (table.has(id) ? table.get(id).record.name : id.slice(0, 12));
+    this.ports = new PublishedPorts(networks.driver.firewall, nameOf, log);
     this.portChanges = new PortChanges(networks, store, this.ports, publishAddress);
   }
 
@@ -165,7 +164,12 @@ export class Endpoints {
       const addresses = this.networks.addresses(network);
       for (const address of [ipv4, ipv6]) if (address) addresses.retake(address);
     }
-    this.ports.adopt(container.id, run.ports, this.log);
+    this.ports.adopt(
+      container.id,
+      run.ports,
+      run.ports.length > 0 ? this.#target(container, run) : undefined,
+      this.log,
+    );
   }
 
   /** Makes bridges and firewall what the running containers need; what an earlier engine has left goes. */
@@ -294,6 +298,7 @@ export class Endpoints {
     } catch (error) {
       this.log(`networks: ${messageOf(error)}`);
     }
+    this.ports.close();
     this.egress.close();
     driver.close();
   }
@@ -434,7 +439,7 @@ export class Endpoints {
     if (run.ports.length === 0) return;
     const target = this.#target(container, run);
     this.ports.release(container.id);
-    this.ports.adopt(container.id, run.ports, this.log);
+    this.ports.adopt(container.id, run.ports, undefined, this.log);
     this.ports.open(container.id, run.ports, target);
   }
 

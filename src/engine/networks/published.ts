@@ -1,8 +1,10 @@
 import { InroError, messageOf } from "../../base/errors.ts";
 import { close } from "../../linux/file.ts";
-import { parseAddress } from "../../network/address.ts";
+import { formatAddress, parseAddress } from "../../network/address.ts";
 import type { Firewall, PublishedPort } from "../../network/firewall.ts";
 import { holdPort, PortError } from "../../network/host-ports.ts";
+import { outside } from "../../network/rootless/outside.ts";
+import { Relay } from "../../network/rootless/relay.ts";
 import type { PortRequest } from "./ports.ts";
 import type { PortState } from "./records.ts";
 
@@ -24,10 +26,21 @@ export class PublishedPorts {
   /** By container: the sockets, and what the firewall was told. */
   readonly #held = new Map<string, Map<string, { fds: number[]; ports: PublishedPort[] }>>();
 
+  /** For a plain user's engine: the ports are those of a network that it is not in. */
+  readonly #relay: Relay | undefined;
+
   constructor(
     private readonly firewall: Firewall,
     private readonly nameOf: (container: string) => string,
-  ) {}
+    log: (line: string) => void,
+  ) {
+    this.#relay = outside() && new Relay(log);
+  }
+
+  /** Nothing is passed on any more by this engine. */
+  close(): void {
+    this.#relay?.end();
+  }
 
   /** Holds the ports that are asked for; all or none. One that is taken is an error that says by whom. */
   reserve(container: string, requests: readonly PortRequest[], target: Target): PortState[] {
@@ -42,7 +55,7 @@ export class PublishedPorts {
   }
 
   /** Holds again what an earlier engine has held; the ports lead to the container in any case. */
-  adopt(container: string, ports: readonly PortState[], log: (line: string) => void): void {
+  adopt(container: string, ports: readonly PortState[], target: Target | undefined, log: (line: string) => void): void {
     for (const port of ports) {
       let fds: number[] = [];
       try {
@@ -52,7 +65,23 @@ export class PublishedPorts {
         log(`published port ${keyOf(port)}: ${messageOf(error)}`);
       }
       this.#entry(container).set(keyOf(port), { fds, ports: [] });
+      const published = target && toPublished(port, target);
+      if (published) this.#pass(port, fds[0], published);
     }
+  }
+
+  #pass(port: PortState, fd: number | undefined, { container, containerPort }: PublishedPort): void {
+    const { protocol } = port;
+    if (fd === undefined || protocol === "sctp") return;
+    const { family } = container;
+    this.#relay?.open({
+      open: keyOf(port),
+      fd,
+      protocol,
+      family,
+      address: formatAddress(container),
+      port: containerPort,
+    });
   }
 
   /** Opens them to the world: from now on packets go to the container. */
@@ -63,7 +92,9 @@ export class PublishedPorts {
       const published = toPublished(port, target);
       if (!published) continue;
       all.push(published);
-      entry.get(keyOf(port))?.ports.push(published);
+      const held = entry.get(keyOf(port));
+      held?.ports.push(published);
+      this.#pass(port, held?.fds[0], published);
     }
     this.firewall.addPorts(all);
   }
@@ -74,7 +105,10 @@ export class PublishedPorts {
     if (!entry) return;
     const keys = ports ? ports.map(keyOf) : [...entry.keys()];
     const found = keys.flatMap((key) => entry.get(key) ?? []);
-    for (const key of keys) entry.delete(key);
+    for (const key of keys) {
+      this.#relay?.close(key);
+      entry.delete(key);
+    }
     if (entry.size === 0) this.#held.delete(container);
     try {
       this.firewall.removePorts(found.flatMap((one) => one.ports));
@@ -85,7 +119,10 @@ export class PublishedPorts {
 
   /** The sockets alone: packets go on to the container. */
   letGo(container: string): void {
-    for (const { fds } of this.#held.get(container)?.values() ?? []) for (const fd of fds) close(fd);
+    for (const [key, { fds }] of this.#held.get(container) ?? []) {
+      this.#relay?.close(key);
+      for (const fd of fds) close(fd);
+    }
     this.#held.delete(container);
   }
 
