@@ -98,6 +98,16 @@ export const imageRoutes: Record<string, Handler> = {
       }),
     );
   },
+  "GET /distribution/**/json": async (call) =>
+    json(
+      200,
+      await call.engine.images.distribution({ reference: name(call), auth: registryAuth(call), signal: call.signal }),
+    ),
+  "GET /inro/distribution/**/referrers": async (call) => {
+    const artifactType = call.query.get("artifactType") || undefined;
+    const asked = { reference: name(call), auth: registryAuth(call), signal: call.signal, artifactType };
+    return json(200, await call.engine.images.referrers(asked));
+  },
   "DELETE /images/**": async (call) => {
     checkPlatforms(call, [name(call)]);
     const removal = call.engine.images.remove(name(call), {

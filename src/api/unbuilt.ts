@@ -65,7 +65,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
   ),
   ...sentence("BuildKit sessions are not supported yet", "POST /session"),
   ...sentence("BuildKit's control API is not supported yet", "POST /grpc"),
-  ...sentence("asking a registry about an image is not supported yet", "GET /distribution/*/json"),
   ...sentence("searching a registry is not supported yet", "GET /images/search"),
   ...sentence("attestations of images are not supported yet", "GET /images/*/attestations"),
   ...sentence(

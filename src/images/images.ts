@@ -3,16 +3,23 @@ import type { ContentStore } from "../content/store.ts";
 import type { LayerForm, Layers } from "../layers/layers.ts";
 import type { Registries } from "../registry/endpoint.ts";
 import type { Patience } from "../registry/http.ts";
-import type { HistoryEntry, ImageInspect, StreamMessage } from "../spec/docker-api.ts";
+import type {
+  DistributionInspect,
+  HistoryEntry,
+  ImageInspect,
+  ImageReferrers,
+  StreamMessage,
+} from "../spec/docker-api.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
 import { type CommitOptions, commit } from "./commit.ts";
+import { type AskOptions, distribution, imageReferrers } from "./distribution.ts";
 import { findImage, noSuchImage, tagTarget } from "./find.ts";
 import type { Hold } from "./holds.ts";
 import { type ImportOptions, importTar } from "./import.ts";
 import { type ImageRecord, toHistory, toInspect, toRecord } from "./inspect.ts";
 import { load } from "./load.ts";
 import { Origins } from "./origins.ts";
-import { type PullOptions, pull } from "./pull.ts";
+import { type PullContext, type PullOptions, pull } from "./pull.ts";
 import { type PushOptions, push } from "./push.ts";
 import { type ImageRow, Records } from "./records.ts";
 import { repositoryName } from "./reference.ts";
@@ -158,8 +165,7 @@ export class Images {
    * with the signal's reason; then nothing is left but partial downloads, which the next pull takes up.
    */
   pull(options: PullOptions): Promise<void> {
-    const { registries = () => ({}), patience } = this.options;
-    return pull({ store: this.store, registries: registries(), ...(patience ? { patience } : {}) }, options);
+    return pull(this.#context, options);
   }
 
   /**
@@ -168,9 +174,17 @@ export class Images {
    * reason.
    */
   push(options: PushOptions): Promise<void> {
-    const { registries = () => ({}), patience } = this.options;
-    const { store, tempDir } = this;
-    return push({ store, tempDir, registries: registries(), ...(patience ? { patience } : {}) }, options);
+    return push({ ...this.#context, tempDir: this.tempDir }, options);
+  }
+
+  /** Asks a registry what a reference is, and for which platforms. Rejects as {@link pull}. */
+  distribution(options: AskOptions): Promise<DistributionInspect> {
+    return distribution(this.#context, options);
+  }
+
+  /** What is attached to an image at its registry: signatures, attestations. Rejects as {@link pull}. */
+  referrers(options: AskOptions & { artifactType?: string | undefined }): Promise<ImageReferrers> {
+    return imageReferrers(this.#context, options);
   }
 
   /** Makes an image of one layer from a tar of a root file system, of any compression. Answers the id. */
@@ -207,6 +221,11 @@ export class Images {
    */
   create(options: { config: string; layers: StoredLayer[]; tags?: string[]; signal?: AbortSignal }): Promise<string> {
     return this.store.create(options);
+  }
+
+  get #context(): PullContext {
+    const { registries = () => ({}), patience } = this.options;
+    return { store: this.store, registries: registries(), ...(patience ? { patience } : {}) };
   }
 
   private row(nameOrId: string): ImageRow {

@@ -1,8 +1,8 @@
 import { InroError, notFound } from "../base/errors.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
-import { endpoints, type Registries } from "../registry/endpoint.ts";
+import type { Registries } from "../registry/endpoint.ts";
 import { PATIENCE, type Patience } from "../registry/http.ts";
-import { Repository } from "../registry/repository.ts";
+import type { Repository } from "../registry/repository.ts";
 import type { StreamMessage } from "../spec/docker-api.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
 import { fetchImage } from "./fetch.ts";
@@ -20,6 +20,7 @@ import {
   repositoryName,
   withDefaultTag,
 } from "./reference.ts";
+import { repositoriesOf } from "./repositories.ts";
 import { explain, firstOf, resolve } from "./resolve.ts";
 import { checkOs, type ImageStore } from "./store.ts";
 
@@ -48,11 +49,7 @@ export async function pull(context: PullContext, options: PullOptions): Promise<
   const { store, registries, patience = PATIENCE } = context;
   const progress = new Progress(options.onMessage);
   const signal = options.signal ?? new AbortController().signal;
-  const repositories = endpoints(reference.domain, registries).map(
-    // A mirror is not worth long waiting: its origin is next.
-    (endpoint) =>
-      new Repository(endpoint, reference.path, options.auth, endpoint.mirror ? { ...patience, attempts: 2 } : patience),
-  );
+  const repositories = repositoriesOf(reference, registries, options.auth, patience);
   const platform = options.platform ? parsePlatform(options.platform) : hostPlatform();
   const pulling = {
     ...{ store, repositories, progress, signal, patience },

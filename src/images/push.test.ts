@@ -3,11 +3,13 @@ import { randomBytes } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { sha256 } from "../base/digest.ts";
 import { messageOf } from "../base/errors.ts";
+import { attach } from "../registry/referrers.ts";
 import { Repository } from "../registry/repository.ts";
 import { DOCKER_REGISTRY, type RunningRegistry, startRegistry } from "../registry/testing/docker-registry.ts";
 import { type Interposer, interpose } from "../registry/testing/interpose.ts";
 import { TestPusher } from "../registry/testing/push.ts";
 import { type Manifest, MEDIA } from "../spec/oci-image.ts";
+import { hostPlatform } from "./platform.ts";
 import type { PushOptions } from "./push.ts";
 import { Bench, configOf, isRoot, layerOf, pieces, recorder, type SampleLayer, tarOf } from "./testing/samples.ts";
 
@@ -278,5 +280,30 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`push to ${registryName}`, () => {
     const failure = await push("push/abort", { signal: controller.signal }, seen.host).then(() => "none", messageOf);
     expect(failure).toBe("left");
     expect(seen.requests.some((line) => line.startsWith("DELETE"))).toBe(true);
+  });
+
+  test("what the registry has under a name: an image, an index, nothing; what is attached to it", async () => {
+    const { digest, name } = await pulled("ask/one", [base]);
+    const answer = await bench.images.distribution({ reference: name });
+    expect(answer.Descriptor).toMatchObject({ mediaType: MEDIA.ociManifest, digest });
+    expect(answer.Platforms).toEqual([{ os: hostPlatform().os, architecture: hostPlatform().architecture }]);
+    const pusher = new TestPusher(registry.host, "ask/one");
+    const entry = { ...answer.Descriptor, platform: { os: "linux", architecture: "arm64", variant: "v8" } };
+    const index = await pusher.manifest({ schemaVersion: 2, mediaType: MEDIA.ociIndex, manifests: [entry] }, "many");
+    expect(await bench.images.distribution({ reference: name.replace(/t$/, "many") })).toEqual({
+      Descriptor: index,
+      Platforms: [entry.platform],
+    });
+    const missing = bench.images.distribution({ reference: name.replace(/t$/, "none") });
+    expect(await missing.then(() => "", messageOf)).toStartWith("manifest unknown: ");
+    const attached = await attach(
+      new Repository({ base: `http://${registry.host}`, mirror: false }, "ask/one"),
+      answer.Descriptor,
+      {
+        artifactType: "text/x",
+        blobs: [],
+      },
+    );
+    expect((await bench.images.referrers({ reference: name })).Referrers).toEqual([attached]);
   });
 });

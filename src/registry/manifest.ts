@@ -44,7 +44,10 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): ParsedManif
   }
   const config = descriptor(root.config, "config");
   const layers = array(root.layers, "layers", MAX_LAYERS).map((entry) => descriptor(entry, "layers"));
-  return { kind: "manifest", manifest: { schemaVersion: 2, ...(own ? { mediaType: own } : {}), config, layers } };
+  const known: Partial<Manifest> = own ? { mediaType: own } : {};
+  if (typeof root.artifactType === "string") known.artifactType = string(root.artifactType, "artifactType");
+  if (root.subject !== undefined && root.subject !== null) known.subject = descriptor(root.subject, "subject");
+  return { kind: "manifest", manifest: { schemaVersion: 2, ...known, config, layers } };
 }
 
 /** Throws invalid unless the manifest is a container image whose layers inro can unpack. */
@@ -78,6 +81,7 @@ function descriptor(value: unknown, where: string): Descriptor {
     throw invalid(`invalid image manifest: ${where} has an unusable size`);
   }
   const result: Descriptor = { mediaType, digest, size: from.size as number };
+  if (typeof from.artifactType === "string") result.artifactType = string(from.artifactType, "artifactType");
   if (from.platform !== undefined && from.platform !== null) result.platform = platform(from.platform);
   if (from.annotations !== undefined && from.annotations !== null) {
     const annotations = Object.entries(object(from.annotations, "annotations"));

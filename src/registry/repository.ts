@@ -151,11 +151,31 @@ export class Repository {
       await expectStatus(answer, [200]);
       const body = parseObject(await answer.bytes(MAX_TAGS_ANSWER));
       if (Array.isArray(body.tags)) tags.push(...body.tags.filter((tag): tag is string => typeof tag === "string"));
-      const next = /<([^>]{1,4096})>\s*;\s*rel="?next"?/i.exec(answer.header("Link") ?? "")?.[1];
-      const following: URL | null = next === undefined ? null : URL.parse(next, url.href);
-      url = following?.origin === url.origin ? following : null;
+      url = this.following(answer, url);
     }
     return tags;
+  }
+
+  /** The next page that a Link header names, at the same server (RFC 8288). */
+  following(answer: HttpAnswer, url: URL): URL | null {
+    const next = /<([^>]{1,4096})>\s*;\s*rel="?next"?/i.exec(answer.header("Link") ?? "")?.[1];
+    const following: URL | null = next === undefined ? null : URL.parse(next, url.href);
+    return following?.origin === url.origin ? following : null;
+  }
+
+  /** A blob of at most `limit` bytes, verified. Throws a RegistryError, or invalid. */
+  async smallBlob(
+    { digest, size }: { digest: string; size: number },
+    limit: number,
+    signal?: AbortSignal,
+  ): Promise<Buffer> {
+    const { algorithm, hex } = parseDigest(digest);
+    if (size > limit) throw invalid(`blob ${digest} has ${size} bytes, more than the ${limit} allowed here`);
+    const answer = await this.request({ method: "GET", url: this.url(`blobs/${digest}`), signal });
+    await expectStatus(answer, [200]);
+    const bytes = await answer.bytes(size);
+    if (createHash(algorithm).update(bytes).digest("hex") === hex) return bytes;
+    throw invalid(`blob verification failed for digest ${digest}`);
   }
 
   /** Sends a request, answering one 401 with what it asks for. The answer may have any status. */

@@ -3,6 +3,8 @@
  * engine/ has checked it; these types say what is left after that, and what inro answers.
  */
 
+import type { Descriptor, Platform } from "./oci-image.ts";
+
 export const API_VERSION = "1.55";
 /** The oldest that is served unless the operator says otherwise. */
 export const MIN_API_VERSION = "1.24";
@@ -546,4 +548,16 @@ export interface PathStat {
   mtime: string;
   /** Where a symlink leads in the end, as a path of the container; "" for what is none. */
   linkTarget: string;
+}
+
+/** GET /distribution/{name}/json */
+export interface DistributionInspect {
+  Descriptor: Descriptor;
+  Platforms: Platform[];
+}
+
+/** GET /inro/distribution/{name}/referrers, inro's own. */
+export interface ImageReferrers {
+  Descriptor: Descriptor;
+  Referrers: Descriptor[];
 }

@@ -79,6 +79,10 @@ describe.skipIf(why !== "")(`push to docker-registry${why && ` (${why})`}`, () =
     const copied = await run([skopeo!, "--insecure-policy", "copy", ...source, `oci:${target}:x`]);
     expect(copied).toMatchObject({ code: 0 });
     const read = await run([skopeo!, "inspect", "--tls-verify=false", "--creds", "anna:secret", `docker://${name}`]);
+    const inspected = await run([docker!, "manifest", "inspect", "--insecure", name], env);
+    expect(inspected.code).toBe(0);
+    const listed = await engine.inro(["image", "referrers", name], { env: { DOCKER_CONFIG: dir } });
+    expect(listed).toMatchObject({ code: 0, stdout: "DIGEST    ARTIFACT TYPE   SIZE\n" });
     expect(JSON.parse(read.out).Digest).toBe(/digest: (sha256:\w+)/.exec(pushed.out)![1]);
   });
 });

@@ -14,6 +14,8 @@ function pull(guard: Guard, call: Call): void {
   if (reference !== "") guard.pull(reference, call.query.get("tag") || undefined);
 }
 
+const asked = (guard: Guard, call: Call) => guard.pull(call.params[0]!, undefined);
+
 /** What is pushed is named by the path and the tag together; without a tag it is all of a repository. */
 function pushed(guard: Guard, call: Call): void {
   const tag = call.query.get("tag");
@@ -64,6 +66,8 @@ export const imageRules: Record<string, Rule> = {
   "POST /images/load": { sets: ["images"], before: (guard) => guard.namesImages("loading images") },
   "POST /images/**/tag": { sets: ["images"], before: (guard) => guard.namesImages("naming images") },
   "POST /images/**/push": { sets: ["images"], before: pushed },
+  "GET /distribution/**/json": { sets: ["images"], before: asked },
+  "GET /inro/distribution/**/referrers": { sets: ["images"], before: asked },
   "DELETE /images/**": { sets: ["images"], before: ownImage },
   "POST /commit": { sets: ["images"], before: commit },
   "POST /images/prune": { sets: ["prune"], before: pruneImages },

@@ -1,0 +1,76 @@
+import { InroError } from "../base/errors.ts";
+import type { RegistryAuth } from "../registry/auth.ts";
+import { PATIENCE } from "../registry/http.ts";
+import { parseManifest } from "../registry/manifest.ts";
+import { referrers } from "../registry/referrers.ts";
+import { type FetchedManifest, RegistryError, type Repository } from "../registry/repository.ts";
+import type { DistributionInspect, ImageReferrers } from "../spec/docker-api.ts";
+import { type Descriptor, MEDIA, type Platform } from "../spec/oci-image.ts";
+import { MAX_CONFIG, parseImageConfig } from "./config.ts";
+import type { PullContext } from "./pull.ts";
+import { parseReference, withDefaultTag } from "./reference.ts";
+import { repositoriesOf } from "./repositories.ts";
+import { firstOf } from "./resolve.ts";
+
+export interface AskOptions {
+  reference: string;
+  auth?: RegistryAuth | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** See Images.distribution. */
+export async function distribution(context: PullContext, options: AskOptions): Promise<DistributionInspect> {
+  const { fetched, repository } = await ask(context, options);
+  const parsed = parseManifest(fetched.bytes, fetched.mediaType);
+  if (parsed.kind === "index") {
+    const platforms = parsed.index.manifests.flatMap(({ platform }) => (platform ? [platform] : []));
+    return { Descriptor: descriptorOf(fetched), Platforms: platforms };
+  }
+  const { config } = parsed.manifest;
+  const isImage = config.mediaType === MEDIA.ociConfig || config.mediaType === MEDIA.dockerConfig;
+  const text = isImage ? (await repository.smallBlob(config, MAX_CONFIG, options.signal)).toString() : undefined;
+  return { Descriptor: descriptorOf(fetched), Platforms: text === undefined ? [] : [platformOf(text)] };
+}
+
+/** See Images.referrers. */
+export async function imageReferrers(
+  context: PullContext,
+  options: AskOptions & { artifactType?: string | undefined },
+): Promise<ImageReferrers> {
+  const { fetched, repository } = await ask(context, options);
+  const { artifactType, signal } = options;
+  const found = await referrers(repository, fetched.digest, { artifactType, signal }).catch((error) => {
+    throw said(error);
+  });
+  return { Descriptor: descriptorOf(fetched), Referrers: found };
+}
+
+async function ask(
+  { registries, patience = PATIENCE }: PullContext,
+  { reference: text, auth, signal }: AskOptions,
+): Promise<{ fetched: FetchedManifest; repository: Repository }> {
+  const reference = withDefaultTag(parseReference(text));
+  const repositories = repositoriesOf(reference, registries, auth, patience);
+  const wanted = reference.digest ?? reference.tag!;
+  const { value, from } = await firstOf(repositories, (repository) => repository.manifest(wanted, signal)).catch(
+    (error) => {
+      throw said(error);
+    },
+  );
+  return { fetched: value, repository: from[0]! };
+}
+
+function descriptorOf({ mediaType, digest, bytes }: FetchedManifest): Descriptor {
+  return { mediaType, digest, size: bytes.length };
+}
+
+function platformOf(text: string): Platform {
+  const { architecture, os, variant } = parseImageConfig(text);
+  return { architecture, os, ...(variant === undefined ? {} : { variant }) };
+}
+
+/** Docker's words: those of the registry. */
+function said(error: unknown): unknown {
+  if (!(error instanceof RegistryError) || !error.said) return error;
+  return new InroError(error.kind, error.said, { cause: error });
+}
