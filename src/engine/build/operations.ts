@@ -1,4 +1,5 @@
 import { notImplemented } from "../../base/errors.ts";
+import { copyStep, digestSelection, workdirStep } from "../../build/ops/copy.ts";
 import { runStep } from "../../build/ops/run.ts";
 import type { Ops } from "../../build/ops.ts";
 
@@ -9,9 +10,9 @@ const none = async (): Promise<never> => {
 /** What the engine's builds do their steps with. */
 export const operations: Ops = {
   runStep,
-  copyStep: none,
-  workdirStep: none,
-  digestSelection: none,
+  copyStep,
+  workdirStep,
+  digestSelection,
   fetchUrl: none,
   fetchGit: none,
 };
