@@ -17,13 +17,34 @@ export async function buildMain(): Promise<number> {
   try {
     const work = JSON.parse(await Bun.stdin.text()) as BuildWork;
     if (work.kind === "digest") writeAll(STDOUT, Buffer.from(digestOfFiles(work)));
-    else for await (const chunk of copyTar(work)) writeAll(STDOUT, chunk);
+    else await writeGathered(copyTar(work));
     answer({ done: true });
     return 0;
   } catch (error) {
     answer({ error: { kind: error instanceof InroError ? error.kind : "internal", message: messageOf(error) } });
     return 1;
   }
+}
+
+const GATHERED = 1 << 18;
+
+/** Headers and small files are many: a write of their own for each would take longer than they do. */
+async function writeGathered(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const buffer = Buffer.allocUnsafe(GATHERED);
+  let length = 0;
+  const flush = () => {
+    if (length > 0) writeAll(STDOUT, buffer.subarray(0, length));
+    length = 0;
+  };
+  for await (const chunk of chunks) {
+    if (length + chunk.length > GATHERED) flush();
+    if (chunk.length > GATHERED) writeAll(STDOUT, chunk);
+    else {
+      buffer.set(chunk, length);
+      length += chunk.length;
+    }
+  }
+  flush();
 }
 
 if (import.meta.main) {
