@@ -1,6 +1,7 @@
 /** `npm run bench`: inro side by side with what is installed of its peers, on this machine, now. */
 import { Cgroup } from "../src/cgroups/cgroup.ts";
 import { detectHierarchy } from "../src/cgroups/hierarchy.ts";
+import { buildBench } from "./build.ts";
 import { rootDirectory, rootTar } from "./busybox.ts";
 import { containerSpec } from "./container-spec.ts";
 import { type Crowd, crowd } from "./crowd.ts";
@@ -184,7 +185,7 @@ async function main(): Promise<number> {
   if (plan.networks && !process.env[INSIDE]) return await inNamespace();
   const workspace = new Workspace();
   try {
-    await (plan.networks ? networkBench : plan.images ? imagesBench : bench)(workspace, plan);
+    await (plan.networks ? networkBench : plan.images ? imagesBench : plan.build ? buildBench : bench)(workspace, plan);
     return 0;
   } catch (error) {
     // What breaks off because of ^C is no failure of its own.

@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 export const IDLE_CONTAINERS = 20;
 
 export const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N] [--warm-up N] [--containers N] [--no-peers]
-                            [--binary PATH] [--networks] [--images]
+                            [--binary PATH] [--networks] [--images] [--build]
 
   --quick          few rounds, 50 containers at once: less than a minute
   --markdown       tables for the README
@@ -12,6 +12,7 @@ export const HELP = `usage: npm run bench -- [--quick] [--markdown] [--rounds N]
   --warm-up N      rounds before them (5)
   --containers N   how many at once (200)
   --networks       what networks cost, in a network namespace, in place of all else
+  --build          builds, in place of all else
   --images         a large image, in place of all else; 1 round takes some minutes
   --no-peers       only the floor and inro
   --binary PATH    the inro to measure (dist/inro)
@@ -27,6 +28,7 @@ const options = {
     "no-peers": { type: "boolean", default: false },
     networks: { type: "boolean", default: false },
     images: { type: "boolean", default: false },
+    build: { type: "boolean", default: false },
     binary: { type: "string", default: join(import.meta.dir, "../dist/inro") },
     help: { type: "boolean", default: false },
   },
@@ -43,6 +45,7 @@ export interface Plan {
   markdown: boolean;
   networks: boolean;
   images: boolean;
+  build: boolean;
 }
 
 /** What the command line asks for; undefined for --help. Throws for what it does not know. */
@@ -65,5 +68,6 @@ export function planOf(argv: string[]): Plan | undefined {
     markdown: values.markdown,
     networks: values.networks,
     images: values.images,
+    build: values.build,
   };
 }

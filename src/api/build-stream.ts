@@ -277,6 +277,10 @@ async function builtOf(
 ): Promise<BuildDone> {
   const { builds } = call.engine;
   const signal = connection.signal;
+  if (body.call) {
+    const { text: printed, exitCode } = await builds.look(request, body.call, signal);
+    return { names: [], printed, exitCode };
+  }
   const result = await builds.build(request, report, signal);
   try {
     const done: BuildDone = { names: [] };

@@ -3,11 +3,13 @@ import { formatPlatform } from "../images/platform.ts";
 import type { StoredLayer } from "../images/store.ts";
 import type { BuildEvent } from "../spec/build.ts";
 import type { ImageConfig, Platform } from "../spec/oci-image.ts";
-import type { Source } from "./dockerfile/ast.ts";
+import { describeOutline, describeTargets, describeWarnings } from "./describe.ts";
+import type { Warning } from "./dockerfile/ast.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
+import { excerpt } from "./excerpt.ts";
 import type { BaseImage, FrontendOptions, Plan } from "./frontend/options.ts";
 import { planDockerfile } from "./frontend/plan.ts";
-import { inputsOf, type Vertex } from "./graph.ts";
+import type { Vertex } from "./graph.ts";
 import { Progress } from "./progress.ts";
 import { type BuildSession, type Solve, type Solver, VertexError } from "./solver.ts";
 
@@ -86,6 +88,45 @@ export class Builder<R extends BuildRequest> {
       signal.throwIfAborted();
       throw failed(error, file);
     }
+  }
+
+  /** Another look at the Dockerfile: nothing is built. As of {@link build}. */
+  async look(
+    request: R,
+    call: "check" | "outline" | "targets",
+    signal: AbortSignal,
+  ): Promise<{ text: string; exitCode: number }> {
+    const file = await request.dockerfile(signal);
+    let parsed: ReturnType<typeof parseDockerfile>;
+    try {
+      parsed = parseDockerfile(file.text);
+    } catch (error) {
+      throw withExcerpt(error, file);
+    }
+    if (call === "targets") return { text: describeTargets(parsed), exitCode: 0 };
+    const { target, args } = request.frontend;
+    if (call === "outline") return { text: describeOutline(parsed, target, args), exitCode: 0 };
+    return describeWarnings(await this.#warnings(parsed, request, signal), file);
+  }
+
+  /** Those of the text, and those that show with values, as far as the base images are to be had. */
+  async #warnings(parsed: ReturnType<typeof parseDockerfile>, request: R, signal: AbortSignal): Promise<Warning[]> {
+    const found = new Map<string, Warning>();
+    const add = (warning: Warning) => found.set(JSON.stringify([warning.rule, warning.line, warning.detail]), warning);
+    for (const warning of parsed.warnings) add(warning);
+    try {
+      for (const plan of await this.#plans(parsed, request, new Progress(() => {}), signal)) {
+        for (const { rule, short, detail = "", url = "", line, endLine } of plan.warnings) {
+          if (rule !== "UndefinedVar" || line === undefined || endLine === undefined) continue;
+          const text = short.replace(/^UndefinedVar: /, "").replace(/ \(line \d+\)$/, "");
+          add({ rule, description: detail, detail: text, url, line, endLine });
+        }
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof InroError && "line" in error) throw error;
+    }
+    return [...found.values()].sort((a, b) => a.line - b.line);
   }
 
   async #plans(
@@ -175,36 +216,4 @@ function withExcerpt(error: unknown, file: { text: string; name: string }): unkn
   if (!(error instanceof InroError) || !("line" in error) || typeof error.line !== "number") return error;
   const place = { line: error.line, endLine: error.line };
   return new BuildFailed(`failed to solve: ${error.message}`, error, undefined, excerpt(file, place));
-}
-
-const AROUND = 2;
-const MOST_LINES = 60;
-
-/** The lines of an instruction, marked, between those around it. */
-export function excerpt(
-  file: { text: string; name: string },
-  { line, endLine }: Pick<Source, "line" | "endLine">,
-): string {
-  const lines = file.text.split("\n").map((one) => one.replace(/\r$/, ""));
-  const first = Math.max(1, line - AROUND);
-  const last = Math.min(lines.length, endLine + AROUND, first + MOST_LINES);
-  const shown: string[] = [`${file.name}:${line}`, "--------------------"];
-  for (let at = first; at <= last; at++) {
-    const marked = at >= line && at <= endLine ? ">>>" : "   ";
-    shown.push(` ${String(at).padStart(3)} | ${marked} ${(lines[at - 1] ?? "").slice(0, 500)}`);
-  }
-  shown.push("--------------------");
-  return shown.join("\n");
-}
-
-/** All vertices that `target` needs. */
-export function verticesOf(target: Vertex): Vertex[] {
-  const seen = new Map<string, Vertex>();
-  const visit = (one: Vertex): void => {
-    if (seen.has(one.digest)) return;
-    for (const input of inputsOf(one)) visit(input);
-    seen.set(one.digest, one);
-  };
-  visit(target);
-  return [...seen.values()];
 }

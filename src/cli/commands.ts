@@ -95,6 +95,17 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     },
   ],
   [
+    "builder",
+    {
+      summary: "Manage what builds keep",
+      entries: new Map([
+        ...named("build"),
+        ["du", entry("du", "Show what builds have kept", () => import("./commands/builder-du.ts"))] as const,
+        ["prune", entry("prune", "Remove what builds have kept", () => import("./commands/builder-prune.ts"))] as const,
+      ]),
+    },
+  ],
+  [
     "image",
     {
       summary: "Manage images",

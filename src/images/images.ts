@@ -24,7 +24,7 @@ import { type PushOptions, push } from "./push.ts";
 import { type ImageRow, Records } from "./records.ts";
 import { repositoryName } from "./reference.ts";
 import { collectRemoved, type Removal, type RemoveOptions, removeImage } from "./remove.ts";
-import { save } from "./save.ts";
+import { save, saveUnrecorded, type UnrecordedImages } from "./save.ts";
 import { ImageStore, type StoredLayer } from "./store.ts";
 
 export type { ImportOptions } from "./import.ts";
@@ -210,6 +210,11 @@ export class Images {
     return save(this.store, names);
   }
 
+  /** {@link save} of images that are recorded nowhere; `layers` as of {@link create}. */
+  archive(options: UnrecordedImages): AsyncIterable<Uint8Array> {
+    return saveUnrecorded(this.store, options);
+  }
+
   /** Keeps blobs and layers from being deleted while an image is made of them; the caller releases it. */
   hold(): Hold {
     return this.store.holds.open();
@@ -219,7 +224,13 @@ export class Images {
    * Records an image made here (commit, build). `config` is its configuration as JSON; `layers` are in the content
    * store, base first, and held by the caller. Unpacks what is not. Answers the id.
    */
-  create(options: { config: string; layers: StoredLayer[]; tags?: string[]; signal?: AbortSignal }): Promise<string> {
+  create(options: {
+    config: string;
+    layers: StoredLayer[];
+    tags?: string[];
+    annotations?: Record<string, string>;
+    signal?: AbortSignal;
+  }): Promise<string> {
     return this.store.create(options);
   }
 

@@ -1,9 +1,10 @@
 import { type TarMember, writeTar } from "../layers/tar-write.ts";
 import { type Descriptor, type Index, MEDIA, type Platform } from "../spec/oci-image.ts";
-import { findImage } from "./find.ts";
+import { parseImageConfig } from "./config.ts";
+import { findImage, tagTarget } from "./find.ts";
 import type { ImageRow } from "./records.ts";
 import { canonical, familiar, parseReference, type Reference, repositoryName } from "./reference.ts";
-import type { ImageStore } from "./store.ts";
+import type { ImageStore, StoredLayer } from "./store.ts";
 
 /** An image to save and the names that were asked for; none when it was named by id or digest. */
 interface Saved {
@@ -23,6 +24,33 @@ export function save(store: ImageStore, names: string[]): AsyncIterable<Uint8Arr
     }
   }
   return archive(store, [...images.values()]);
+}
+
+/** Images that were made here: one a platform. */
+export interface UnrecordedImages {
+  images: readonly { config: string; layers: readonly StoredLayer[] }[];
+  tags: readonly string[];
+  annotations?: Record<string, string> | undefined;
+  signal: AbortSignal;
+}
+
+/** See Images.archive. */
+export async function* saveUnrecorded(
+  store: ImageStore,
+  { images, tags, annotations, signal }: UnrecordedImages,
+): AsyncGenerator<Uint8Array> {
+  const names = tags.map((tag) => tagTarget(tag, undefined));
+  const hold = store.holds.open();
+  try {
+    const saved: Saved[] = [];
+    for (const { config, layers } of images) {
+      const row = await store.prepare(config, [...layers], hold, { signal, annotations });
+      saved.push({ row: { ...row, config: parseImageConfig(config) }, names });
+    }
+    yield* archive(store, saved);
+  } finally {
+    hold.release();
+  }
 }
 
 /** A name without tag stands for all tags of its repository. */

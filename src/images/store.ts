@@ -140,7 +140,11 @@ export class ImageStore {
     configText: string,
     layers: StoredLayer[],
     hold: Hold,
-    options: { signal: AbortSignal; onProgress?(layer: StoredLayer, bytes: number): void },
+    options: {
+      signal: AbortSignal;
+      annotations?: Record<string, string> | undefined;
+      onProgress?(layer: StoredLayer, bytes: number): void;
+    },
   ): Promise<Omit<ImageRow, "config">> {
     const config = parseImageConfig(configText);
     checkOs(config);
@@ -160,6 +164,7 @@ export class ImageStore {
       mediaType: MEDIA.ociManifest,
       config: { mediaType: MEDIA.ociConfig, ...configBlob },
       layers: blobs,
+      ...(options.annotations ? { annotations: options.annotations } : {}),
     };
     const manifestBlob = await this.put(JSON.stringify(manifest), hold);
     return this.row(configText, { mediaType: MEDIA.ociManifest, ...manifestBlob }, blobs);
@@ -170,6 +175,7 @@ export class ImageStore {
     config: string;
     layers: StoredLayer[];
     tags?: string[];
+    annotations?: Record<string, string>;
     signal?: AbortSignal;
   }): Promise<string> {
     const targets = (options.tags ?? []).map((tag) => tagTarget(tag, undefined));
@@ -177,7 +183,8 @@ export class ImageStore {
     try {
       for (const layer of options.layers) hold.blob(layer.blob.digest);
       const signal = options.signal ?? new AbortController().signal;
-      return await this.finish(options.config, options.layers, hold, { signal, targets });
+      const { annotations } = options;
+      return await this.finish(options.config, options.layers, hold, { signal, targets, annotations });
     } finally {
       hold.release();
     }
@@ -188,9 +195,13 @@ export class ImageStore {
     configText: string,
     layers: StoredLayer[],
     hold: Hold,
-    options: { signal: AbortSignal; targets: readonly Reference[] },
+    options: {
+      signal: AbortSignal;
+      targets: readonly Reference[];
+      annotations?: Record<string, string> | undefined;
+    },
   ): Promise<string> {
-    const row = await this.prepare(configText, layers, hold, { signal: options.signal });
+    const row = await this.prepare(configText, layers, hold, options);
     await this.layers.sync();
     this.records.transaction(() => {
       this.records.add(row);

@@ -1,6 +1,8 @@
 import { toJson } from "../../base/template/functions.ts";
 import { compileTemplate } from "../../base/template/template.ts";
+import type { BuildCacheItem } from "../../spec/build.ts";
 import type { ContainerSummary, ImageSummary, Volume } from "../../spec/docker-api.ts";
+import { type BuildCacheAnswer, buildCacheOf, cacheRow, cacheSizes } from "../build/cache-rows.ts";
 import type { Command } from "../command.ts";
 import { humanSize } from "../human.ts";
 import { stdout } from "../output.ts";
@@ -19,6 +21,7 @@ interface Usage {
   images: ImageSummary[];
   containers: ContainerSummary[];
   volumes: Volume[];
+  cache: BuildCacheItem[];
 }
 
 export const command: Command = {
@@ -46,7 +49,7 @@ export const command: Command = {
 };
 
 /** The forms of both API 1.52 and the ones before. */
-interface Answer {
+interface Answer extends BuildCacheAnswer {
   LayersSize?: number;
   Images?: ImageSummary[] | null;
   Containers?: ContainerSummary[] | null;
@@ -63,12 +66,14 @@ function read(answer: Answer): Usage {
     images: answer.ImageUsage?.Items ?? answer.Images ?? [],
     containers: answer.ContainerUsage?.Items ?? answer.Containers ?? [],
     volumes: answer.VolumeUsage?.Items ?? answer.Volumes ?? [],
+    cache: buildCacheOf(answer),
   };
 }
 
 const total = (sizes: readonly number[]) => sizes.reduce((sum, size) => sum + Math.max(0, size), 0);
 
-function summary({ layersSize, reclaimable, images, containers, volumes }: Usage): Row[] {
+function summary({ layersSize, reclaimable, images, containers, volumes, cache }: Usage): Row[] {
+  const built = cacheSizes(cache);
   const used = images.filter(({ Containers }) => Containers > 0);
   // What an unused image shares with others stays.
   const kept = total(used.map(({ Size, SharedSize }) => Size - Math.max(0, SharedSize)));
@@ -93,7 +98,7 @@ function summary({ layersSize, reclaimable, images, containers, volumes }: Usage
       own(containers.filter((one) => !up(one))),
     ),
     line("Local Volumes", volumes.length, volumes.length - idle.length, sizes(volumes), sizes(idle)),
-    line("Build Cache", 0, 0, 0, 0),
+    line("Build Cache", cache.length, cache.filter(({ InUse }) => InUse).length, built.total, built.free),
   ];
 }
 
@@ -155,8 +160,9 @@ function verbose(usage: Usage, format: string): string {
     Size: humanSize(one.SizeRw ?? 0),
   }));
   const volumes = usage.volumes.map(volumeRow);
+  const cache = usage.cache.map((item) => cacheRow(item, table));
   if (!table) {
-    const data = { Images: images, Containers: containers, Volumes: volumes, BuildCache: [] };
+    const data = { Images: images, Containers: containers, Volumes: volumes, BuildCache: cache };
     return format === "json" ? toJson(data) : compileTemplate(format)(data);
   }
   const section = ({ columns, headers }: Section, rows: Row[]) => formatRows("", columns, rows, headers);
@@ -164,6 +170,6 @@ function verbose(usage: Usage, format: string): string {
     `Images space usage:\n\n${section(IMAGES, images)}`,
     `Containers space usage:\n\n${section(CONTAINERS, containers)}`,
     `Local Volumes space usage:\n\n${section(VOLUMES, volumes)}`,
-    `Build cache usage: 0B\n\n${section(CACHE, [])}`,
+    `Build cache usage: ${humanSize(cacheSizes(usage.cache).total, 4)}\n\n${section(CACHE, cache)}`,
   ].join("\n");
 }

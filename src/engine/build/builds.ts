@@ -1,4 +1,4 @@
-import { mkdirSync, statfsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { treeInChild } from "../../archive/command.ts";
 import { conflict, InroError, invalid, messageOf, notImplemented, unavailable } from "../../base/errors.ts";
@@ -15,12 +15,14 @@ import { formatPlatform, hostPlatform, samePlatform, satisfies } from "../../ima
 import { familiar } from "../../images/reference.ts";
 import type { Layers } from "../../layers/layers.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
+import { findKeepers } from "../../runtime/running.ts";
 import type { BuildEvent, BuildPruneResponse } from "../../spec/build.ts";
 import type { BuildBody, BuildDone, BuildOutput } from "../../spec/build-stream.ts";
 import type { Platform } from "../../spec/oci-image.ts";
 import { CGROUP_ROOT } from "../config/to-spec.ts";
 import type { Context } from "../context.ts";
 import { isHostImage } from "../host-image.ts";
+import { endKeeper } from "../reconcile.ts";
 import { endSteps, removeCgroup } from "./cgroups.ts";
 import { Contexts, leftToReconcile } from "./contexts.ts";
 import { stepNetwork } from "./network.ts";
@@ -39,6 +41,29 @@ const UNUSED_FOR = "1440h";
 const KEPT_PART = 0.2;
 const LEAST_KEPT = 2 * 2 ** 30;
 
+/** `[type:]key=value` and an output's `annotation.key`: those of the manifest. */
+function annotationsOf(
+  given: readonly string[],
+  attributes: Record<string, string>,
+): Record<string, string> | undefined {
+  const found: Record<string, string> = {};
+  for (const text of given) {
+    const [, types, key, value] =
+      /^(?:((?:manifest|index|manifest-descriptor|index-descriptor)(?:\[[^\]]*\])?(?:,[^:=]*)?):)?([^=]+)=(.*)$/s.exec(
+        text,
+      ) ?? [];
+    if (key === undefined || value === undefined)
+      throw invalid(`invalid annotation ${JSON.stringify(text.slice(0, 200))}: expected key=value`);
+    if (types === undefined || types.split(",").some((type) => /^manifest(?:\[|$)/.test(type))) found[key] = value;
+    else throw notImplemented(`annotations of ${types} are not supported yet: images are stored one by one`);
+  }
+  for (const [key, value] of Object.entries(attributes)) {
+    const name = /^annotation(?:-manifest)?(?:\[[^\]]*\])?\.(.+)$/.exec(key)?.[1];
+    if (name !== undefined) found[name] = value;
+  }
+  return Object.keys(found).length > 0 ? found : undefined;
+}
+
 /** As people see it. */
 const idOf = (key: string) => key.slice("sha256:".length, "sha256:".length + 25);
 
@@ -49,6 +74,8 @@ export class Builds {
   readonly #builder: Builder<EngineBuild>;
   private readonly layers: Layers;
   readonly #cgroup: string;
+  /** Where an earlier engine was killed in the middle of steps. */
+  readonly #left: string | undefined;
   #running = 0;
   #collecting: Promise<void> | undefined;
   readonly #leaving = new AbortController();
@@ -63,6 +90,7 @@ export class Builds {
     this.cache = new BuildCache(ctx.store.db, () => ctx.images.hold());
     this.contexts = new Contexts(join(ctx.paths.build, "contexts"), ctx.trash, ctx.paths.temporary);
     const steps = join(ctx.paths.build, "steps");
+    this.#left = existsSync(steps) && readdirSync(steps).length > 0 ? steps : undefined;
     leftToReconcile(steps, ctx.paths.temporary);
     mkdirSync(steps, { recursive: true, mode: 0o700 });
     const solver = new Solver<EngineBuild>({
@@ -76,8 +104,11 @@ export class Builds {
   }
 
   /** Ends what an earlier engine has left. */
-  recover(): Promise<void> {
-    return endSteps(this.ctx.hierarchy, this.#cgroup);
+  async recover(): Promise<void> {
+    if (this.#left !== undefined) {
+      for (const [runDir, pid] of findKeepers()) if (runDir.startsWith(`${this.#left}/`)) endKeeper(runDir, pid);
+    }
+    await endSteps(this.ctx.hierarchy, this.#cgroup);
   }
 
   /** Ends the builds that are running, and waits for that. */
@@ -115,14 +146,25 @@ export class Builds {
     }
   }
 
+  /** As {@link Builder.look}. */
+  look(build: EngineBuild, call: NonNullable<BuildBody["call"]>, signal: AbortSignal) {
+    return this.#builder.look(build, call, signal);
+  }
+
   /** Records the image of this machine's platform under its names. Answers the id. */
-  async record(result: BuildResult, tags: readonly string[], signal: AbortSignal): Promise<string> {
+  async record(
+    result: BuildResult,
+    tags: readonly string[],
+    signal: AbortSignal,
+    annotations?: Record<string, string>,
+  ): Promise<string> {
     const targets = tags.map((tag) => familiar(tagTarget(tag, undefined)));
     const image = result.images.find(({ platform }) => samePlatform(platform, hostPlatform())) ?? result.images[0]!;
     const id = await this.ctx.images.create({
       config: image.config,
       layers: [...image.layers],
       tags: [...tags],
+      ...(annotations ? { annotations } : {}),
       signal,
     });
     for (const target of targets) this.ctx.images.tagged(id, target);
@@ -175,20 +217,21 @@ export class Builds {
   async export(
     result: BuildResult,
     output: BuildOutput,
-    body: Pick<BuildBody, "tags">,
+    body: Pick<BuildBody, "tags" | "annotations">,
     report: (event: BuildEvent) => void,
     signal: AbortSignal,
     give: (kind: "file" | "files", bytes: AsyncIterable<Uint8Array>) => Promise<void>,
   ): Promise<Partial<BuildDone>> {
     const progress = new Progress(report, "export");
     const { type, dest, attributes } = output;
+    const annotations = annotationsOf(body.annotations, attributes);
     if (type === "cacheonly") return {};
     if ((type === "docker" && dest === undefined) || type === "image") {
       if (attributes.push === "true") throw notImplemented("pushing what was built is not supported yet");
       return await progress.during("exporting to image", async () => {
         const given = (attributes.name ?? "").split(",").filter(Boolean);
         const names = given.length > 0 ? given : body.tags;
-        const imageId = await this.record(result, names, signal);
+        const imageId = await this.record(result, names, signal, annotations);
         const descriptor = this.ctx.images.manifest(imageId);
         return { imageId, digest: descriptor.digest, descriptor, names: names.map((name) => wholeName(name)) };
       });
@@ -206,7 +249,15 @@ export class Builds {
         },
       );
     }
-    throw notImplemented(`output ${type} is not supported yet`);
+    const form = type === "oci" ? "exporting to oci image format" : "exporting to docker image format";
+    if (attributes.tar === "false")
+      throw notImplemented("an output that is a directory of an image is not supported yet");
+    const given = (attributes.name ?? "").split(",").filter(Boolean);
+    const tags = given.length > 0 ? given : body.tags;
+    return await progress.during(form, async () => {
+      await give("file", this.ctx.images.archive({ images: result.images, tags, annotations, signal }));
+      return { names: tags.map((name) => wholeName(name)) };
+    });
   }
 
   /** Makes a base image local: the one that is here, unless `pull`. */
