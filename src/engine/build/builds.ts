@@ -6,6 +6,7 @@ import { Builder, type BuildRequest, type BuildResult } from "../../build/builde
 import { BuildCache } from "../../build/cache.ts";
 import type { BaseImage } from "../../build/frontend/options.ts";
 import { wholeName } from "../../build/frontend/plan.ts";
+import { CacheMounts } from "../../build/ops/cache-mounts.ts";
 import type { Ops } from "../../build/ops.ts";
 import { Progress } from "../../build/progress.ts";
 import { Solver } from "../../build/solver.ts";
@@ -71,6 +72,7 @@ const idOf = (key: string) => key.slice("sha256:".length, "sha256:".length + 25)
 export class Builds {
   readonly cache: BuildCache;
   readonly contexts: Contexts;
+  readonly cacheMounts: CacheMounts;
   readonly #builder: Builder<EngineBuild>;
   private readonly layers: Layers;
   readonly #cgroup: string;
@@ -89,6 +91,7 @@ export class Builds {
     this.#cgroup = join(CGROUP_ROOT, `build-${ctx.store.engineId.slice(0, 12)}`);
     this.cache = new BuildCache(ctx.store.db, () => ctx.images.hold());
     this.contexts = new Contexts(join(ctx.paths.build, "contexts"), ctx.trash, ctx.paths.temporary);
+    this.cacheMounts = new CacheMounts(join(ctx.paths.build, "mounts"), (path) => ctx.trash.discard(path));
     const steps = join(ctx.paths.build, "steps");
     this.#left = existsSync(steps) && readdirSync(steps).length > 0 ? steps : undefined;
     leftToReconcile(steps, ctx.paths.temporary);
@@ -194,7 +197,24 @@ export class Builds {
         },
       };
     });
-    return [...steps, ...(await this.contexts.entries())];
+    const mounts = (await this.cacheMounts.list()).map(({ name, id, created, used, size, inUse }): CacheEntry => {
+      return {
+        used,
+        remove: () => this.cacheMounts.remove(name),
+        item: {
+          ID: name.slice(0, 25),
+          Type: "exec.cachemount",
+          Description: `cached mount ${id}`,
+          InUse: inUse,
+          Shared: false,
+          Size: size,
+          CreatedAt: new Date(created).toISOString(),
+          LastUsedAt: new Date(used).toISOString(),
+          UsageCount: 1,
+        },
+      };
+    });
+    return [...steps, ...mounts, ...(await this.contexts.entries())];
   }
 
   /** POST /build/prune. */
@@ -316,9 +336,7 @@ export class Builds {
       network: async (mode) => stepNetwork(ctx, mode, { hostname: "buildkitsandbox", extraHosts: build.extraHosts }),
       secret: async (id) => await build.secret?.(id),
       agent: async (id) => await build.agent?.(id),
-      cacheMount: async () => {
-        throw invalid("cache mounts are not supported yet");
-      },
+      cacheMount: (id, sharing, fill) => this.cacheMounts.lease(id, sharing, fill, step.signal),
     };
   }
 }
