@@ -87,7 +87,7 @@ export async function imagesBench(workspace: Workspace, plan: Plan): Promise<voi
   const compressed = image.layers.reduce((sum, { size }) => sum + size, 0);
   console.log(
     `An image of ${image.layers.length} layers, ${bytes(image.bytes)}, ${image.entries} entries, ${bytes(compressed)} in gzip, from a docker-registry on loopback. ` +
-      `Medians of ${plan.rounds}; memory is what all processes of each have resident, page cache left out. ${machine()}.`,
+      `Medians of ${plan.rounds}; memory is that of all processes of each, what they share counted once, page cache left out. ${machine()}.`,
   );
   for (const { name, absent: why } of absent) console.log(`Absent: ${name}: ${why}`);
 }

@@ -1,17 +1,16 @@
 import { readFileSync } from "node:fs";
-import { children } from "../processes.ts";
+import { children, pss } from "../processes.ts";
 
 export interface Cost {
   ms: number;
   /** Processor time in ms, of the command and of what works for it. */
   cpu: number;
-  /** The most memory all of these had resident at once, bytes; seen every 20 ms. */
+  /** The most memory all of these had at once, bytes; what they share counted once, seen every 20 ms. */
   peak: number;
 }
 
 const TICK = 10;
 const EVERY = 20;
-const PAGE = 4096;
 
 /**
  * Runs a command to its end, and says what it cost: it, its children, and those of the resident processes `pids`. A
@@ -32,7 +31,7 @@ export async function watched(
     const all = [child.pid, ...pids()].flatMap(tree);
     peak = Math.max(
       peak,
-      all.reduce((sum, pid) => sum + resident(pid), 0),
+      all.reduce((sum, pid) => sum + sizeOf(pid), 0),
     );
   };
   const timer = setInterval(look, EVERY);
@@ -54,7 +53,14 @@ function ticks(pid: number): number {
   return [11, 12, 13, 14].reduce((sum, i) => sum + Number(fields[i] ?? 0), 0);
 }
 
-const resident = (pid: number) => Number(statOf(pid)[21] ?? 0) * PAGE;
+function sizeOf(pid: number): number {
+  try {
+    return pss(pid) || 0;
+  } catch {
+    // Ended in between.
+    return 0;
+  }
+}
 
 /** From the third field on: the second, the name, may have spaces. */
 function statOf(pid: number): string[] {

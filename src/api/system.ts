@@ -20,7 +20,8 @@ export const systemRoutes: Record<string, Handler> = {
   "HEAD /_ping": ping,
   "GET /version": async (call) => json(200, call.engine.version(call.minVersion)),
   "GET /info": async (call) => json(200, systemInfo(await call.engine.info(), call.version)),
-  "GET /inro/check": async (call) => json(200, await call.engine.check({ repair: flag(call.query, "repair") })),
+  "GET /inro/check": async (call) =>
+    json(200, await call.engine.check({ repair: flag(call.query, "repair"), images: flag(call.query, "images") })),
   "POST /inro/explain": async (call) =>
     json(200, await call.engine.explain(await jsonBody(call), { trace: flag(call.query, "trace") })),
 };

@@ -23,9 +23,9 @@ type Found = Omit<Finding, "repaired"> & { repair(): unknown };
 /**
  * Compares the machine with the records, and mends it if asked. Only what is below this engine's own directories, named
  * by an id that its records or its run directories know, or marked as its own, is looked at: other engines on the machine
- * are not its business.
+ * are not its business. `images` reads every blob and layer as well.
  */
-export async function check(ctx: Context, options: { repair: boolean }): Promise<Finding[]> {
+export async function check(ctx: Context, options: { repair: boolean; images?: boolean }): Promise<Finding[]> {
   // What is under way is no leak.
   for (const container of ctx.table.all()) {
     await container.mutex.run(async () => {
@@ -59,6 +59,10 @@ export async function check(ctx: Context, options: { repair: boolean }): Promise
       }
       findings.push({ ...found, repaired });
     }
+  }
+  if (options.images) {
+    const isUsed = (image: string) => ctx.table.usersOf(image).length > 0;
+    findings.push(...(await ctx.images.verify({ repair: options.repair, isUsed })));
   }
   return findings;
 }

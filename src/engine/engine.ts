@@ -231,7 +231,7 @@ export class Engine {
   }
 
   /** Compares the machine with the records and, with `repair`, mends what differs. Empty: all is well. */
-  check(options: { repair: boolean }): Promise<Finding[]> {
+  check(options: { repair: boolean; images?: boolean }): Promise<Finding[]> {
     return check(this.#ctx, options);
   }
 

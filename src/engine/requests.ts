@@ -126,6 +126,7 @@ export interface Finding {
     | "cgroup"
     | "mount"
     | "layer"
+    | "blob"
     | "ingest"
     | "volume"
     | "temporary"

@@ -26,6 +26,7 @@ import { repositoryName } from "./reference.ts";
 import { collectRemoved, type Removal, type RemoveOptions, removeImage } from "./remove.ts";
 import { save, saveUnrecorded, type UnrecordedImages } from "./save.ts";
 import { ImageStore, type StoredLayer } from "./store.ts";
+import { type Damage, verifyStore } from "./verify.ts";
 
 export type { ImportOptions } from "./import.ts";
 export type { ImageRecord } from "./inspect.ts";
@@ -158,6 +159,11 @@ export class Images {
       layers.list().filter((chain) => !keep.layer?.(chain)),
     );
     return { blobs: before - content.list().length, layers: deleted.length };
+  }
+
+  /** See {@link verifyStore}. Takes as long as reading all of it. */
+  verify(options: { repair: boolean; isUsed(imageId: string): boolean }): Promise<Damage[]> {
+    return verifyStore(this.store, options);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { InroError, notFound } from "../base/errors.ts";
+import { notFound } from "../base/errors.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
 import type { Registries } from "../registry/endpoint.ts";
 import { PATIENCE, type Patience } from "../registry/http.ts";
@@ -117,9 +117,10 @@ async function pullOne(pulling: Pulling, reference: Reference): Promise<boolean>
   try {
     const known = store.records.get(resolved.manifest.config.digest);
     if (known) check(known.config);
-    const row = known
-      ? holdKnown(known, hold, store)
-      : await fetchImage(store, resolved, { hold, progress, signal, patience, check });
+    const row =
+      known && isComplete(known, store)
+        ? holdKnown(known, hold)
+        : await fetchImage(store, resolved, { hold, progress, signal, patience, check });
     signal.throwIfAborted();
     await store.layers.sync();
     progress.say(`Digest: ${resolved.digest}`);
@@ -133,12 +134,15 @@ async function pullOne(pulling: Pulling, reference: Reference): Promise<boolean>
   }
 }
 
-function holdKnown(row: ImageRow, hold: Hold, { layers }: ImageStore): ImageRow {
+/** Whether what a check of the store found corrupt, and dropped, is none of its. */
+function isComplete({ id, manifest, layers: own }: ImageRow, { content, layers }: ImageStore): boolean {
+  const blobs = [id, manifest.digest, ...own.map(({ blob }) => blob.digest)];
+  return blobs.every((blob) => content.has(blob)) && own.every(({ chainId }) => layers.has(chainId));
+}
+
+function holdKnown(row: ImageRow, hold: Hold): ImageRow {
   for (const blob of [row.id, row.manifest.digest, ...row.layers.map((layer) => layer.blob.digest)]) hold.blob(blob);
-  for (const { chainId: chain } of row.layers) {
-    hold.chain(chain);
-    if (!layers.has(chain)) throw new InroError("internal", `layer ${chain} of image ${row.id} is missing on disk`);
-  }
+  for (const { chainId } of row.layers) hold.chain(chainId);
   return row;
 }
 

@@ -7,6 +7,7 @@ import type { Compressed, CompressRequest } from "./compress.ts";
 import type { CopyRequest } from "./copy-directory.ts";
 import { APPLY_DOOR, doorCommand } from "./door.ts";
 import type { IndexRequest, MergeRequest } from "./erofs/index-layer.ts";
+import type { LayerProblem, VerifyRequest } from "./erofs/verify.ts";
 
 /**
  * Runs applyLayer in a child of the same program. `onProgress` hears of the bytes taken from the blob, in all. An abort
@@ -50,6 +51,20 @@ export async function sizesInChild(paths: readonly string[]): Promise<number[]> 
     sizes.push(...result.sizes);
   }
   return sizes;
+}
+
+/** verifyLayers in a child. */
+export async function verifyInChild(request: VerifyRequest): Promise<LayerProblem[]> {
+  const result = await workInChild({ verify: request }, {});
+  if ("problems" in result) return result.problems;
+  throw new InroError("internal", "verify layers: their process did something else");
+}
+
+/** The digest of a file, in a child. */
+export async function digestInChild(path: string, algorithm: string): Promise<string> {
+  const result = await workInChild({ digest: path, algorithm }, {});
+  if ("digested" in result) return result.digested;
+  throw new InroError("internal", "digest of a file: its process did something else");
 }
 
 /** {@link diskSize} of each list of paths, in a child. Paths beyond what fits into a request are left out. */

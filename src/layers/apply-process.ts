@@ -1,13 +1,16 @@
+import { createHash } from "node:crypto";
 import { writeSync } from "node:fs";
 import { InroError, messageOf } from "../base/errors.ts";
 import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { type Applied, type ApplyRequest, applyLayer } from "./apply.ts";
 import { type Compressed, type CompressRequest, compressFile } from "./compress.ts";
+import { readFileChunks } from "./compression.ts";
 import { type CopyRequest, copyDirectory } from "./copy-directory.ts";
 import { diskSize } from "./disk-size.ts";
 import { syncFileSystem } from "./durable.ts";
 import { type IndexRequest, indexLayer, type MergeRequest, mergeLayers } from "./erofs/index-layer.ts";
+import { type LayerProblem, type VerifyRequest, verifyLayers } from "./erofs/verify.ts";
 import { removeTrees } from "./remove-tree.ts";
 import { dirSize } from "./tree-size.ts";
 
@@ -26,6 +29,8 @@ export type LayerWork =
   | { remove: string; names: string[] }
   | { sizes: string[] }
   | { disk: (readonly string[])[] }
+  | { verify: VerifyRequest }
+  | { digest: string; algorithm: string }
   | { copy: CopyRequest }
   | { compress: CompressRequest };
 
@@ -34,6 +39,8 @@ export type ApplyMessage =
   | { applied: Applied }
   | { done: true }
   | { sizes: number[] }
+  | { problems: LayerProblem[] }
+  | { digested: string }
   | { compressed: Compressed }
   | { error: { kind: InroError["kind"]; message: string } };
 
@@ -66,6 +73,16 @@ export async function applyMain(json: string): Promise<number> {
     }
     if ("disk" in work) {
       send({ sizes: work.disk.map(diskSize) });
+      return 0;
+    }
+    if ("verify" in work) {
+      send({ problems: await verifyLayers(work.verify) });
+      return 0;
+    }
+    if ("digest" in work) {
+      const hash = createHash(work.algorithm);
+      for await (const chunk of readFileChunks(work.digest)) hash.update(chunk);
+      send({ digested: `${work.algorithm}:${hash.digest("hex")}` });
       return 0;
     }
     if ("copy" in work) {

@@ -1,15 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { chainId, parseDigest } from "../base/digest.ts";
 import { codeOf, invalid, notFound, unavailable } from "../base/errors.ts";
 import type { Applied } from "./apply.ts";
-import { applyInChild, indexInChild, removeInChild, syncInChild } from "./apply-command.ts";
+import { applyInChild, indexInChild, removeInChild, syncInChild, verifyInChild } from "./apply-command.ts";
 import { bootId, replaceFile } from "./durable.ts";
 import { IndexedImages } from "./erofs/images.ts";
-import { linkLayer } from "./erofs/index-layer.ts";
+import { linkLayer, TAR, TREE } from "./erofs/index-layer.ts";
 import { canMountIndexes } from "./erofs/mount.ts";
+import type { LayerProblem, VerifyRequest } from "./erofs/verify.ts";
 import { removeTrees } from "./remove-tree.ts";
 
 export interface ApplyOptions {
@@ -208,6 +209,42 @@ export class Layers {
       });
       await this.#syncing;
     }
+  }
+
+  /**
+   * Reads every layer that is a tar and compares it with its diffID, and what was made of it with it; of `images` (diffIDs,
+   * base first) the index too. Layers that are directories cannot be told from what they were. `repair` makes anew what
+   * comes from tars.
+   */
+  async verify(
+    images: readonly (readonly string[])[],
+    options: { repair: boolean },
+  ): Promise<{ chain: string; problem: string; repaired: boolean }[]> {
+    const indexed = (chain: string) => this.#record(chain)?.form === "erofs";
+    const problems: LayerProblem[] = [];
+    const verify = async (request: Partial<VerifyRequest>) => {
+      problems.push(...(await verifyInChild({ directory: this.#dir, layers: [], images: [], ...request, ...options })));
+    };
+    // One after the other: what is deleted meanwhile is no problem.
+    const read = new Set<string>();
+    for (const chain of this.list()) {
+      const record = this.#record(chain);
+      if (record?.form !== "erofs") continue;
+      // Several layers may be the same files.
+      const files = [TAR, TREE].map((name) => statSync(join(this.#home(chain), name), { throwIfNoEntry: false })?.ino);
+      if (read.has(files.join())) continue;
+      read.add(files.join());
+      await verify({ layers: [{ name: parseDigest(chain).hex, diffId: record.diffId }] });
+    }
+    const broken = new Set(problems.filter(({ repaired }) => !repaired).map(({ name }) => name));
+    for (const chains of images.map(chainsOf)) {
+      const names = chains.map((chain) => parseDigest(chain).hex);
+      if (chains.every(indexed) && !names.some((name) => broken.has(name))) await verify({ images: [names] });
+    }
+    const found = problems.map(({ name, ...rest }) => ({ chain: `sha256:${name}`, ...rest }));
+    // The next container has the new one.
+    for (const { chain, repaired } of found) if (repaired) this.#images.drop(chain);
+    return found.filter(({ chain }) => this.has(chain));
   }
 
   /** Removes a layer; nothing may be using it. It is gone at once, its space a little later. No layer is no error. */

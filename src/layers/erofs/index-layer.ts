@@ -126,7 +126,7 @@ function writeIndex(layers: readonly string[], name: string): void {
   renameSync(`${path}.new`, path);
 }
 
-function encodeMerged(layers: readonly string[], name: string): Buffer {
+export function encodeMerged(layers: readonly string[], name: string): Buffer {
   const trees = layers.map((layer) => decodeTree(readFileSync(join(layer, TREE), "utf8")));
   const sizes = layers.map((layer) => statSync(join(layer, TAR)).size);
   // The same layers are the same file system to overlayfs, whenever they are mounted.
