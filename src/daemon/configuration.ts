@@ -1,4 +1,5 @@
 import type { Guard } from "../api/scope/guard.ts";
+import { ownerUid } from "../base/owner.ts";
 import type { ServeOptions } from "../cli/command.ts";
 import { defaultUrl } from "../client/endpoint.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -12,6 +13,8 @@ const RELOADED: readonly (keyof Settings)[] = [
   "labels",
   "registry-mirrors",
   "insecure-registries",
+  "registry-ca",
+  "registry-certs",
   "default-ulimits",
   "default-shm-size",
   "default-ipc-mode",
@@ -52,11 +55,22 @@ export function engineSettings(settings: Settings): EngineSettings {
   };
   return {
     labels: settings.labels ?? [],
-    registries: { mirrors: settings["registry-mirrors"] ?? [], insecure: settings["insecure-registries"] ?? [] },
+    registries: {
+      mirrors: settings["registry-mirrors"] ?? [],
+      insecure: settings["insecure-registries"] ?? [],
+      ca: settings["registry-ca"] ?? [],
+      certs: settings["registry-certs"] ?? defaultCerts(),
+    },
     // Empty where there are none, which costs the creation of a container nothing.
     defaults: Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined)),
     stopTimeout: settings["default-stop-timeout"] ?? 10,
   };
+}
+
+/** Ours, then docker's. */
+function defaultCerts(env: Record<string, string | undefined> = process.env): string[] {
+  const parent = ownerUid(env) === 0 ? "/etc" : (env.XDG_CONFIG_HOME ?? `${env.HOME}/.config`);
+  return [`${parent}/inro/certs.d`, `${parent}/docker/certs.d`];
 }
 
 /**

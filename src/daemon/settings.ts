@@ -3,7 +3,7 @@ import { parseSocketFlag, type SocketSettings, socketSettings } from "../api/sco
 import { parseBytes } from "../base/bytes.ts";
 import { invalid, messageOf } from "../base/errors.ts";
 import { boolean, type Check, integer, list, map, record, type Shape, text } from "../engine/config/fields.ts";
-import { mirrorBase } from "../registry/endpoint.ts";
+import { parseNetwork, splitMirror } from "../registry/endpoint.ts";
 import { API_VERSION, MIN_API_VERSION, type Ulimit } from "../spec/docker-api.ts";
 
 /** The engine's settings, under the names of docker's daemon.json; those without an equal there are inro's own. */
@@ -27,6 +27,9 @@ export interface Settings {
   labels?: string[];
   "registry-mirrors"?: string[];
   "insecure-registries"?: string[];
+  /** PEM files of authorities, for one registry as `HOST=FILE`; and directories as docker's certs.d. */
+  "registry-ca"?: string[];
+  "registry-certs"?: string[];
   /** The log of containers that ask for none, and its options; on the command line as `key=value`. */
   "log-driver"?: string;
   "log-opts"?: Record<string, string>;
@@ -95,14 +98,15 @@ const ulimits: Check<Ulimit[]> = (value, at) => {
 
 const mirrors: Check<string[]> = (value, at) => {
   const urls = list(text)(value, at);
-  for (const url of urls) mirrorBase(url);
+  for (const url of urls) splitMirror(url);
   return urls;
 };
 
 const plainRegistries: Check<string[]> = (value, at) =>
   list(text)(value, at).map((name) => {
+    if (parseNetwork(name)) return name;
     if (/^[\w.-]+(:\d+)?$|^\[[0-9a-fA-F:]+\](:\d+)?$/.test(name)) return name;
-    throw invalid(`${at}: ${JSON.stringify(name.slice(0, 100))} is not HOST[:PORT]; networks are not supported`);
+    throw invalid(`${at}: ${JSON.stringify(name.slice(0, 100))} is neither HOST[:PORT] nor a network`);
   });
 
 const apiVersion: Check<string> = (value, at) => {
@@ -161,6 +165,8 @@ export const SETTINGS: Shape<Settings> = {
   },
   "registry-mirrors": mirrors,
   "insecure-registries": plainRegistries,
+  "registry-ca": list(text),
+  "registry-certs": list(text),
   "log-driver": text,
   "log-opts": (value, at) => (Array.isArray(value) ? keyValues(list(text)(value, at), at) : map(text)(value, at)),
   "default-ulimits": ulimits,

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { arch, cpus, hostname, release, totalmem } from "node:os";
 import { ownerUid } from "../base/owner.ts";
-import type { Registries } from "../registry/endpoint.ts";
+import { parseNetwork, type Registries, splitMirror } from "../registry/endpoint.ts";
 import { API_VERSION } from "../spec/docker-api.ts";
 import { nowText } from "./clock.ts";
 import { CDI_DIRECTORIES, cdiDevices } from "./config/cdi.ts";
@@ -126,12 +126,15 @@ export async function info(ctx: Context): Promise<Record<string, unknown>> {
 }
 
 function registryConfig({ mirrors = [], insecure = [] }: Registries): object {
-  const plain = insecure.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }]);
-  const hub = { Name: "docker.io", Mirrors: mirrors, Secure: true, Official: true };
+  const hubs = mirrors.map(splitMirror).flatMap(({ host, url }) => (host === "docker.io" ? [url] : []));
+  const plain = insecure
+    .filter((name) => !parseNetwork(name))
+    .map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }]);
+  const hub = { Name: "docker.io", Mirrors: hubs, Secure: true, Official: true };
   return {
-    InsecureRegistryCIDRs: ["127.0.0.0/8", "::1/128"],
+    InsecureRegistryCIDRs: ["127.0.0.0/8", "::1/128", ...insecure.filter(parseNetwork)],
     IndexConfigs: { "docker.io": hub, ...Object.fromEntries(plain) },
-    Mirrors: mirrors,
+    Mirrors: hubs,
   };
 }
 

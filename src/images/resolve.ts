@@ -27,8 +27,11 @@ export async function resolve(
   signal: AbortSignal,
 ): Promise<Resolved> {
   const wanted = reference.digest ?? reference.tag!;
-  let { value: fetched, from } = await firstOf(repositories, (repository) => repository.manifest(wanted, signal));
+  const asked = reference.digest ? repositories : repositories.filter(({ endpoint }) => !endpoint.digestsOnly);
+  let { value: fetched, from } = await firstOf(asked, (repository) => repository.manifest(wanted, signal));
   const { digest } = fetched;
+  // Mirrors that only know digests come in where tags are behind.
+  if (asked.length < repositories.length) from = repositories;
   let mediaType = fetched.mediaType;
   for (let depth = 0; depth < MAX_INDEX_DEPTH; depth++) {
     const parsed = parseManifest(fetched.bytes, mediaType);

@@ -59,6 +59,7 @@ export class Authorizer {
     private readonly scope: string,
     private readonly auth: RegistryAuth | undefined,
     private readonly patience: Patience,
+    private readonly tls?: HttpRequest["tls"],
   ) {}
 
   /** The header to send now; undefined while nothing was asked for. */
@@ -136,7 +137,7 @@ export class Authorizer {
       }
       request = { method: "GET", url, headers };
     }
-    const answer = await sendPatiently(request, this.patience);
+    const answer = await sendPatiently({ ...request, tls: this.tls }, this.patience);
     if (answer.status !== 200) {
       answer.discard();
       const kind =

@@ -2,7 +2,7 @@ import { InroError } from "../base/errors.ts";
 import type { BlobWriter } from "../content/blob-writer.ts";
 import type { ContentStore } from "../content/store.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
-import { isTransient, type Patience } from "./http.ts";
+import { isTransient, MAX_PAUSE, type Patience } from "./http.ts";
 import { pause } from "./pause.ts";
 import { RegistryError, type Repository } from "./repository.ts";
 
@@ -42,7 +42,7 @@ export async function download(options: DownloadOptions): Promise<void> {
       const spent = !isWorthRetrying(error) || fruitless >= patience.attempts || tries >= MAX_TRIES;
       if (!spent) {
         const asked = error instanceof RegistryError ? error.retryAfter : undefined;
-        const wait = Math.min(asked ?? patience.retryDelay * 2 ** (fruitless - 1), 60_000);
+        const wait = Math.min(asked ?? patience.retryDelay * 2 ** (fruitless - 1), MAX_PAUSE);
         options.onRetry?.(Math.ceil(wait / 1000));
         await pause(wait, signal);
       } else if (source + 1 < repositories.length) {
@@ -118,6 +118,7 @@ class Short extends InroError {
 }
 
 function isWorthRetrying(error: unknown): boolean {
+  if (error instanceof RegistryError && (error.retryAfter ?? 0) > MAX_PAUSE) return false;
   if (error instanceof RegistryError) return error.status === 408 || error.status === 429 || error.status >= 500;
   return error instanceof Short || isTransient(error);
 }

@@ -1,5 +1,6 @@
 import { codeOf, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { pause } from "./pause.ts";
+import type { Tls } from "./tls.ts";
 
 /** How patient requests are; tests shorten it. */
 export interface Patience {
@@ -20,10 +21,12 @@ export interface HttpRequest {
   /** A function is called for each try; what it answers is sent as it comes, and `alive` is called for every part. */
   body?: Uint8Array<ArrayBuffer> | string | ((alive: () => void) => ReadableStream<Uint8Array>);
   signal?: AbortSignal | undefined;
+  /** The certificates for the server that is spoken to, which a redirect may change. */
+  tls?: ((url: URL) => Tls | undefined) | undefined;
 }
 
 const MAX_REDIRECTS = 10;
-const MAX_PAUSE = 60_000;
+export const MAX_PAUSE = 60_000;
 
 /** An HTTP answer whose body is not read yet: the caller reads it to its end or calls {@link discard}. */
 export class HttpAnswer {
@@ -93,6 +96,7 @@ export async function send(request: HttpRequest, idle: number): Promise<HttpAnsw
     if (url.origin !== request.url.origin) headers.delete("Authorization");
     const controller = new AbortController();
     const current = { ...request, url };
+    const tls = url.protocol === "https:" ? request.tls?.(url) : undefined;
     const response = await guarded(current, controller, idle, (alive) =>
       fetch(url, {
         method: request.method,
@@ -101,6 +105,7 @@ export async function send(request: HttpRequest, idle: number): Promise<HttpAnsw
         // The bytes are hashed as sent; a server that compresses in spite of "identity" is found out by the digest.
         decompress: false,
         signal: controller.signal,
+        ...(tls ? { tls: { ...tls, ca: tls.ca && [...tls.ca] } } : {}),
         ...(request.body === undefined
           ? {}
           : { body: typeof request.body === "function" ? request.body(alive) : request.body }),
@@ -138,11 +143,13 @@ export async function sendPatiently(request: HttpRequest, patience: Patience): P
       const worth = answer.status === 408 || answer.status === 429 || (answer.status >= 500 && answer.status !== 501);
       if (!worth || attempt >= patience.attempts) return answer;
       wait = retryAfter(answer.header("Retry-After")) ?? wait;
+      // Nobody waits for hours: the error says how long it is.
+      if (wait > MAX_PAUSE) return answer;
       answer.discard();
     } catch (error) {
       if (!isTransient(error) || attempt >= patience.attempts) throw error;
     }
-    await pause(Math.min(wait, MAX_PAUSE), request.signal);
+    await pause(wait, request.signal);
   }
 }
 

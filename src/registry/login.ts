@@ -1,6 +1,6 @@
 import { InroError, invalid } from "../base/errors.ts";
 import { Authorizer, type RegistryAuth } from "./auth.ts";
-import { endpoints, type Registries } from "./endpoint.ts";
+import { originOf, type Registries } from "./endpoint.ts";
 import { PATIENCE, send } from "./http.ts";
 
 /** Whoever logs in waits for the answer. */
@@ -12,15 +12,15 @@ const HASTY = { ...PATIENCE, attempts: 1, idle: 15_000 };
  */
 export async function checkCredentials(
   auth: RegistryAuth,
-  { insecure = [] }: Registries,
+  registries: Registries,
   signal?: AbortSignal,
 ): Promise<void> {
-  const [endpoint] = endpoints(registryDomain(auth.serveraddress ?? ""), { insecure });
-  const url = new URL(`${endpoint!.base}/v2/`);
-  const authorizer = new Authorizer(new URL(endpoint!.base), "", auth, HASTY);
+  const { base, whole, tls } = originOf(registryDomain(auth.serveraddress ?? ""), registries);
+  const url = new URL(`${base}${whole ? "" : "/v2"}/`);
+  const authorizer = new Authorizer(new URL(base), "", auth, HASTY, tls);
   const ask = async (authorization?: string) => {
     const headers: Record<string, string> = authorization === undefined ? {} : { Authorization: authorization };
-    const answer = await send({ method: "GET", url, headers, signal }, HASTY.idle);
+    const answer = await send({ method: "GET", url, headers, signal, tls }, HASTY.idle);
     answer.discard();
     return answer;
   };

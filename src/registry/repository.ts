@@ -67,7 +67,13 @@ export class Repository {
   ) {
     // Credentials are for the registry that the user named, never for its mirror.
     const own = endpoint.mirror ? undefined : auth;
-    this.authorizer = new Authorizer(new URL(endpoint.base), `repository:${path}:${actions}`, own, patience);
+    this.authorizer = new Authorizer(
+      new URL(endpoint.base),
+      `repository:${path}:${actions}`,
+      own,
+      patience,
+      endpoint.tls,
+    );
   }
 
   /** Fetches a manifest or index by tag or digest. notFound, unauthorized, forbidden, unavailable; invalid when bytes and digest differ. */
@@ -201,6 +207,7 @@ export class Repository {
         url: request.url,
         headers: authorization === undefined ? headers : { ...headers, Authorization: authorization },
         signal: request.signal,
+        tls: this.endpoint.tls,
         ...(request.body ? { body: request.body } : {}),
       };
       const answer =
@@ -215,7 +222,10 @@ export class Repository {
   }
 
   url(rest: string): URL {
-    return new URL(`${this.endpoint.base}/v2/${this.path}/${rest}`);
+    const { base, whole, namespace } = this.endpoint;
+    const url = new URL(`${base}${whole ? "" : "/v2"}/${this.path}/${rest}`);
+    if (namespace !== undefined) url.searchParams.set("ns", namespace);
+    return url;
   }
 }
 
@@ -230,10 +240,25 @@ export async function expectStatus(answer: HttpAnswer, statuses: number[]): Prom
   throw new RegistryError(
     answer.status,
     code,
-    `${label(answer.request)}: ${why}`,
+    `${label(answer.request)}: ${why}${limits(answer)}`,
     retryAfter(answer.header("Retry-After")),
-    said || undefined,
+    said ? `${said}${limits(answer)}` : undefined,
   );
+}
+
+/** What a registry that has had enough says of its limit (RateLimit headers of draft-ietf-httpapi-ratelimit-headers, as Docker Hub sends them). */
+function limits(answer: HttpAnswer): string {
+  if (answer.status !== 429) return "";
+  const [, limit, window] = /^(\d{1,12})(?:;w=(\d{1,12}))?/.exec(answer.header("RateLimit-Limit") ?? "") ?? [];
+  const left = /^\d{1,12}/.exec(answer.header("RateLimit-Remaining") ?? "")?.[0];
+  const wait = retryAfter(answer.header("Retry-After"));
+  const parts = [
+    limit && `the limit is ${limit}${window ? ` in ${window} s` : ""}`,
+    left && `${left} left`,
+    wait && `try again in ${Math.ceil(wait / 1000)} s`,
+  ];
+  const text = parts.filter(Boolean).join(", ");
+  return text && ` (${text})`;
 }
 
 function kindOf(status: number): ErrorKind {

@@ -1,6 +1,6 @@
 import { unavailable } from "../base/errors.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
-import { type HttpAnswer, isTransient, label, type Patience } from "./http.ts";
+import { type HttpAnswer, isTransient, label, MAX_PAUSE, type Patience } from "./http.ts";
 import { pause } from "./pause.ts";
 import { expectStatus, RegistryError, type Repository } from "./repository.ts";
 
@@ -88,7 +88,7 @@ export async function upload(options: UploadOptions): Promise<void> {
         throw error;
       }
       const asked = error instanceof RegistryError ? error.retryAfter : undefined;
-      const wait = Math.min(asked ?? patience.retryDelay * 2 ** (fruitless - 1), 60_000);
+      const wait = Math.min(asked ?? patience.retryDelay * 2 ** (fruitless - 1), MAX_PAUSE);
       options.onRetry?.(Math.ceil(wait / 1000));
       await pause(wait, signal);
       // What seemed to fail may have been stored.
@@ -127,7 +127,8 @@ class Upload {
   mayGoOn(error: unknown): boolean {
     if (isTransient(error)) return true;
     if (!(error instanceof RegistryError)) return false;
-    const { status } = error;
+    const { status, retryAfter = 0 } = error;
+    if (retryAfter > MAX_PAUSE) return false;
     if (status === 413) {
       const next = Math.min(this.#chunk, this.options.descriptor.size) / 2;
       this.#chunk = Math.ceil(next);

@@ -45,7 +45,7 @@ test.each([
   [{ "seccomp-profile": "/x.json" }, [], "only builtin"],
   [{ "default-shm-size": "lots" }, [], "invalid size"],
   [{ "min-api-version": "9.9" }, [], "no version from"],
-  [{ "insecure-registries": ["10.0.0.0/8"] }, [], "networks are not supported"],
+  [{ "insecure-registries": ["10.0.0.0/99"] }, [], "neither HOST[:PORT] nor a network"],
   [{ "registry-mirrors": ["ftp://x"] }, [], "invalid registry mirror"],
   [{ sockets: [{ path: "/x.sock", alow: [] }] }, [], "did you mean allow?"],
   [{ sockets: [{ path: "/x.sock", allow: ["all"], mount: ["/"] }] }, [], "the engine's own"],

@@ -104,9 +104,26 @@ const SETTING_FLAGS: Record<string, Flag> = {
     name: "insecure-registry",
     type: "list",
     value: "host[:port]",
-    help: "Registry to speak to without TLS; may repeat",
+    help: "Registry, or network of registries, to speak to without TLS; may repeat",
   },
-  "registry-mirrors": { name: "registry-mirror", type: "list", help: "Registry to ask before docker.io" },
+  "registry-mirrors": {
+    name: "registry-mirror",
+    type: "list",
+    value: "[host=]url",
+    help: "Registry to ask before docker.io, or before that host; may repeat",
+  },
+  "registry-ca": {
+    name: "registry-ca",
+    type: "list",
+    value: "[host=]file",
+    help: "Authority (PEM) to trust for registries, or one of them; may repeat",
+  },
+  "registry-certs": {
+    name: "registry-certs",
+    type: "list",
+    value: "directory",
+    help: "In place of /etc/inro/certs.d and /etc/docker/certs.d; may repeat",
+  },
 };
 
 export const command: Command = {
@@ -125,7 +142,8 @@ served with TLS to clients with a certificate of --tlscacert, and not at all wit
 
 Settings may stand in a JSON file too, under the names of docker's daemon.json (hosts, group, labels, log-driver,
 registry-mirrors, default-ulimits, …); there "sockets" is a list of objects with the keys below. One that stands in both
-places is refused, as is one that does not exist. SIGHUP reads the file anew: labels, registries, defaults of containers
+places is refused, as is one that does not exist. A registry's certificates and mirrors may stand in certs.d/HOST[:PORT]/
+as well, with *.crt, *.cert and *.key as docker has them, and containerd's hosts.toml. SIGHUP reads the file anew: labels, registries, defaults of containers
 and rights of sockets change, the rest takes a restart. It reopens the access log too, which is rotated by renaming.
 
 A --socket is a further socket whose clients may do what it says, and nothing else: give it to a container, a CI job or

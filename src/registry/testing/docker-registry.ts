@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -13,15 +13,17 @@ export interface RunningRegistry {
   stop(): Promise<void>;
 }
 
-/** Starts a registry of its own on loopback, with storage in a temporary directory; `users` turns on Basic. */
-export async function startRegistry(options: { users?: Record<string, string> } = {}): Promise<RunningRegistry> {
+/** Starts a registry of its own on loopback, with storage in a temporary directory; `users` turns on Basic, `tls` (files) https. */
+export async function startRegistry(
+  options: { users?: Record<string, string>; tls?: { cert: string; key: string; clientCa?: string } } = {},
+): Promise<RunningRegistry> {
   const dir = mkdtempSync(join(tmpdir(), "inro-registry-"));
   const port = await freePort();
   const config: Record<string, unknown> = {
     version: 0.1,
     log: { level: "error", accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: join(dir, "data") }, delete: { enabled: true } },
-    http: { addr: `127.0.0.1:${port}`, secret: "test" },
+    http: { addr: `127.0.0.1:${port}`, secret: "test", ...(options.tls ? { tls: tlsOf(options.tls) } : {}) },
   };
   if (options.users) {
     const lines = Object.entries(options.users).map(
@@ -42,14 +44,27 @@ export async function startRegistry(options: { users?: Record<string, string> } 
     rmSync(dir, { recursive: true, force: true });
   };
   for (let tries = 0; ; tries++) {
-    const answer = await fetch(`http://${host}/v2/`).catch(() => undefined);
-    if (answer) return { host, stop };
+    if (await listens(port)) return { host, stop };
     if (tries === 500 || child.exitCode !== null) {
       await stop();
       throw new Error(`docker-registry does not answer: ${errors}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+const tlsOf = ({ cert, key, clientCa }: { cert: string; key: string; clientCa?: string }) => ({
+  certificate: cert,
+  key,
+  ...(clientCa === undefined ? {} : { clientcas: [clientCa] }),
+});
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
 }
 
 function end(child: ChildProcess): Promise<void> {
