@@ -41,6 +41,10 @@ async function main(): Promise<number> {
       Bun.unsafe.setJITPolicy(1);
       await (await import("./daemon/serve.ts")).serve(options);
     },
+    async registry(options) {
+      Bun.unsafe.setJITPolicy(1);
+      return await (await import("./registry/server/main.ts")).registryMain(options);
+    },
   });
 }
 

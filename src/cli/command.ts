@@ -7,6 +7,28 @@ import type { Completes, Flag, Options } from "./flags.ts";
 export interface Doors {
   /** Runs the engine until it ends. */
   serve(options: ServeOptions): Promise<void>;
+  /** Runs a registry until a signal, or collects the garbage of one; the exit status. */
+  registry(options: RegistryServe | RegistryCollect): Promise<number>;
+}
+
+export interface RegistryServe {
+  kind: "serve";
+  /** `address:port` */
+  listen: string;
+  /** Absent: the user's usual directory. */
+  data: string | undefined;
+  htpasswd: string | undefined;
+  tlsCert: string | undefined;
+  tlsKey: string | undefined;
+  readOnly: boolean;
+}
+
+export interface RegistryCollect {
+  kind: "gc";
+  data: string | undefined;
+  /** Also manifests without a tag. */
+  untagged: boolean;
+  dryRun: boolean;
 }
 
 export interface ServeOptions {

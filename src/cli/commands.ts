@@ -193,6 +193,18 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     },
   ],
   [
+    "registry",
+    {
+      summary: "Run a registry for images",
+      entries: new Map(
+        [
+          entry("gc", "Remove what no image of a registry needs", () => import("./commands/registry-gc.ts")),
+          entry("serve", "Run a registry", () => import("./commands/registry-serve.ts")),
+        ].map((one) => [one.name, one] as const),
+      ),
+    },
+  ],
+  [
     "system",
     {
       summary: "Manage the engine",
