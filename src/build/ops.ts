@@ -27,5 +27,5 @@ export interface Ops {
     reference: string,
     options: { keepGitDir: boolean; checksum?: string },
     ctx: StepContext,
-  ): Promise<{ source: FileSource; commit: string }>;
+  ): Promise<{ source: FileSource; commit: string; release(): Promise<void> | void }>;
 }

@@ -461,13 +461,12 @@ export class Solve<S extends BuildSession> {
   async #git(one: GitVertex): Promise<Identity> {
     const { reference, keepGitDir, checksum } = one;
     const ctx = this.#context(this.#signal, 0, (stream, bytes) => this.progress.log(one.digest, stream, bytes));
-    const { source, commit } = await this.solver.options.ops.fetchGit(
-      reference,
-      { keepGitDir, ...(checksum ? { checksum } : {}) },
-      ctx,
-    );
+    const options = { keepGitDir, ...(checksum ? { checksum } : {}) };
+    const { source, commit, release } = await this.solver.options.ops.fetchGit(reference, options, ctx);
     const identity = digestOf({ git: commit, reference, keepGitDir });
-    return { kind: "files", open: { source, identity, release() {} } };
+    const open = { source, identity, release };
+    this.#opened.push(open);
+    return { kind: "files", open };
   }
 
   async #told(one: Vertex, work: () => Promise<Identity>): Promise<Identity> {
