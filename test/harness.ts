@@ -63,8 +63,8 @@ export class TestEngine {
     return readFileSync(join(this.dir, "log"), "utf8");
   }
 
-  /** Resolves when the engine says that it listens. */
-  async start(): Promise<this> {
+  /** Resolves when the engine says that it listens. `more` flags are for this start. */
+  async start(more: readonly string[] = []): Promise<this> {
     mkdirSync(this.dir, { recursive: true, mode: 0o700 });
     const log = Bun.file(join(this.dir, "log"));
     const start = () =>
@@ -79,6 +79,7 @@ export class TestEngine {
           "--exec-root",
           this.execRoot,
           ...this.#extra,
+          ...more,
         ],
         { env: { ...process.env, INRO_READY_FD: "3" }, stdio: ["ignore", log, log, "pipe"] },
       );
