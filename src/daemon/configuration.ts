@@ -15,6 +15,7 @@ const RELOADED: readonly (keyof Settings)[] = [
   "insecure-registries",
   "registry-ca",
   "registry-certs",
+  "signature-policy",
   "default-ulimits",
   "default-shm-size",
   "default-ipc-mode",
@@ -60,6 +61,7 @@ export function engineSettings(settings: Settings): EngineSettings {
       insecure: settings["insecure-registries"] ?? [],
       ca: settings["registry-ca"] ?? [],
       certs: settings["registry-certs"] ?? defaultCerts(),
+      ...(settings["signature-policy"] ? { policy: settings["signature-policy"] } : {}),
     },
     // Empty where there are none, which costs the creation of a container nothing.
     defaults: Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined)),

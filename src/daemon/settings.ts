@@ -3,6 +3,7 @@ import { parseSocketFlag, type SocketSettings, socketSettings } from "../api/sco
 import { parseBytes } from "../base/bytes.ts";
 import { invalid, messageOf } from "../base/errors.ts";
 import { boolean, type Check, integer, list, map, record, type Shape, text } from "../engine/config/fields.ts";
+import { readPolicy } from "../images/signature-policy.ts";
 import { parseNetwork, splitMirror } from "../registry/endpoint.ts";
 import { API_VERSION, MIN_API_VERSION, type Ulimit } from "../spec/docker-api.ts";
 
@@ -30,6 +31,8 @@ export interface Settings {
   /** PEM files of authorities, for one registry as `HOST=FILE`; and directories as docker's certs.d. */
   "registry-ca"?: string[];
   "registry-certs"?: string[];
+  /** Which images may be pulled, and whose signatures they need: a file as containers-policy.json(5). */
+  "signature-policy"?: string;
   /** The log of containers that ask for none, and its options; on the command line as `key=value`. */
   "log-driver"?: string;
   "log-opts"?: Record<string, string>;
@@ -167,6 +170,11 @@ export const SETTINGS: Shape<Settings> = {
   "insecure-registries": plainRegistries,
   "registry-ca": list(text),
   "registry-certs": list(text),
+  "signature-policy": (value, at) => {
+    const path = text(value, at);
+    readPolicy(path);
+    return path;
+  },
   "log-driver": text,
   "log-opts": (value, at) => (Array.isArray(value) ? keyValues(list(text)(value, at), at) : map(text)(value, at)),
   "default-ulimits": ulimits,

@@ -1,3 +1,4 @@
+import { sha256 } from "../base/digest.ts";
 import { notFound } from "../base/errors.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
 import type { Registries } from "../registry/endpoint.ts";
@@ -22,6 +23,8 @@ import {
 } from "./reference.ts";
 import { repositoriesOf } from "./repositories.ts";
 import { explain, firstOf, resolve } from "./resolve.ts";
+import { readPolicy, type SignaturePolicy } from "./signature-policy.ts";
+import { checkPolicy } from "./signature-verify.ts";
 import { checkOs, type ImageStore } from "./store.ts";
 
 export interface PullOptions {
@@ -55,6 +58,7 @@ export async function pull(context: PullContext, options: PullOptions): Promise<
     ...{ store, repositories, progress, signal, patience },
     platform: { platform, explicit: Boolean(options.platform) },
     withAuth: options.auth !== undefined,
+    policy: registries.policy === undefined ? undefined : readPolicy(registries.policy),
   };
   if (!options.all) {
     const wanted = withDefaultTag(reference);
@@ -91,6 +95,7 @@ interface Pulling {
   patience: Patience;
   platform: Parameters<typeof resolve>[2];
   withAuth: boolean;
+  policy: SignaturePolicy | undefined;
 }
 
 /** Pulls one tag or digest; false when it was here already. */
@@ -100,6 +105,10 @@ async function pullOne(pulling: Pulling, reference: Reference): Promise<boolean>
   const resolved = await resolve(repositories, reference, pulling.platform, signal).catch((error) => {
     throw explain(error, reference, pulling.withAuth);
   });
+  if (pulling.policy) {
+    const digests = [...new Set([resolved.digest, sha256(resolved.bytes)])];
+    await checkPolicy(pulling.policy, { reference, digests, repositories }, signal);
+  }
   // Not earlier: what fails before the first message has a status of its own in the API.
   progress.begin(
     `Pulling from ${reference.path}`,

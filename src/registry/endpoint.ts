@@ -29,6 +29,8 @@ export interface Registries {
   ca?: readonly string[];
   /** Directories with one a registry, as docker's and containerd's certs.d; the first that has it counts. */
   certs?: readonly string[];
+  /** A file that says which images may be pulled, and whose signatures they need (containers-policy.json(5)). */
+  policy?: string;
 }
 
 /**

@@ -124,6 +124,12 @@ const SETTING_FLAGS: Record<string, Flag> = {
     value: "directory",
     help: "In place of /etc/inro/certs.d and /etc/docker/certs.d; may repeat",
   },
+  "signature-policy": {
+    name: "signature-policy",
+    type: "string",
+    value: "file",
+    help: "Which images may be pulled, and whose signatures they need (containers-policy.json)",
+  },
 };
 
 export const command: Command = {
