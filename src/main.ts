@@ -1,5 +1,6 @@
 #!/usr/bin/env bun
 import { ARCHIVE_DOOR } from "./archive/door.ts";
+import { READ_LAYERS_DOOR } from "./build/attest/door.ts";
 import { BUILD_DOOR } from "./build/ops/child/door.ts";
 import { APPLY_DOOR } from "./layers/door.ts";
 import { RELAY_DOOR } from "./network/rootless/door.ts";
@@ -21,6 +22,10 @@ async function main(): Promise<number> {
   if (argv[0] === BUILD_DOOR) {
     Bun.unsafe.setJITPolicy(1);
     return await (await import("./build/ops/child/process.ts")).buildMain();
+  }
+  if (argv[0] === READ_LAYERS_DOOR) {
+    Bun.unsafe.setJITPolicy(1);
+    return await (await import("./build/attest/process.ts")).readLayersMain(argv[1] ?? "");
   }
   // INRO_DOOR is how the launcher of a checkout says under which name it was called.
   const name = process.env["INRO_DOOR"] ?? process.argv0.slice(process.argv0.lastIndexOf("/") + 1);

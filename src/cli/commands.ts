@@ -110,6 +110,14 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     {
       summary: "Manage images",
       entries: new Map([
+        [
+          "diff",
+          entry("diff", "Show what differs between two images", () => import("./commands/image-diff.ts")),
+        ] as const,
+        [
+          "explore",
+          entry("explore", "Look into layers, files and wasted space", () => import("./commands/image-explore.ts")),
+        ] as const,
         ...named("build", "history", "import"),
         ["inspect", entry("inspect", "Show the data of images", () => import("./commands/image-inspect.ts"))] as const,
         ["prune", entry("prune", "Remove unused images", () => import("./commands/image-prune.ts"))] as const,

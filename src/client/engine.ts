@@ -22,6 +22,7 @@ import type {
   VolumePruneResponse,
   WaitResponse,
 } from "../spec/docker-api.ts";
+import type { ImageFilesLine } from "../spec/image-files.ts";
 import { ApiError } from "./api-error.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { resolveEndpoint } from "./endpoint.ts";
@@ -302,6 +303,12 @@ export class Engine {
   }
   inspectImage(name: string, query: { platform?: string | undefined } = {}): Promise<ImageInspect> {
     return this.json("GET", `/images/${imagePath(name)}/json`, { query });
+  }
+  /** What is in an image's layers, base first; with `digests`, the contents' too. Of inro's engine only. */
+  async *imageFiles(name: string, query: { digests?: boolean } = {}): AsyncGenerator<ImageFilesLine> {
+    const path = `/inro/images/${imagePath(name)}/files`;
+    const response = await this.transport.request({ method: "GET", path, query });
+    yield* jsonStream<ImageFilesLine>(response.body);
   }
   imageHistory(name: string, query: { platform?: string | undefined } = {}): Promise<HistoryEntry[]> {
     const [os, architecture, variant] = query.platform?.split("/") ?? [];

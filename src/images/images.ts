@@ -121,6 +121,22 @@ export class Images {
     return this.row(nameOrId).layers.map(({ diffId, blob }) => ({ diffId, blob }));
   }
 
+  /** Files with its layers' tars as they are stored, base first; they stay until the caller releases the hold. */
+  layerFiles(nameOrId: string): { layers: { diffId: string; path: string }[]; hold: Hold } {
+    const { layers } = this.row(nameOrId);
+    const hold = this.store.holds.open();
+    try {
+      for (const { blob } of layers) hold.blob(blob.digest);
+      return {
+        layers: layers.map(({ diffId, blob }) => ({ diffId, path: this.store.content.path(blob.digest) })),
+        hold,
+      };
+    } catch (error) {
+      hold.release();
+      throw error;
+    }
+  }
+
   /** Gives an image one more name; another image that had it stays, without it. */
   tag(source: string, repository: string, tag?: string): void {
     const { id } = findImage(this.store.records, source);
