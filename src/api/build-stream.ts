@@ -1,4 +1,4 @@
-import { InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
+import { InroError, invalid, messageOf } from "../base/errors.ts";
 import { BuildFailed } from "../build/builder.ts";
 import type { NamedContext } from "../build/frontend/options.ts";
 import type { OpenContext } from "../build/solver.ts";
@@ -190,7 +190,10 @@ function requestOf(call: Call, body: BuildBody, connection: BuildConnection): En
       const fetch = (entries: number[]) => counted(connection.ask({ ask: "files", context: one.files, entries }));
       return await builds.contexts.sync(one.key, listing, fetch, signal);
     }
-    throw notImplemented("this kind of build context is not supported yet");
+    if ("image" in one) throw invalid("an image is no build context");
+    const remote = await builds.remote(request, one, signal);
+    if ("dockerfile" in remote) throw invalid("what the URL has is a Dockerfile: this build has no context");
+    return remote;
   };
   const auths = authsOf(body.auths);
   const contexts = new Map(Object.entries(body.contexts).map(([name, one]) => [name, named(one)] as const));
@@ -201,7 +204,7 @@ function requestOf(call: Call, body: BuildBody, connection: BuildConnection): En
     hard: Hard,
   }));
   const platforms = [...new Set(body.platforms)].map(parsePlatform);
-  return {
+  const request: EngineBuild = {
     frontend: {
       ...(target ? { target } : {}),
       args: new Map(Object.entries(body.args)),
@@ -218,6 +221,11 @@ function requestOf(call: Call, body: BuildBody, connection: BuildConnection): En
     async dockerfile(signal) {
       const { dockerfile, dockerfileName } = body;
       if (dockerfile !== undefined) return { text: dockerfile, name: dockerfileName };
+      if (body.context && "http" in body.context) {
+        const remote = await builds.remote(request, body.context, signal);
+        if ("dockerfile" in remote) return { text: remote.dockerfile, name: dockerfileName };
+        opened.set("context", Promise.resolve(remote));
+      }
       const { source: files } = await open("context", () => {}, signal);
       const found = files.kind === "directory" ? readContextFile(files.path, dockerfileName) : undefined;
       if (found === undefined)
@@ -239,6 +247,7 @@ function requestOf(call: Call, body: BuildBody, connection: BuildConnection): En
       return Buffer.concat(chunks);
     },
   };
+  return request;
 }
 
 function named(one: BuildContextSource): NamedContext {

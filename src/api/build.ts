@@ -1,4 +1,6 @@
 import { InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
+import { gitReference, isUrl } from "../build/frontend/remote.ts";
+import { StepFailed } from "../build/ops/failed.ts";
 import type { EngineBuild } from "../engine/build/builds.ts";
 import { ClassicOutput } from "../engine/build/classic-output.ts";
 import { readContextFile, removeIgnored } from "../engine/build/context-files.ts";
@@ -20,7 +22,8 @@ export const buildRoutes: Record<string, Handler> = {
         "building with BuildKit's protocol is not supported yet: set DOCKER_BUILDKIT=0, or use inro build",
       );
     }
-    if (query.get("remote")) throw notImplemented("building from a remote context is not supported yet");
+    const remote = query.get("remote");
+    if (remote === "client-session") throw notImplemented("contexts of BuildKit's sessions are not supported here");
     if (flag(query, "squash")) throw notImplemented("squash is not supported: layers are shared between images");
     if (query.get("outputs") && query.get("outputs") !== "[]") {
       throw notImplemented("outputs are not supported by the classic builder");
@@ -32,10 +35,17 @@ export const buildRoutes: Record<string, Handler> = {
     const quiet = flag(query, "q");
     const { builds } = call.engine;
     return messageStream(async (report) => {
-      const open = await builds.contexts.unpack(call.request, call.signal);
+      const files = remote
+        ? await builds.remote({ ...settings, ...NO_FILES }, remoteSource(remote), call.signal)
+        : await builds.contexts.unpack(call.request, call.signal);
+      if ("dockerfile" in files) {
+        const dockerfile = async () => ({ text: files.dockerfile, name: dockerfileName });
+        const frontend = { ...settings.frontend, hasContext: false };
+        return await build(call, { ...settings, ...NO_FILES, frontend, dockerfile }, tags, quiet, report);
+      }
       let used = false;
       try {
-        const directory = (open.source as { path: string }).path;
+        const directory = (files.source as { path: string }).path;
         const text = readContextFile(directory, dockerfileName);
         if (text === undefined) throw invalid(`Cannot locate specified Dockerfile: ${dockerfileName}`);
         await removeIgnored(directory, dockerfileName);
@@ -45,12 +55,12 @@ export const buildRoutes: Record<string, Handler> = {
           open: async (name) => {
             if (name !== "context") throw invalid(`there is no build context ${name}`);
             used = true;
-            return open;
+            return files;
           },
         };
         await build(call, request, tags, quiet, report);
       } finally {
-        if (!used) await open.release();
+        if (!used) await files.release();
       }
     });
   },
@@ -79,6 +89,21 @@ export const buildRoutes: Record<string, Handler> = {
     return json(200, answer);
   },
 };
+
+const NO_FILES: Pick<EngineBuild, "open" | "dockerfile"> = {
+  open: async () => {
+    throw invalid("this build has no context");
+  },
+  dockerfile: async () => {
+    throw invalid("this build has no Dockerfile");
+  },
+};
+
+/** A git repository, or any other URL. */
+function remoteSource(url: string): { git: string } | { http: string } {
+  if (gitReference(url) || !isUrl(url)) return { git: url };
+  return { http: url };
+}
 
 async function build(
   call: Call,
@@ -119,9 +144,8 @@ async function build(
 /** In the classic builder's words. */
 function classicMessage(error: InroError): string {
   const { cause } = error;
-  if (cause instanceof Error && "exitCode" in cause && "command" in cause) {
-    return `The command '${String(cause.command)}' returned a non-zero code: ${String(cause.exitCode)}`;
-  }
+  const ran = cause instanceof StepFailed && /^process (".*?") did not/s.exec(cause.message)?.[1];
+  if (ran) return `The command '${JSON.parse(ran)}' returned a non-zero code: ${(cause as StepFailed).exitCode}`;
   return messageOf(cause ?? error);
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, statfsSync } from "node:fs";
+import { createReadStream, existsSync, mkdirSync, readdirSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { treeInChild } from "../../archive/command.ts";
 import { conflict, InroError, invalid, messageOf, notImplemented, unavailable } from "../../base/errors.ts";
@@ -9,7 +9,7 @@ import { wholeName } from "../../build/frontend/plan.ts";
 import { CacheMounts } from "../../build/ops/cache-mounts.ts";
 import type { Ops } from "../../build/ops.ts";
 import { Progress } from "../../build/progress.ts";
-import { Solver } from "../../build/solver.ts";
+import { type OpenContext, Solver } from "../../build/solver.ts";
 import type { StepContext } from "../../build/step.ts";
 import { tagTarget } from "../../images/find.ts";
 import { formatPlatform, hostPlatform, samePlatform, satisfies } from "../../images/platform.ts";
@@ -40,6 +40,7 @@ export interface EngineBuild extends BuildRequest {
 /** Records that were of no use for so long are given up, and the oldest when all take more than a part of the disk. */
 const UNUSED_FOR = "1440h";
 const KEPT_PART = 0.2;
+const MAX_DOCKERFILE = 4 << 20;
 const LEAST_KEPT = 2 * 2 ** 30;
 
 /** `[type:]key=value` and an output's `annotation.key`: those of the manifest. */
@@ -65,6 +66,12 @@ function annotationsOf(
   return Object.keys(found).length > 0 ? found : undefined;
 }
 
+/** A tar, or what may be a compressed one. */
+function isArchive(head: Buffer): boolean {
+  const magic = /^(?:1f8b|425a68|fd377a585a00|28b52ffd)/.test(head.toString("hex", 0, 6));
+  return magic || head.toString("latin1", 257, 262) === "ustar";
+}
+
 /** As people see it. */
 const idOf = (key: string) => key.slice("sha256:".length, "sha256:".length + 25);
 
@@ -84,17 +91,18 @@ export class Builds {
 
   constructor(
     private readonly ctx: Context,
-    ops: Ops,
-    parts: Pick<ConstructorParameters<typeof Solver<EngineBuild>>[0], "content" | "layers">,
+    private readonly ops: Ops,
+    private readonly parts: Pick<ConstructorParameters<typeof Solver<EngineBuild>>[0], "content" | "layers">,
   ) {
     this.layers = parts.layers;
     this.#cgroup = join(CGROUP_ROOT, `build-${ctx.store.engineId.slice(0, 12)}`);
     this.cache = new BuildCache(ctx.store.db, () => ctx.images.hold());
     this.contexts = new Contexts(join(ctx.paths.build, "contexts"), ctx.trash, ctx.paths.temporary);
     this.cacheMounts = new CacheMounts(join(ctx.paths.build, "mounts"), (path) => ctx.trash.discard(path));
+    const left = (path: string) => leftToReconcile(path, ctx.paths.temporary);
     const steps = join(ctx.paths.build, "steps");
     this.#left = existsSync(steps) && readdirSync(steps).length > 0 ? steps : undefined;
-    leftToReconcile(steps, ctx.paths.temporary);
+    left(steps);
     mkdirSync(steps, { recursive: true, mode: 0o700 });
     const solver = new Solver<EngineBuild>({
       ops,
@@ -278,6 +286,36 @@ export class Builds {
       await give("file", this.ctx.images.archive({ images: result.images, tags, annotations, signal }));
       return { names: tags.map((name) => wholeName(name)) };
     });
+  }
+
+  /**
+   * A context that the engine gets itself: a git repository, or what a URL has: a tar, or a Dockerfile alone, which is then
+   * the text.
+   */
+  async remote(
+    build: EngineBuild,
+    source: { git: string } | { http: string },
+    signal: AbortSignal,
+  ): Promise<OpenContext | { dockerfile: string }> {
+    const hold = this.ctx.images.hold();
+    const step = { signal, log: () => {}, epoch: undefined, hold };
+    const ctx = this.#context(build, step, join(this.ctx.paths.build, "steps"), this.parts);
+    try {
+      if ("git" in source) {
+        const { source: files, release } = await this.ops.fetchGit(source.git, { keepGitDir: false }, ctx);
+        hold.release();
+        return { source: files, release };
+      }
+      const { path } = await this.ops.fetchUrl(source.http, {}, ctx);
+      const file = Bun.file(path);
+      const head = Buffer.from(await file.slice(0, 512).arrayBuffer());
+      if (isArchive(head)) return await this.contexts.unpack(createReadStream(path), signal);
+      if (file.size > MAX_DOCKERFILE)
+        throw invalid(`${source.http.slice(0, 200)} is neither an archive nor a Dockerfile`);
+      return { dockerfile: await file.text() };
+    } finally {
+      hold.release();
+    }
   }
 
   /** Makes a base image local: the one that is here, unless `pull`. */
