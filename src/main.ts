@@ -1,5 +1,6 @@
 #!/usr/bin/env bun
 import { ARCHIVE_DOOR } from "./archive/door.ts";
+import { mustEnter } from "./base/owner.ts";
 import { READ_LAYERS_DOOR } from "./build/attest/door.ts";
 import { BUILD_DOOR } from "./build/ops/child/door.ts";
 import { APPLY_DOOR } from "./layers/door.ts";
@@ -39,8 +40,7 @@ async function main(): Promise<number> {
   const { main } = await import("./cli/main.ts");
   return await main(argv, {
     async serve(options) {
-      const { mustEnter } = await import("./daemon/rootless/enter.ts");
-      if (mustEnter()) await (await import("./daemon/serve.ts")).serveRootless(options);
+      if (mustEnter()) (await import("./daemon/rootless/serve.ts")).serveRootless(options);
       (await import("./daemon/compiler-options.ts")).takeCompilerOptions();
       // The binary is built for short lives (build/build.ts).
       Bun.unsafe.setJITPolicy(1);

@@ -2,6 +2,7 @@ import { afterAll, beforeAll } from "bun:test";
 import { randomBytes } from "node:crypto";
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -16,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inNetworkNamespace } from "../src/linux/netlink/socket.ts";
 import { createNetworkNamespace, type NetworkNamespace } from "../src/network/namespace.ts";
+import { asUser, GID, reachableCommand, SUBID_FILES, UID, type UserOptions } from "./runtime/rootless/user.ts";
 
 /** What the end-to-end tests share: an engine of their own, the command line against it, and small images. */
 
@@ -39,13 +41,16 @@ export class TestEngine {
   readonly host = `unix://${this.socket}`;
   #process: Bun.Subprocess | undefined;
   readonly #extra: string[];
+  /** It is a plain user's; the command line stays root's, who may use any socket. */
+  readonly rootless: UserOptions | undefined;
   /** The network namespace that stands for its host's: with it there are bridges, which the machine must not see. */
   readonly namespace: NetworkNamespace | undefined;
   /** Run after the engine's end, before the check for what is left. */
   readonly afterEnd: (() => void)[] = [];
 
   /** `networks`: in a network namespace of its own. Without, it has no default network. */
-  constructor(extra: string[] = [], options: { networks?: boolean } = {}) {
+  constructor(extra: string[] = [], options: { networks?: boolean; rootless?: UserOptions } = {}) {
+    this.rootless = options.rootless ?? (process.env.INRO_TEST_ROOTLESS ? ROOTLESS : undefined);
     this.#extra = options.networks ? extra : ["--bridge", "none", ...extra];
     this.namespace = options.networks ? createNetworkNamespace() : undefined;
   }
@@ -67,10 +72,11 @@ export class TestEngine {
   async start(more: readonly string[] = []): Promise<this> {
     mkdirSync(this.dir, { recursive: true, mode: 0o700 });
     const log = Bun.file(join(this.dir, "log"));
+    const env: Record<string, string | undefined> = { ...process.env, INRO_READY_FD: "3" };
+    const program = this.rootless ? this.#lower(env) : command;
     const start = () =>
       Bun.spawn(
-        [
-          ...command,
+        this.#argv(program, env, [
           "serve",
           "--host",
           this.host,
@@ -80,14 +86,36 @@ export class TestEngine {
           this.execRoot,
           ...this.#extra,
           ...more,
-        ],
-        { env: { ...process.env, INRO_READY_FD: "3" }, stdio: ["ignore", log, log, "pipe"] },
+        ]),
+        { env, stdio: ["ignore", log, log, "pipe"] },
       );
     const child = this.onHost(start);
     this.#process = child;
     const ready = await new Response(Bun.file(child.stdio[3] as number).stream()).text();
     if (!ready.includes("ready")) throw new Error(`the engine did not start: ${this.log}`);
     return this;
+  }
+
+  /** Gives the engine's directory to the user, and says what runs it. */
+  #lower(env: Record<string, string | undefined>): string[] {
+    const { uid = UID, gid = GID } = this.rootless!;
+    const run = join(this.dir, "run");
+    mkdirSync(run, { recursive: true, mode: 0o700 });
+    for (const path of [this.dir, run]) chownSync(path, uid, gid);
+    const program = reachableCommand(this.dir);
+    for (const name of Object.keys(env)) if (name.startsWith("XDG_")) delete env[name];
+    Object.assign(env, { HOME: this.dir, XDG_RUNTIME_DIR: run, PATH: "/usr/local/bin:/usr/bin:/bin" });
+    // Without a default network there is nothing to connect.
+    if (!this.namespace) env.INRO_ROOTLESS_NETWORK = "none";
+    return program;
+  }
+
+  #argv(program: readonly string[], env: Record<string, string | undefined>, args: readonly string[]): string[] {
+    const argv = [...program, ...args];
+    if (!this.rootless) return argv;
+    mkdirSync(scratch, { recursive: true, mode: 0o755 });
+    const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+    return asUser(scratch, argv, Object.fromEntries(given), this.rootless);
   }
 
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
@@ -177,13 +205,23 @@ export class TestEngine {
     const left = [...leftovers(this.dir), ...this.#interfacesLeft()];
     this.namespace?.close();
     rmSync(this.dir, { recursive: true, force: true });
+    rmSync(scratch, { recursive: true, force: true });
     if (findings.code !== 0) throw new Error(`system check: ${findings.stdout}${findings.stderr}`);
     if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
   }
 }
 
+/** Root's: what becomes the user. */
+const scratch = join(tmpdir(), `inro-as-user-${process.pid}`);
+
+/** A user as usermod(8) and udev make one: with ids of his own, and /dev/net/tun. */
+export const ROOTLESS: UserOptions = { files: SUBID_FILES, nodes: { "/dev/net/tun": [10, 200] } };
+
 /** An engine for one test file, with the busybox image; it ends after the file's tests. */
-export function engineForTests(extra: string[] = [], options: { networks?: boolean } = {}): TestEngine {
+export function engineForTests(
+  extra: string[] = [],
+  options: { networks?: boolean; rootless?: UserOptions } = {},
+): TestEngine {
   const engine = new TestEngine(extra, options);
   // Not here and now: for a file of which no test is wanted (-t) nothing runs, afterAll neither.
   beforeAll(async () => {
@@ -202,7 +240,7 @@ export function leftovers(dir: string): string[] {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       const text = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-      if (text.includes(dir) && text.startsWith("inro-keeper")) found.push(`process ${pid}`);
+      if (text.includes(dir) && /^inro-(keeper|namespaces)/.test(text)) found.push(`process ${pid}`);
     } catch {
       // Gone.
     }

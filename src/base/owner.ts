@@ -9,3 +9,8 @@ export function ownerUid(env: Record<string, string | undefined> = process.env):
   const outside = env[ROOTLESS_UID];
   return outside !== undefined && /^[1-9]\d{0,9}$/.test(outside) ? Number(outside) : (process.getuid?.() ?? 0);
 }
+
+/** Whether this process has to enter its user's namespaces before it can be an engine. */
+export function mustEnter(env: Record<string, string | undefined> = process.env): boolean {
+  return process.geteuid?.() !== 0 && env[ROOTLESS_UID] === undefined;
+}

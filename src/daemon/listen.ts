@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { Peers } from "../api/peer.ts";
 import { codeOf, invalid, messageOf } from "../base/errors.ts";
+import { ownerUid } from "../base/owner.ts";
 import { runDirectory } from "../client/endpoint.ts";
 import { peerCredentials } from "../linux/peer.ts";
 import type { Address } from "./address.ts";
@@ -63,8 +64,9 @@ function tlsServer(api: HttpServer, files: Extract<Address, { kind: "tcp" }>["tl
   });
 }
 
-/** What is not for its owner and group. */
+/** What is not for its owner and group; a plain user's is for nobody else. */
 const SOCKET_UMASK = 0o117;
+const PLAIN_SOCKET_UMASK = 0o177;
 
 /** The socket is for its owner and group alone; a stale file is replaced. */
 async function bindUnix(server: Server | HttpServer, path: string, gid: number | undefined): Promise<void> {
@@ -77,7 +79,7 @@ async function bindUnix(server: Server | HttpServer, path: string, gid: number |
   }
   await listening(server, () => {
     // It is bound when the call returns, with the mode that it keeps: one that comes later leaves a moment for others.
-    const umask = process.umask(SOCKET_UMASK);
+    const umask = process.umask(gid === undefined && ownerUid() !== 0 ? PLAIN_SOCKET_UMASK : SOCKET_UMASK);
     try {
       return server.listen(path);
     } finally {

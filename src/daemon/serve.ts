@@ -12,18 +12,10 @@ import { Engine } from "../engine/engine.ts";
 import { Configuration, engineSettings, reload } from "./configuration.ts";
 import { planDoors } from "./doors.ts";
 import { type Listener, listen } from "./listen.ts";
-import { enterNamespaces } from "./rootless/enter.ts";
 import { entered, leaveNamespaces } from "./rootless/leave.ts";
 
 const MILLISECONDS = 1000;
 const IDLE = "idle";
-
-/** `inro serve` of a plain user: does not return, since this process enters that user's namespaces and starts anew. */
-export async function serveRootless(options: ServeOptions): Promise<void> {
-  const { execRoot } = planDoors(new Configuration(options).read());
-  if (options.validate) return;
-  enterNamespaces(execRoot, logLine);
-}
 
 const logLine = (line: string) => void process.stderr.write(`${new Date().toISOString()} ${line}\n`);
 

@@ -1,11 +1,11 @@
-import { codeOf, conflict, InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
+import { codeOf, conflict, InroError, invalid, messageOf, notImplemented, unavailable } from "../base/errors.ts";
 import { setWindowSize } from "../linux/process.ts";
 import type { Change, ContainerInspect, ContainerSummary, CreateResponse } from "../spec/docker-api.ts";
 import { containerName } from "./config/names.ts";
 import type { Container } from "./container.ts";
 import { containerChanges } from "./container-changes.ts";
 import { pruneContainers } from "./container-prune.ts";
-import { type Context, emit, openCgroup } from "./context.ts";
+import { type Context, emit, openCgroup, processesOf } from "./context.ts";
 import { createContainer } from "./create.ts";
 import { inspectContainer, summarize } from "./inspect.ts";
 import { containerFilter } from "./list-filters.ts";
@@ -217,7 +217,13 @@ export class Containers {
       if (container.state.status === "paused") throw conflict(`container ${container.id} is already paused`);
       refuseRestarting(container);
       if (!container.isRunning) throw conflict(`container ${container.id} is not running`);
-      await this.#orEnded(container, openCgroup(this.ctx, container)?.freeze());
+      const cgroup = openCgroup(this.ctx, container);
+      if (!cgroup && this.ctx.hierarchy.delegated) {
+        throw unavailable(
+          "cannot pause the container: no cgroup is delegated to this user: run the engine in a unit with Delegate=yes",
+        );
+      }
+      await this.#orEnded(container, cgroup?.freeze());
       this.#setFrozen(container, "running", "paused");
     });
   }
@@ -277,7 +283,7 @@ export class Containers {
     const container = this.#get(ref);
     refuseRestarting(container);
     if (!container.isRunning) throw conflict(`container ${container.id} is not running`);
-    const table = await processTable(openCgroup(this.ctx, container)?.pids() ?? [], psArgs || undefined);
+    const table = await processTable(processesOf(this.ctx, container), psArgs || undefined);
     emit(this.ctx, container, "top");
     return table;
   }

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { InroError } from "../base/errors.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
 import type { Hierarchy } from "../cgroups/hierarchy.ts";
@@ -54,6 +54,27 @@ export function readBootId(): string {
  */
 export function openCgroup(ctx: Context, container: Container): Cgroup | undefined {
   return container.cgroup ?? openCgroupAt(ctx, cgroupPath(container.id, container.record.host.CgroupParent));
+}
+
+/** Host pids of what runs in a container: of one without a cgroup, all in its pid namespace, if that is its own. */
+export function processesOf(ctx: Context, container: Container): number[] {
+  const cgroup = openCgroup(ctx, container);
+  if (cgroup) return cgroup.pids();
+  const { pid } = container.state;
+  const theirs = pid > 0 ? pidNamespaceOf(String(pid)) : undefined;
+  if (theirs === undefined) return [];
+  if (theirs === pidNamespaceOf("self")) return [pid];
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.filter((name) => pidNamespaceOf(name) === theirs).map(Number);
+}
+
+function pidNamespaceOf(pid: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`);
+  } catch {
+    // Another user's, or gone.
+    return undefined;
+  }
 }
 
 export function openCgroupAt(ctx: Context, path: string): Cgroup | undefined {

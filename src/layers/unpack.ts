@@ -17,6 +17,7 @@ import {
   utimensat,
   writeAll,
 } from "../linux/file.ts";
+import { inUserNamespace } from "../linux/rights.ts";
 import { PLAIN_DIRECTORY, setAttributes } from "./attributes.ts";
 import { Directories, makeOpaque } from "./directories.ts";
 import { type Component, entryPath, linkPath, meaningOf, toName } from "./entry-path.ts";
@@ -215,6 +216,8 @@ export class Unpacker {
     const { devMajor, devMinor } = entry;
     // Wider numbers would wrap to those of another device.
     if (devMajor > 0xfff || devMinor > 0xfffff) throw new Error(`device ${devMajor}:${devMinor} is out of range`);
+    // Nobody can make devices here, and a container has its own: as containerd and podman do it.
+    if (entry.type !== "fifo" && inUserNamespace()) return;
     const format = entry.type === "fifo" ? k.S_IFIFO : entry.type === "char" ? k.S_IFCHR : k.S_IFBLK;
     mknodat(parent, name, format, makedev(devMajor, devMinor));
     chownat(parent, name, entry.uid, entry.gid);

@@ -57,9 +57,10 @@ export function holdPort(
       const length = family === 4 ? 16 : 28;
       const result = trySys("bind", fd, name.address, length);
       if (result < 0) throw taken(shown, protocol, port, -result);
-      // From here on the port is not to be shared.
+      // From here on the port is not to be shared. One that listens is not in any case, and what it has accepted, and
+      // lingers, must not keep the next one away.
       const zero = bytes(new Uint8Array(4));
-      if (protocol === "tcp") sys("setsockopt", "SO_REUSEADDR", fd, SOL_SOCKET, SO_REUSEADDR, zero, 4);
+      if (protocol === "tcp" && !host) sys("setsockopt", "SO_REUSEADDR", fd, SOL_SOCKET, SO_REUSEADDR, zero, 4);
       const size = room(8);
       size.view.writeUInt32LE(28, 0);
       sys("getsockname", shown, fd, name.address, size.address);
@@ -72,6 +73,13 @@ export function holdPort(
     throw error;
   }
 }
+
+/** Lets go of one, at once and for all who have a copy. */
+export function releasePort(fd: number): void {
+  if (outside()) trySys("shutdown", fd, SHUT_RDWR);
+  close(fd);
+}
+const SHUT_RDWR = 2;
 
 /** `code`: EADDRINUSE where another port may be tried. */
 export class PortError extends InroError {

@@ -13,6 +13,7 @@ import { addressMessage, linkMessage, type NetworkStack, writeNetSysctl } from "
 import { createNetworkNamespace, type NetworkNamespace } from "../../src/network/namespace.ts";
 import type { ContainerInspect, EndpointSettings } from "../../src/spec/docker-api.ts";
 import { TestEngine } from "../harness.ts";
+import type { UserOptions } from "../runtime/rootless/user.ts";
 
 /** Addresses of the engine's host and of a machine beside it. */
 export const HOST = { 4: "198.51.100.1", 6: "2001:db8:51::1" } as const;
@@ -36,8 +37,8 @@ export class Lab {
   readonly #open: { stop(): void }[] = [];
 
   /** `extra`: options of its `serve`. */
-  constructor(extra: string[] = ["--ip", "0.0.0.0"]) {
-    this.engine = new TestEngine(extra, { networks: true });
+  constructor(extra: string[] = ["--ip", "0.0.0.0"], options: { rootless?: UserOptions } = {}) {
+    this.engine = new TestEngine(extra, { networks: true, ...options });
   }
 
   get host(): number {
@@ -49,6 +50,8 @@ export class Lab {
       [HOST[4], OUTSIDE[4], 24],
       [HOST[6], OUTSIDE[6], 64],
     ]);
+    // A plain user's containers go the host's way, which has to lead somewhere.
+    if (this.engine.rootless) this.engine.namespace!.stack.setDefaultRoute("wire0", parseAddress(OUTSIDE[4])!);
     // A namespace may take this from the machine.
     this.engine.onHost(() => writeNetSysctl("ipv4/ip_forward", "0"));
     await this.engine.start();
@@ -217,8 +220,8 @@ export async function eventually<T>(attempt: () => Promise<T | undefined>): Prom
 }
 
 /** A lab for one test file. */
-export function labForTests(extra?: string[]): Lab {
-  const lab = new Lab(extra);
+export function labForTests(extra?: string[], options?: { rootless?: UserOptions }): Lab {
+  const lab = new Lab(extra, options);
   beforeAll(() => lab.start());
   afterAll(() => lab.stop());
   return lab;

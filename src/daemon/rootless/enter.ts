@@ -18,11 +18,6 @@ import { givenDescriptors } from "../compiler-options.ts";
 import { findHolder, type Namespaces, openNamespaces, startHolder } from "./holder.ts";
 import { connectUplink, endUplink } from "./uplink.ts";
 
-/** Whether this process has to enter its user's namespaces before it can be an engine. */
-export function mustEnter(env: Record<string, string | undefined> = process.env): boolean {
-  return process.geteuid?.() !== 0 && env[ROOTLESS_UID] === undefined;
-}
-
 /**
  * Makes a plain user's process start anew as root of that user's own namespaces, which are made or found (execve(2): pid,
  * descriptors and arguments stay). Nothing here has more rights than the user but newuidmap(1), newgidmap(1). Does not

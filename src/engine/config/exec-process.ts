@@ -5,7 +5,7 @@ import { checkEnv, environment } from "./environment.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
 import { hostnameOf } from "./hosts.ts";
 import { checkUser, checkWorkingDir } from "./image-defaults.ts";
-import { capabilitySets, containerCapabilities, findUser, type Lookup } from "./process.ts";
+import { capabilitySets, containerCapabilities, findUser, givable, type Lookup } from "./process.ts";
 import { execRequest } from "./request-fields.ts";
 
 /** Checks the untrusted body of POST /containers/{id}/exec. Throws invalid. */
@@ -30,7 +30,8 @@ export function execProcess(
   facts: HostFacts = hostFacts(),
 ): Process {
   const { id, config, host, spec } = container;
-  const ids = spec.linux?.uidMappings?.reduce((sum, mapping) => sum + mapping.size, 0);
+  const all = facts.lastGid === undefined ? undefined : facts.lastGid + 1;
+  const ids = spec.linux?.uidMappings?.reduce((sum, mapping) => sum + mapping.size, 0) ?? all;
   const user = findUser(lookup, request.User || config.User || "", host.GroupAdd ?? [], ids);
   const terminal = request.Tty ?? false;
   const [height = 0, width = 0] = request.ConsoleSize ?? [];
@@ -39,7 +40,7 @@ export function execProcess(
   return {
     terminal,
     ...(terminal && height > 0 && width > 0 ? { consoleSize: { height, width } } : {}),
-    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    user: { uid: user.uid, gid: user.gid, additionalGids: givable(user.additionalGids, host, facts) },
     args: request.Cmd ?? [],
     env: environment(
       { hostname: hostnameOf(id, config, host, facts), terminal, home: user.home },

@@ -30,6 +30,8 @@ export interface HostFacts {
   timeNamespace: boolean;
   /** The engine is in a user namespace that somebody made: group ids from 0 to this one are there; absent: all. */
   lastGid?: number;
+  /** That namespace refuses setgroups(2). */
+  noSetgroups?: boolean;
   /** The kernel can limit memory plus swap, weigh block I/O. */
   swapLimit: boolean;
   blkioWeight: boolean;
@@ -125,7 +127,9 @@ export function hostFacts(): HostFacts {
     apparmor: existsSync("/sys/kernel/security/apparmor/profiles"),
     selinux: existsSync("/sys/fs/selinux/enforce"),
     seccomp: /^Seccomp:/m.test(status),
-    ...(inUserNamespace() ? { lastGid: lastGid(text("/proc/self/gid_map") ?? "") } : {}),
+    ...(inUserNamespace()
+      ? { lastGid: lastGid(text("/proc/self/gid_map") ?? ""), noSetgroups: text("/proc/self/setgroups") === "deny" }
+      : {}),
     timeNamespace: existsSync("/proc/self/ns/time"),
     swapLimit: v2 || existsSync(`${root}/memory/memory.memsw.limit_in_bytes`),
     cpuRealtime: !v2 && existsSync(`${root}/cpu/cpu.rt_runtime_us`),

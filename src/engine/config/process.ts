@@ -23,6 +23,10 @@ export function findUser(lookup: Lookup, user: string, groupAdd: readonly string
   return found;
 }
 
+/** A user of one id has no groups to give: those that the image names are missing then, and only what is asked for fails. */
+export const givable = (gids: readonly number[], { GroupAdd }: HostConfig, { noSetgroups }: HostFacts) =>
+  noSetgroups && !GroupAdd?.length ? [] : [...gids];
+
 /** Only root has them in effect: execve(2) would take them from another user anyway. */
 export function capabilitySets(names: string[], uid: number): Capabilities {
   return uid === 0 ? { bounding: names, effective: names, permitted: names } : { bounding: names };
@@ -72,7 +76,7 @@ export function containerProcess(input: {
   return {
     terminal,
     ...(terminal && height > 0 && width > 0 ? { consoleSize: { height, width } } : {}),
-    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    user: { uid: user.uid, gid: user.gid, additionalGids: givable(user.additionalGids, host, facts) },
     args: [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])],
     env: environment(
       { hostname: hostnameOf(input.id, config, host, facts), terminal, home: user.home },

@@ -42,6 +42,8 @@ export interface SpecInput {
   hostFiles?: HostFiles;
 }
 
+/** Debian's group of terminals, and docker's. */
+const TTY = 5;
 const OCI_VERSION = "1.2.1";
 /** Where containers have their cgroups if they ask for no other place. */
 export const CGROUP_ROOT = "/inro";
@@ -79,6 +81,11 @@ export function toSpec(input: SpecInput): Spec {
     idmap: userns !== undefined,
   });
   mounts.push(...injected);
+  // The group tty has no id where root is the only one.
+  const terminals = mounts.find(({ destination }) => destination === "/dev/pts");
+  if (terminals?.options && (facts.lastGid ?? TTY) < TTY) {
+    terminals.options = terminals.options.filter((option) => option !== `gid=${TTY}`);
+  }
   if (userns) {
     // mknod(2) is not for user namespaces: the host's nodes are bound.
     mounts.push(
@@ -114,7 +121,7 @@ export function toSpec(input: SpecInput): Spec {
       security,
       capabilities,
       facts,
-      ...(userns ? { ids: userns.size } : {}),
+      ...(userns ? { ids: userns.size } : facts.lastGid !== undefined ? { ids: facts.lastGid + 1 } : {}),
     }),
     ...(modes.uts.kind === "private" ? { hostname: hostnameOf(id, config, host, facts) } : {}),
     ...(modes.uts.kind === "private" && config.Domainname ? { domainname: config.Domainname } : {}),

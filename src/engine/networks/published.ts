@@ -1,8 +1,7 @@
 import { InroError, messageOf } from "../../base/errors.ts";
-import { close } from "../../linux/file.ts";
 import { formatAddress, parseAddress } from "../../network/address.ts";
 import type { Firewall, PublishedPort } from "../../network/firewall.ts";
-import { holdPort, PortError } from "../../network/host-ports.ts";
+import { holdPort, PortError, releasePort } from "../../network/host-ports.ts";
 import { outside } from "../../network/rootless/outside.ts";
 import { Relay } from "../../network/rootless/relay.ts";
 import type { PortRequest } from "./ports.ts";
@@ -113,7 +112,7 @@ export class PublishedPorts {
     try {
       this.firewall.removePorts(found.flatMap((one) => one.ports));
     } finally {
-      for (const { fds } of found) for (const fd of fds) close(fd);
+      for (const { fds } of found) for (const fd of fds) releasePort(fd);
     }
   }
 
@@ -121,7 +120,7 @@ export class PublishedPorts {
   letGo(container: string): void {
     for (const [key, { fds }] of this.#held.get(container) ?? []) {
       this.#relay?.close(key);
-      for (const fd of fds) close(fd);
+      for (const fd of fds) releasePort(fd);
     }
     this.#held.delete(container);
   }

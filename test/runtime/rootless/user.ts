@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   chownSync,
   closeSync,
   copyFileSync,
@@ -17,6 +18,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import * as k from "../../../src/linux/constants.ts";
+import { makedev, mknodat } from "../../../src/linux/file.ts";
 import { encode } from "../../../src/program/elf.ts";
 import { Program } from "../../../src/program/ir.ts";
 import { MACHINE } from "../../../src/program/machine.ts";
@@ -60,6 +62,8 @@ export interface UserOptions {
   files?: Readonly<Record<string, string>>;
   /** A directory that has a file system on it which is all locked: ro, nosuid, nodev, noexec, noatime. */
   locked?: string;
+  /** Nodes of /dev that are everybody's in a mount namespace of the process's own, as a desktop has them: path to numbers. */
+  nodes?: Readonly<Record<string, readonly [major: number, minor: number]>>;
   /** `cgroup.procs` files to join first. */
   cgroups?: readonly string[];
 }
@@ -72,7 +76,7 @@ export function asUser(
   directory: string,
   argv: readonly string[],
   env: Readonly<Record<string, string>>,
-  { uid = UID, gid = GID, files = {}, cgroups = [], locked }: UserOptions = {},
+  { uid = UID, gid = GID, files = {}, nodes = {}, cgroups = [], locked }: UserOptions = {},
 ): string[] {
   const p = new Program(2);
   for (const file of cgroups) {
@@ -81,12 +85,18 @@ export function asUser(
     p.call(file, "write", [fd, p.text("0"), 1], { expect: 1 });
   }
   const place = mkdtempSync(join(directory, "as-"));
-  if (Object.keys(files).length > 0 || locked !== undefined) {
+  if (Object.keys(files).length + Object.keys(nodes).length > 0 || locked !== undefined) {
     p.call("own mounts", "unshare", [k.CLONE_NEWNS]);
     p.call("own mounts", "mount", [0, p.text("/"), 0, k.MS_REC | k.MS_PRIVATE, 0]);
     for (const [i, [path, content]] of Object.entries(files).entries()) {
       const source = join(place, `file${i}`);
       writeFileSync(source, content, { mode: 0o644 });
+      p.call(path, "mount", [p.text(source), p.text(path), 0, k.MS_BIND, 0]);
+    }
+    for (const [i, [path, [major, minor]]] of Object.entries(nodes).entries()) {
+      const source = join(place, `node${i}`);
+      mknodat(k.AT_FDCWD, source, k.S_IFCHR | 0o666, makedev(major, minor));
+      chmodSync(source, 0o666);
       p.call(path, "mount", [p.text(source), p.text(path), 0, k.MS_BIND, 0]);
     }
     if (locked !== undefined) p.call(locked, "mount", [p.text("tmpfs"), p.text(locked), p.text("tmpfs"), LOCKED, 0]);
@@ -121,7 +131,7 @@ export class PlainRuntime extends Runtime {
     this.options = options;
     for (const path of [this.home, this.runDir]) mkdirSync(path);
     this.#give(this.dir);
-    this.argv = isReachable(MAIN) && isReachable(process.execPath) ? [process.execPath, MAIN] : copyOf(this.dir);
+    this.argv = reachableCommand(this.dir);
   }
 
   override spawn(args: readonly string[], stdio: unknown[], env: Record<string, string> = {}) {
@@ -201,6 +211,11 @@ export class PlainRuntime extends Runtime {
 export type Change = (
   spec: Spec & { process: NonNullable<Spec["process"]>; linux: NonNullable<Spec["linux"]> },
 ) => void;
+
+/** This checkout's program as a plain user can reach it: where it lies, or else a copy in `directory`. */
+export function reachableCommand(directory: string): string[] {
+  return isReachable(MAIN) && isReachable(process.execPath) ? [process.execPath, MAIN] : copyOf(directory);
+}
 
 const SOURCES = join(import.meta.dir, "../../../src");
 const MAIN = join(SOURCES, "main.ts");
