@@ -10,6 +10,7 @@ import { debugRoutes } from "./debug.ts";
 import { diskUsageRoutes } from "./disk-usage.ts";
 import { eventRoutes } from "./events.ts";
 import { execRoutes } from "./exec.ts";
+import { imageCopyRoutes } from "./image-copy.ts";
 import { imageFilesRoutes } from "./image-files.ts";
 import { imageRoutes } from "./images.ts";
 import { networkRoutes } from "./networks.ts";
@@ -87,6 +88,7 @@ const table = new RouteTable({
   ...debugRoutes,
   ...execRoutes,
   ...imageRoutes,
+  ...imageCopyRoutes,
   ...imageFilesRoutes,
   ...buildRoutes,
   ...buildStreamRoutes,

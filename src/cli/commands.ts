@@ -118,7 +118,12 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
           "explore",
           entry("explore", "Look into layers, files and wasted space", () => import("./commands/image-explore.ts")),
         ] as const,
-        ...named("build", "history", "import"),
+        ...named("build"),
+        [
+          "copy",
+          entry("copy", "Copy images between engines, registries and files", () => import("./commands/image-copy.ts")),
+        ] as const,
+        ...named("history", "import"),
         ["inspect", entry("inspect", "Show the data of images", () => import("./commands/image-inspect.ts"))] as const,
         ["prune", entry("prune", "Remove unused images", () => import("./commands/image-prune.ts"))] as const,
         ...named("load", ["ls", "images"], ["list", "images"], "pull", "push"),

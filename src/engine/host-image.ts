@@ -101,8 +101,8 @@ export class EngineImages extends Images {
     this.#emit("push", familiar(named), familiarName(bare));
   }
 
-  override save(names: string[]): AsyncIterable<Uint8Array> {
-    const archive = super.save(names);
+  override save(names: string[], without?: ReadonlySet<string>): AsyncIterable<Uint8Array> {
+    const archive = super.save(names, without);
     const saved = new Map(names.map((name) => this.find(name)).map((image) => [image.id, image]));
     for (const [id, image] of saved) this.#emit("save", id, id, image);
     return archive;

@@ -12,6 +12,7 @@ import type {
 } from "../spec/docker-api.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
 import { type CommitOptions, commit } from "./commit.ts";
+import { type CopyOptions, copy } from "./copy.ts";
 import { type AskOptions, distribution, imageReferrers } from "./distribution.ts";
 import { findImage, noSuchImage, tagTarget } from "./find.ts";
 import type { Hold } from "./holds.ts";
@@ -24,7 +25,7 @@ import { type PushOptions, push } from "./push.ts";
 import { type ImageRow, Records } from "./records.ts";
 import { repositoryName } from "./reference.ts";
 import { collectRemoved, type Removal, type RemoveOptions, removeImage } from "./remove.ts";
-import { save, saveUnrecorded, type UnrecordedImages } from "./save.ts";
+import { save, savedBlobs, saveUnrecorded, type UnrecordedImages } from "./save.ts";
 import { ImageStore, type StoredLayer } from "./store.ts";
 import { type Damage, verifyStore } from "./verify.ts";
 
@@ -199,6 +200,24 @@ export class Images {
     return push({ ...this.#context, tempDir: this.tempDir }, options);
   }
 
+  /**
+   * Copies from one repository to another, an index with all that is in it, by way of this machine's memory: nothing is
+   * stored here. Reports as push does. Rejects as {@link pull} and {@link push}.
+   */
+  copy(options: CopyOptions): Promise<void> {
+    return copy(this.#context, options);
+  }
+
+  /** Blobs that {@link save} of these names writes. */
+  blobs(names: string[]): { digest: string; size: number }[] {
+    return savedBlobs(this.store, names);
+  }
+
+  /** Those of the given that are not here. */
+  missing(digests: readonly string[]): string[] {
+    return digests.filter((digest) => !this.store.content.has(digest));
+  }
+
   /** Asks a registry what a reference is, and for which platforms. Rejects as {@link pull}. */
   distribution(options: AskOptions): Promise<DistributionInspect> {
     return distribution(this.#context, options);
@@ -228,8 +247,8 @@ export class Images {
   }
 
   /** A tar that is an OCI layout and a docker-archive in one. Names are checked before the first byte. */
-  save(names: string[]): AsyncIterable<Uint8Array> {
-    return save(this.store, names);
+  save(names: string[], without?: ReadonlySet<string>): AsyncIterable<Uint8Array> {
+    return save(this.store, names, without);
   }
 
   /** {@link save} of images that are recorded nowhere; `layers` as of {@link create}. */

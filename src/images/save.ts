@@ -13,7 +13,19 @@ interface Saved {
 }
 
 /** See Images.save. Blobs are as stored and in the archive once; the times of all members are 0, so equal images give equal archives. */
-export function save(store: ImageStore, names: string[]): AsyncIterable<Uint8Array> {
+export function save(store: ImageStore, names: string[], without?: ReadonlySet<string>): AsyncIterable<Uint8Array> {
+  return archive(store, chosen(store, names), without);
+}
+
+/** See Images.blobs. */
+export function savedBlobs(store: ImageStore, names: string[]): { digest: string; size: number }[] {
+  const digests = new Set(chosen(store, names).flatMap(blobsOf));
+  return [...digests].map((digest) => ({ digest, size: store.content.size(digest) }));
+}
+
+const blobsOf = ({ row }: Saved) => [row.id, row.manifest.digest, ...row.layers.map((layer) => layer.blob.digest)];
+
+function chosen(store: ImageStore, names: string[]): Saved[] {
   const images = new Map<string, Saved>();
   for (const name of names) {
     for (const { id, reference } of select(store, name)) {
@@ -23,7 +35,7 @@ export function save(store: ImageStore, names: string[]): AsyncIterable<Uint8Arr
       if (reference?.tag !== undefined && !known) saved.names.push(reference);
     }
   }
-  return archive(store, [...images.values()]);
+  return [...images.values()];
 }
 
 /** Images that were made here: one a platform. */
@@ -66,25 +78,28 @@ function select({ records }: ImageStore, text: string): { id: string; reference?
   return [reference?.digest === undefined && reference ? { id, reference } : { id }];
 }
 
-async function* archive(store: ImageStore, images: Saved[]): AsyncGenerator<Uint8Array> {
+/** `without`: what its reader has; the archive is then an OCI layout alone. */
+async function* archive(store: ImageStore, images: Saved[], without?: ReadonlySet<string>): AsyncGenerator<Uint8Array> {
   const hold = store.holds.open();
   try {
-    const blobs = images.flatMap(({ row }) => [
-      row.id,
-      row.manifest.digest,
-      ...row.layers.map((layer) => layer.blob.digest),
-    ]);
+    const blobs = images.flatMap(blobsOf);
     for (const blob of blobs) hold.blob(blob);
-    yield* writeTar(members(store, images, [...new Set(blobs)].sort()));
+    yield* writeTar(members(store, images, [...new Set(blobs)].sort(), without));
   } finally {
     hold.release();
   }
 }
 
-function* members({ content }: ImageStore, images: Saved[], blobs: string[]): Generator<TarMember> {
+function* members(
+  { content }: ImageStore,
+  images: Saved[],
+  blobs: string[],
+  without: ReadonlySet<string> | undefined,
+): Generator<TarMember> {
   yield directory("blobs/");
   let algorithm = "";
   for (const digest of blobs) {
+    if (without?.has(digest)) continue;
     const path = blobPath(digest);
     if (!path.startsWith(`blobs/${algorithm}/`)) {
       algorithm = path.split("/")[1]!;
@@ -93,14 +108,16 @@ function* members({ content }: ImageStore, images: Saved[], blobs: string[]): Ge
     yield { header: { ...FILE, name: path, size: content.size(digest) }, body: content.stream(digest) };
   }
   yield document("index.json", indexOf(images));
-  yield document(
-    "manifest.json",
-    images.map(({ row, names }) => ({
-      Config: blobPath(row.id),
-      RepoTags: names.length > 0 ? names.map(familiar) : null,
-      Layers: row.layers.map((layer) => blobPath(layer.blob.digest)),
-    })),
-  );
+  if (!without) {
+    yield document(
+      "manifest.json",
+      images.map(({ row, names }) => ({
+        Config: blobPath(row.id),
+        RepoTags: names.length > 0 ? names.map(familiar) : null,
+        Layers: row.layers.map((layer) => blobPath(layer.blob.digest)),
+      })),
+    );
+  }
   yield document("oci-layout", { imageLayoutVersion: "1.0.0" });
 }
 
