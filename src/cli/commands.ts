@@ -53,6 +53,7 @@ const all: Entry[] = [
   entry("rm", "Remove containers", () => import("./commands/rm.ts")),
   entry("rmi", "Remove images", () => import("./commands/rmi.ts")),
   entry("save", "Write images to a tar archive or stdout", () => import("./commands/save.ts")),
+  entry("sbom", "Show the packages in an image", () => import("./commands/sbom.ts")),
   entry("serve", "Run the engine", () => import("./commands/serve.ts")),
   entry("start", "Start stopped containers", () => import("./commands/start.ts")),
   entry("stats", "Show what containers use", () => import("./commands/stats.ts")),

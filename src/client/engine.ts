@@ -310,6 +310,10 @@ export class Engine {
     const response = await this.transport.request({ method: "GET", path, query });
     yield* jsonStream<ImageFilesLine>(response.body);
   }
+  /** Its bill of materials, or the packages as they were found. Of inro's engine only. */
+  imageSbom<T>(name: string, format: "spdx" | "cyclonedx" | "packages"): Promise<T> {
+    return this.json("GET", `/inro/images/${imagePath(name)}/sbom`, { query: { format } });
+  }
   imageHistory(name: string, query: { platform?: string | undefined } = {}): Promise<HistoryEntry[]> {
     const [os, architecture, variant] = query.platform?.split("/") ?? [];
     const platform = os ? JSON.stringify({ os, architecture, variant }) : undefined;

@@ -145,6 +145,23 @@ describe.skipIf(!isRoot)(`what is in an image${isRoot ? "" : " (needs root)"}`, 
     child.terminal!.close();
   });
 
+  test("sbom lists packages, in all its forms, the same each time", async () => {
+    const status = "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9\n";
+    const name = await image("packages", [await layer({ "var/lib/dpkg/status": status })]);
+    const plain = await engine.inro(["sbom", name]);
+    expect(plain).toEqual({
+      code: 0,
+      stderr: "",
+      stdout: "NAME      VERSION   TYPE      FOUND IN\nlibc6     2.36-9    deb       /var/lib/dpkg/status\n",
+    });
+    for (const format of ["spdx", "cyclonedx"]) {
+      const { stdout } = await engine.inro(["sbom", "--format", format, name]);
+      expect(stdout).toContain('"pkg:deb/debian/libc6@2.36-9?arch=amd64"');
+      expect((await engine.inro(["sbom", "--format", format, name])).stdout).toBe(stdout);
+    }
+    expect((await engine.inro(["sbom", "--format", "x", name])).code).toBe(125);
+  });
+
   test("diff says nothing of equal images", async () => {
     const layers = [await layer({ a: "same" })];
     const [one, two] = [await image("same1", layers), await image("same2", layers)];

@@ -4,7 +4,9 @@ import { InroError, messageOf, unavailable } from "../../base/errors.ts";
 import { Slots } from "../../images/slots.ts";
 import { doorCommand } from "../../layers/door.ts";
 import { READ_LAYERS_DOOR } from "./door.ts";
+import type { LayerFile } from "./layer-reader.ts";
 import type { ReadLayersMessage, ReadLayersWork } from "./process.ts";
+import type { SbomFormat, SbomSubject } from "./sbom.ts";
 
 /** Processes at once: each reads whole images. */
 const slots = new Slots(4);
@@ -34,6 +36,17 @@ export async function* readLayersInChild(work: ReadLayersWork, signal: AbortSign
   } finally {
     over.resolve();
   }
+}
+
+/** The bill of materials of an image with these layers (base first), as JSON, made in a process of its own. */
+export async function sbom(
+  layers: LayerFile[],
+  options: { format: SbomFormat | "packages"; subject: SbomSubject },
+  signal: AbortSignal,
+): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of readLayersInChild({ kind: "sbom", layers, ...options }, signal)) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
 }
 
 interface Child {

@@ -3,8 +3,11 @@ import { InroError, messageOf } from "../../base/errors.ts";
 import { sys } from "../../linux/call.ts";
 import * as k from "../../linux/constants.ts";
 import { writeAll } from "../../linux/file.ts";
+import { takeInventory } from "./inventory.ts";
 import type { LayerFile } from "./layer-reader.ts";
 import { listFiles } from "./list-files.ts";
+import type { Inventory } from "./package.ts";
+import { cyclonedx, type SbomFormat, type SbomSubject, spdx } from "./sbom.ts";
 
 /**
  * The other side of command.ts: `readLayersMain` is a hidden door of the program, which reads the archives of an image's
@@ -14,7 +17,10 @@ import { listFiles } from "./list-files.ts";
  *     engine  <--stdout: what it is asked for--  this process
  *     engine  <--stderr: {done} or {error}--     this process
  */
-export type ReadLayersWork = { kind: "files"; layers: LayerFile[]; digests: boolean };
+export type ReadLayersWork =
+  | { kind: "files"; layers: LayerFile[]; digests: boolean }
+  /** `packages` is the {@link Inventory} itself. */
+  | { kind: "sbom"; layers: LayerFile[]; format: SbomFormat | "packages"; subject: SbomSubject };
 
 export type ReadLayersMessage = { done: true } | { error: { kind: InroError["kind"]; message: string } };
 
@@ -26,7 +32,13 @@ export async function readLayersMain(json: string): Promise<number> {
   const write = (text: string) => writeAll(1, Buffer.from(text));
   try {
     const work = JSON.parse(json) as ReadLayersWork;
-    await listFiles(work.layers, work.digests, write);
+    if (work.kind === "files") await listFiles(work.layers, work.digests, write);
+    else {
+      const inventory = await takeInventory(work.layers);
+      const { format, subject } = work;
+      const makers = { spdx, cyclonedx, packages: (all: Inventory) => all };
+      write(`${JSON.stringify(makers[format](inventory, subject))}\n`);
+    }
     send({ done: true });
     return 0;
   } catch (error) {
