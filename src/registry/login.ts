@@ -31,7 +31,8 @@ export async function checkCredentials(
   };
   const first = await ask();
   if (first.status === 200) return;
-  const challenge = first.header("WWW-Authenticate");
+  // CVE-2020-15157: not a server that the registry redirects to.
+  const challenge = first.request.url.origin === url.origin ? first.header("WWW-Authenticate") : undefined;
   if (first.status !== 401 || challenge === undefined) throw failed(first.status);
   if (!(await authorizer.challenged(challenge, undefined, signal))) throw failed(401);
   const second = await ask(await authorizer.header(signal));

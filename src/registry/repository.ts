@@ -51,6 +51,7 @@ export const MAX_MANIFEST = 4 * 1024 * 1024;
 const MAX_ERROR_BODY = 64 * 1024;
 const MAX_TAGS_ANSWER = 4 * 1024 * 1024;
 const MAX_TAG_PAGES = 1000;
+const MAX_TAGS = 100_000;
 const ACCEPT = [MEDIA.ociIndex, MEDIA.dockerList, MEDIA.ociManifest, MEDIA.dockerManifest, "*/*"].join(", ");
 
 /** One repository at one endpoint (distribution-spec). Every request carries the authorization that the registry asked for. */
@@ -157,6 +158,7 @@ export class Repository {
       await expectStatus(answer, [200]);
       const body = parseObject(await answer.bytes(MAX_TAGS_ANSWER));
       if (Array.isArray(body.tags)) tags.push(...body.tags.filter((tag): tag is string => typeof tag === "string"));
+      if (tags.length > MAX_TAGS) throw invalid(`${label(answer.request)}: more than ${MAX_TAGS} tags`);
       url = this.following(answer, url);
     }
     return tags;
@@ -215,7 +217,9 @@ export class Repository {
           ? await send(sent, request.idle ?? this.patience.idle)
           : await sendPatiently(sent, this.patience);
       const challenge = answer.header("WWW-Authenticate");
-      if (!again || !own || answer.status !== 401 || challenge === undefined) return answer;
+      // CVE-2020-15157: only the registry itself may ask for its credentials, not a server that it redirects to.
+      const asked = own && answer.request.url.origin === request.url.origin;
+      if (!again || !asked || answer.status !== 401 || challenge === undefined) return answer;
       if (!(await this.authorizer.challenged(challenge, authorization, request.signal))) return answer;
       answer.discard();
     }
