@@ -202,6 +202,9 @@ export class ImageStore {
     },
   ): Promise<string> {
     const row = await this.prepare(configText, layers, hold, options);
+    const named = ({ tag, ...rest }: Reference) => this.records.tagged(repositoryName(rest), tag!) === row.id;
+    // As a build that came out of its cache: nothing to write, and no disk to wait for.
+    if (this.records.get(row.id) && options.targets.every(named)) return row.id;
     await this.layers.sync();
     this.records.transaction(() => {
       this.records.add(row);

@@ -8,7 +8,7 @@ import type { Applied } from "./apply.ts";
 import { applyInChild, indexInChild, removeInChild, syncInChild, verifyInChild } from "./apply-command.ts";
 import { bootId, replaceFile } from "./durable.ts";
 import { IndexedImages } from "./erofs/images.ts";
-import { linkLayer, TAR, TREE } from "./erofs/index-layer.ts";
+import { indexLayer, linkLayer, TAR, TREE } from "./erofs/index-layer.ts";
 import { canMountIndexes } from "./erofs/mount.ts";
 import type { LayerProblem, VerifyRequest } from "./erofs/verify.ts";
 import { removeTrees } from "./remove-tree.ts";
@@ -39,6 +39,10 @@ export interface AppliedLayer {
   /** Bytes of the layer's files. */
   size: number;
 }
+
+const SMALL_TAR = 1 << 20;
+const SMALL_TREES = 1 << 17;
+const SYNC_AFTER_MS = 1000;
 
 /** layer.json. */
 interface LayerRecord {
@@ -81,6 +85,7 @@ export class Layers {
   readonly #known = new Map<string, LayerRecord>();
   readonly #unsynced = new Set<string>();
   #syncing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
   /** Names of directories that are to go: removing a large layer takes too long for the event loop. */
   readonly #trash = new Set<string>();
   /** Those of them that hold but a few files: not worth a process. */
@@ -297,8 +302,7 @@ export class Layers {
       try {
         renameSync(temporary, this.#home(chain));
         this.#unsynced.add(chain);
-        // A failure shows when someone asks for the sync; until then the layer counts as not synced.
-        this.sync().catch(() => {});
+        this.#syncSoon();
       } catch (error) {
         if (!["EEXIST", "ENOTEMPTY"].includes(codeOf(error) ?? "")) throw error;
         await this.#discard(name);
@@ -326,11 +330,36 @@ export class Layers {
       if (linkLayer(this.#home(chain), target)) return { diffId: other.diffId, size: other.size };
     }
     const below = options.covered || options.apart ? undefined : { directory: this.#dir, chains: parents };
-    return indexInChild({ source: source.path, target, digest: source.digest, below }, options);
+    const request = { source: source.path, target, digest: source.digest, below };
+    // What is known to be a plain tar cannot grow while it is read.
+    const plain = diffId !== undefined && source.digest === diffId;
+    const here = plain && this.#isSmall(source.path, below?.chains ?? []);
+    return here ? indexLayer(request) : indexInChild(request, options);
+  }
+
+  /** Sooner done than a process is started. */
+  #isSmall(source: string, below: readonly string[]): boolean {
+    if (statSync(source).size > SMALL_TAR) return false;
+    let size = 0;
+    for (const chain of below) {
+      size += statSync(join(this.#home(chain), TREE), { throwIfNoEntry: false })?.size ?? Infinity;
+      if (size > SMALL_TREES) return false;
+    }
+    return true;
   }
 
   #home(chain: string): string {
     return join(this.#dir, parseDigest(chain).hex);
+  }
+
+  /** Layers that come one after the other are synced together. A failure shows when someone asks for the sync. */
+  #syncSoon(): void {
+    if (this.#timer) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.sync().catch(() => {});
+    }, SYNC_AFTER_MS);
+    this.#timer.unref();
   }
 
   async #syncNow(): Promise<void> {

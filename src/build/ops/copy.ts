@@ -3,12 +3,11 @@ import { join, posix } from "node:path";
 import { newId } from "../../base/digest.ts";
 import { InroError } from "../../base/errors.ts";
 import type { StoredLayer } from "../../images/store.ts";
-import { removeInChild } from "../../layers/apply-command.ts";
 import type { SelectionOptions } from "../ops.ts";
 import type { CopyStep, FileSource, Snapshot, StepContext } from "../step.ts";
 import { inChild } from "./child/command.ts";
 import type { CopyItem, CopyWork, Root } from "./child/work.ts";
-import { storeLayer } from "./layer.ts";
+import { removeDirectory, storeLayer } from "./layer.ts";
 
 /**
  * COPY and ADD, less the fetching. Answers the layer, which is stored, unpacked and held by `ctx.hold`; undefined when it
@@ -58,7 +57,7 @@ async function layerOf(
     const whole: CopyWork = { kind: "copy", epoch: ctx.epoch, directory, ...work };
     return await inChild(whole, ctx.signal, (tar) => storeLayer(tar, base, directory, ctx));
   } finally {
-    await removeInChild(ctx.directory, [id]);
+    await removeDirectory(ctx.directory, id);
   }
 }
 

@@ -1,8 +1,12 @@
 import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { chainId } from "../../base/digest.ts";
 import type { StoredLayer } from "../../images/store.ts";
+import { removeInChild } from "../../layers/apply-command.ts";
+import { isSmallTree } from "../../layers/remove-tree.ts";
+import * as k from "../../linux/constants.ts";
+import { close, type Name, openat, readdir, statat } from "../../linux/file.ts";
 import { MEDIA } from "../../spec/oci-image.ts";
 import type { Snapshot, StepContext } from "../step.ts";
 
@@ -39,7 +43,48 @@ export async function storeLayer(
   if (!ctx.content.has(diffId)) await ctx.content.adopt(path, diffId);
   const parents = base.layers.map((layer) => layer.diffId);
   ctx.hold.chain(chainId([...parents, diffId]));
-  const source = { path: ctx.content.path(diffId) };
+  const source = { path: ctx.content.path(diffId), digest: diffId };
   await ctx.layers.apply({ source, parents, diffId, signal: ctx.signal });
   return { diffId, blob: { mediaType: MEDIA.ociLayer, digest: diffId, size } };
+}
+
+/** Removes a step's directory: a process of its own is for those that hold much. */
+export async function removeDirectory(parent: string, name: string): Promise<void> {
+  const fd = openat(k.AT_FDCWD, parent, k.O_RDONLY | k.O_DIRECTORY);
+  try {
+    if (!isSmallTree(fd, name)) return await removeInChild(parent, [name]);
+  } finally {
+    close(fd);
+  }
+  await rm(join(parent, name), { recursive: true, force: true });
+}
+
+const SMALL_ENTRIES = 64;
+const SMALL_BYTES = 1 << 20;
+
+/** Whether the tree `name` in the directory `parent` has few entries and few bytes. Nobody else may change it. */
+export function isSmall(parent: string, name: string): boolean {
+  let entries = SMALL_ENTRIES;
+  let bytes = SMALL_BYTES;
+  const fits = (above: number, name: Name): boolean => {
+    const fd = openat(above, name, k.O_RDONLY | k.O_DIRECTORY | k.O_NOFOLLOW);
+    try {
+      for (const entry of readdir(fd)) {
+        if (--entries < 0) return false;
+        const { mode, size } = statat(fd, entry.name);
+        const type = mode & k.S_IFMT;
+        if (type === k.S_IFREG) bytes -= size;
+        if (bytes < 0 || (type === k.S_IFDIR && !fits(fd, entry.name))) return false;
+      }
+      return true;
+    } finally {
+      close(fd);
+    }
+  };
+  const fd = openat(k.AT_FDCWD, parent, k.O_RDONLY | k.O_DIRECTORY);
+  try {
+    return fits(fd, name);
+  } finally {
+    close(fd);
+  }
 }

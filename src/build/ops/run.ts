@@ -5,13 +5,13 @@ import { newId } from "../../base/digest.ts";
 import { codeOf } from "../../base/errors.ts";
 import { Cgroup } from "../../cgroups/cgroup.ts";
 import type { StoredLayer } from "../../images/store.ts";
-import { removeInChild } from "../../layers/apply-command.ts";
+import { layerTar } from "../../layers/tree-tar.ts";
 import { mayMountCgroups } from "../../runtime/cgroup-mounts.ts";
 import { launch, type Running } from "../../runtime/launch.ts";
 import type { Spec } from "../../spec/oci-runtime.ts";
 import type { RunStep, Snapshot, StepContext, StepNetwork } from "../step.ts";
 import { StepFailed } from "./failed.ts";
-import { storeLayer } from "./layer.ts";
+import { isSmall, removeDirectory, storeLayer } from "./layer.ts";
 import { readOutput } from "./output.ts";
 import { RunMounts } from "./run-mounts.ts";
 
@@ -34,7 +34,7 @@ export async function runStep(step: RunStep, base: Snapshot, ctx: StepContext): 
     await run.run();
     return await storeLayer(run.changes(), base, directory, ctx);
   } finally {
-    await removeInChild(ctx.directory, [id]);
+    await removeDirectory(ctx.directory, id);
   }
 }
 
@@ -162,7 +162,8 @@ class Run {
       made: { added: [...MOUNTED, ...this.#targets], deleted: [] },
       ...(epoch === undefined ? {} : { latest: epoch }),
     };
-    return treeInChild({ kind: "layer", tree }, signal);
+    // What a command as a rule leaves is read sooner than a process starts.
+    return isSmall(this.directory, "upper") ? layerTar(tree) : treeInChild({ kind: "layer", tree }, signal);
   }
 }
 

@@ -1,41 +1,42 @@
-import { readFileSync } from "node:fs";
+import { lstatSync, readFileSync } from "node:fs";
 import type { TarMember } from "../../archive/tar.ts";
 import { codeOf } from "../../base/errors.ts";
 import type { IgnoreRules } from "../../base/ignore.ts";
 import * as k from "../../linux/constants.ts";
-import { close, openat, read, readdir, readlinkat, type Stat, statat } from "../../linux/file.ts";
+import { close, openat, read, readlinkat, statat } from "../../linux/file.ts";
+import { scan } from "../../linux/scan.ts";
 import { ExitError } from "../command.ts";
 
 /** An entry of a build context: what it is, and a stamp that changes when it does. */
 export interface ContextEntry {
   path: string;
   stamp: string;
-  stat: Stat;
+  mode: number;
+  size: number;
   link?: string;
 }
 
-/** A file that changed so short before it was looked at may change again without its times telling. */
-const RACY_NS = 50_000_000n;
+/** A file that changed so short before it was looked at may change again without its times telling; in seconds. */
+const RACY = 0.05;
 
 /** The files of a directory that are not ignored, sorted, parents first. */
 export function walkContext(directory: string, rules: IgnoreRules): ContextEntry[] {
   const entries: ContextEntry[] = [];
-  const racy = BigInt(Date.now()) * 1_000_000n - RACY_NS;
+  const racy = Date.now() / 1000 - RACY;
   const walk = (fd: number, above: string): void => {
-    const names = [...readdir(fd)].map(({ name }) => name).sort(Buffer.compare);
-    for (const bytes of names) {
-      const name = bytes.toString();
-      if (name.includes("\ufffd")) throw new ExitError(1, `${above}${name}: its name is not UTF-8`);
-      const path = above + name;
-      const stat = statat(fd, bytes);
-      const type = stat.mode & k.S_IFMT;
+    const names = scan(fd);
+    for (const { name } of names)
+      if (name === undefined) throw new ExitError(1, `${above || "."}: a name in it is not UTF-8`);
+    names.sort((a, b) => (a.name! < b.name! ? -1 : 1));
+    for (const { name, mode, size, stamp, ctime } of names) {
+      const path = above + name!;
+      const type = mode & k.S_IFMT;
       const excluded = !rules.empty && rules.excludes(path);
       if (type === k.S_IFDIR) {
         if (excluded && !rules.mayContain(path)) continue;
         const at = entries.length;
-        const mode = (stat.mode & 0o7777).toString(8);
-        entries.push({ path, stamp: `d${mode}`, stat });
-        const child = openat(fd, bytes, k.O_RDONLY | k.O_DIRECTORY | k.O_NOFOLLOW);
+        entries.push({ path, stamp: `d${(mode & 0o7777).toString(8)}`, mode, size });
+        const child = openat(fd, name!, k.O_RDONLY | k.O_DIRECTORY | k.O_NOFOLLOW);
         try {
           walk(child, `${path}/`);
         } finally {
@@ -43,20 +44,13 @@ export function walkContext(directory: string, rules: IgnoreRules): ContextEntry
         }
         // An ignored directory is there for what is in it alone.
         if (excluded && entries.length === at + 1) entries.pop();
-        continue;
-      }
-      if (excluded) continue;
-      if (type === k.S_IFLNK) {
-        const link = readlinkat(fd, bytes).toString();
-        entries.push({ path, stamp: `l${link}`, stat, link });
+      } else if (excluded) continue;
+      else if (type === k.S_IFLNK) {
+        const link = readlinkat(fd, name!).toString();
+        entries.push({ path, stamp: `l${link}`, mode, size, link });
       } else if (type === k.S_IFREG) {
-        const { size, mtime, ctime, ino, mode } = stat;
         const unsure = ctime > racy ? ` ${Math.random()}` : "";
-        entries.push({
-          path,
-          stamp: `f${(mode & 0o7777).toString(8)} ${size} ${mtime} ${ctime} ${ino}${unsure}`,
-          stat,
-        });
+        entries.push({ path, stamp: `f${stamp}${unsure}`, mode, size });
       }
     }
   };
@@ -78,18 +72,20 @@ const SMALL = 1 << 20;
 
 /** Members of a tar of these entries. What has gone meanwhile is left out, what has changed comes as it is now. */
 export async function* members(directory: string, entries: readonly ContextEntry[]): AsyncGenerator<TarMember> {
-  for (const { path, stat, link } of entries) {
-    const header = { name: path, mode: stat.mode & 0o7777, uid: 0, gid: 0, mtime: stat.mtime };
+  for (const { path, mode, size: listed, link } of entries) {
+    const stat = lstatSync(`${directory}/${path}`, { bigint: true, throwIfNoEntry: false });
+    if (!stat) continue;
+    const header = { name: path, mode: mode & 0o7777, uid: 0, gid: 0, mtime: stat.mtimeNs };
     if (link !== undefined) {
       yield { header: { ...header, type: "symlink", size: 0, linkname: link } };
       continue;
     }
-    if ((stat.mode & k.S_IFMT) === k.S_IFDIR) {
+    if ((mode & k.S_IFMT) === k.S_IFDIR) {
       yield { header: { ...header, name: `${path}/`, type: "directory", size: 0 } };
       continue;
     }
     try {
-      if (stat.size <= SMALL) {
+      if (listed <= SMALL) {
         const bytes = readFileSync(`${directory}/${path}`);
         yield { header: { ...header, type: "file", size: bytes.length }, body: [bytes] };
       } else {
