@@ -16,8 +16,8 @@ import {
   type BuildDone,
   type BuildFailure,
 } from "../spec/build-stream.ts";
-import { authFor, authsOf, networkMode } from "./build.ts";
 import { BuildConnection } from "./build-connection.ts";
+import { authFor, authsOf, networkMode } from "./build-settings.ts";
 import { type Call, type Handler, jsonBody } from "./call.ts";
 
 const TYPE = "application/vnd.inro.build-stream";

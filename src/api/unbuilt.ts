@@ -63,7 +63,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
     POST /swarm/join
     `,
   ),
-  ...sentence("BuildKit sessions are not supported yet", "POST /session"),
   ...sentence("BuildKit's control API is not supported yet", "POST /grpc"),
   ...sentence("searching a registry is not supported yet", "GET /images/search"),
   ...sentence("attestations of images are not supported yet", "GET /images/*/attestations"),

@@ -327,7 +327,7 @@ export class Builds {
   ): Promise<BaseImage> {
     const { images } = this.ctx;
     if (isHostImage(reference)) throw invalid("the image host is the machine itself: nothing can be built on it");
-    const found = options.pull ? undefined : this.#local(reference, platform);
+    const found = options.pull ? undefined : this.local(reference, platform);
     if (found) return found;
     const name = wholeName(reference);
     const auth = options.auth(name);
@@ -338,13 +338,14 @@ export class Builds {
       signal,
       ...(auth ? { auth } : {}),
     });
-    const pulled = this.#local(name, platform);
+    const pulled = this.local(name, platform);
     if (!pulled)
       throw conflict(`image ${name} was pulled, but is gone again, or is not for ${formatPlatform(platform)}`);
     return pulled;
   }
 
-  #local(reference: string, platform: Platform): BaseImage | undefined {
+  /** The image that is here, for a build on it. */
+  local(reference: string, platform: Platform): BaseImage | undefined {
     const { images } = this.ctx;
     try {
       const { id, config } = images.find(reference);

@@ -1,0 +1,214 @@
+import { writeTar } from "../../archive/tar.ts";
+import { invalid } from "../../base/errors.ts";
+import type { TarMember } from "../../layers/tar-write.ts";
+import { type GrpcStream, openCall } from "./grpc.ts";
+import { MessageReader, MessageWriter } from "./protobuf.ts";
+import type { Session } from "./sessions.ts";
+
+/**
+ * The client's files by `moby.filesync.v1.FileSync/DiffCopy`, which is fsutil's protocol: it sends what every file is,
+ * numbered by their order, then the contents of those that are asked for, several at once.
+ */
+const METHOD = "/moby.filesync.v1.FileSync/DiffCopy";
+const PACKET = { stat: 0, request: 1, data: 2, end: 3, error: 4 } as const;
+
+/** Bits of Go's os.FileMode. */
+const DIRECTORY = 0x8000_0000;
+const SYMLINK = 0x0800_0000;
+const OTHER = 0x0728_0000;
+const SPECIAL: readonly (readonly [go: number, unix: number])[] = [
+  [0x0080_0000, 0o4000],
+  [0x0040_0000, 0o2000],
+  [0x0010_0000, 0o1000],
+];
+
+const MOST_FILES = 4_000_000;
+/** Bytes that are asked for ahead. */
+const AHEAD = 8 << 20;
+const MOST_AHEAD = 64;
+const SMALL = 1 << 20;
+
+export interface SyncOptions {
+  /** `context`, `dockerfile`, or that of a named context. */
+  readonly name: string;
+  readonly include?: readonly string[];
+  readonly exclude?: readonly string[];
+}
+
+interface RemoteFile {
+  readonly number: number;
+  readonly path: string;
+  readonly mode: number;
+  readonly size: number;
+  /** Nanoseconds. */
+  readonly mtime: bigint;
+  readonly linkname: string;
+}
+
+/** One transfer. Its files are listed when it is opened; the caller closes it. */
+export class FileSync {
+  readonly #waiting = new Map<number, { chunks: Buffer[]; done: boolean }>();
+  readonly #messages: AsyncGenerator<Buffer>;
+
+  private constructor(
+    private readonly stream: GrpcStream,
+    /** Without what no context has: devices, sockets and pipes. */
+    readonly files: RemoteFile[],
+    messages: AsyncGenerator<Buffer>,
+  ) {
+    this.#messages = messages;
+  }
+
+  /** Errors: GrpcError when the client offers no such directory; invalid for a listing that is none. */
+  static async open(session: Session, { name, include, exclude }: SyncOptions, signal: AbortSignal): Promise<FileSync> {
+    const metadata = {
+      ...encoded("dir-name", [name]),
+      ...(include ? encoded("include-patterns", include) : {}),
+      ...(exclude?.length ? encoded("exclude-patterns", exclude) : {}),
+    };
+    const stream = openCall(session.http2, METHOD, metadata, AbortSignal.any([signal, session.gone]));
+    const messages = stream.messages();
+    const files: RemoteFile[] = [];
+    try {
+      for (let number = 0; ; number++) {
+        const packet = await nextPacket(messages);
+        if (packet.uint(1) !== PACKET.stat) throw invalid("the client sent no listing of its files");
+        const stat = packet.message(2);
+        if (!stat) break;
+        if (number >= MOST_FILES) throw invalid(`a build context of more than ${MOST_FILES} files`);
+        const file = remoteFile(number, stat);
+        if ((file.mode & OTHER) === 0) files.push(file);
+      }
+      return new FileSync(stream, files, messages);
+    } catch (error) {
+      stream.cancel();
+      throw error;
+    }
+  }
+
+  /** What each file is, for {@link Contexts.sync}: a path, and a stamp that changes when it does. */
+  listing(): string {
+    const stampOf = ({ mode, size, mtime, linkname }: RemoteFile): string => {
+      if (isDirectory(mode)) return `d${permissions(mode).toString(8)}`;
+      return isSymlink(mode) ? `l${linkname}` : `f${permissions(mode).toString(8)} ${size} ${mtime}`;
+    };
+    return JSON.stringify(this.files.map((file) => [file.path, stampOf(file)]));
+  }
+
+  /** A tar of these entries of the listing, in their order. */
+  fetch(entries: readonly number[]): AsyncIterable<Uint8Array> {
+    return writeTar(this.#members(entries.map((at) => this.files[at]!)));
+  }
+
+  /** One file's content. */
+  async read(file: RemoteFile, limit: number): Promise<Buffer> {
+    if (file.size > limit) throw invalid(`${file.path.slice(0, 200)} is larger than ${limit} bytes`);
+    await this.#request(file);
+    return Buffer.concat(await Array.fromAsync(this.#content(file)));
+  }
+
+  async *#members(files: readonly RemoteFile[]): AsyncGenerator<TarMember> {
+    const contents = files.filter(hasContent);
+    let asked = 0;
+    let ahead = 0;
+    for (const file of files) {
+      const { path, mode, mtime, linkname, size } = file;
+      const header = { name: path, mode: permissions(mode), uid: 0, gid: 0, size: 0, mtime };
+      if (isDirectory(mode)) yield { header: { ...header, name: `${path}/`, type: "directory" } };
+      else if (isSymlink(mode)) yield { header: { ...header, type: "symlink", linkname } };
+      else if (size === 0) yield { header: { ...header, type: "file" } };
+      else {
+        while (
+          asked < contents.length &&
+          this.#waiting.size < MOST_AHEAD &&
+          (ahead === 0 || ahead + contents[asked]!.size <= AHEAD)
+        ) {
+          const next = contents[asked++]!;
+          ahead += next.size;
+          await this.#request(next);
+        }
+        if (size > SMALL) yield { header: { ...header, type: "file", size }, body: this.#content(file) };
+        else {
+          // It may have changed since it was listed.
+          const body = await Array.fromAsync(this.#content(file));
+          const length = body.reduce((sum, chunk) => sum + chunk.length, 0);
+          yield { header: { ...header, type: "file", size: length }, body };
+        }
+        ahead -= size;
+      }
+    }
+  }
+
+  async #request({ number }: RemoteFile): Promise<void> {
+    this.#waiting.set(number, { chunks: [], done: false });
+    await this.stream.send(new MessageWriter().uint(1, PACKET.request).uint(3, number).finish());
+  }
+
+  async *#content({ number }: RemoteFile): AsyncGenerator<Buffer> {
+    const file = this.#waiting.get(number)!;
+    for (;;) {
+      const chunk = file.chunks.shift();
+      if (chunk) yield chunk;
+      else if (file.done) break;
+      else await this.#next();
+    }
+    this.#waiting.delete(number);
+  }
+
+  async #next(): Promise<void> {
+    const packet = await nextPacket(this.#messages);
+    const file = this.#waiting.get(packet.uint(3));
+    if (packet.uint(1) !== PACKET.data || !file) throw invalid("the client sent what nobody asked for");
+    const data = packet.bytes(4);
+    if (data.length === 0) file.done = true;
+    else file.chunks.push(data);
+  }
+
+  /** Says that nothing more is wanted. */
+  async close(): Promise<void> {
+    try {
+      await this.stream.send(new MessageWriter().uint(1, PACKET.end).finish());
+      this.stream.end();
+      for await (const _ of this.#messages);
+    } catch {
+      // It is over either way.
+    } finally {
+      this.stream.cancel();
+    }
+  }
+}
+
+const isDirectory = (mode: number) => (mode & DIRECTORY) !== 0;
+const isSymlink = (mode: number) => (mode & SYMLINK) !== 0;
+const hasContent = ({ mode, size }: RemoteFile) => !isDirectory(mode) && !isSymlink(mode) && size > 0;
+
+function permissions(mode: number): number {
+  return SPECIAL.reduce((all, [go, unix]) => ((mode & go) === 0 ? all : all | unix), mode & 0o777);
+}
+
+function remoteFile(number: number, stat: MessageReader): RemoteFile {
+  const size = Number(stat.int64(5));
+  if (!Number.isSafeInteger(size) || size < 0) throw invalid("the client listed a file of no possible size");
+  return {
+    number,
+    path: stat.text(1),
+    mode: stat.uint(2),
+    size,
+    mtime: stat.int64(6),
+    linkname: stat.text(7),
+  };
+}
+
+async function nextPacket(messages: AsyncGenerator<Buffer>): Promise<MessageReader> {
+  const { value, done } = await messages.next();
+  if (done) throw invalid("the client ended the transfer of its files early");
+  const packet = new MessageReader(value);
+  if (packet.uint(1) === PACKET.error) throw invalid(`transfer of files: ${packet.text(4).slice(0, 1000)}`);
+  return packet;
+}
+
+/** Headers hold ASCII: other values are escaped, which a header of its own says. */
+function encoded(name: string, values: readonly string[]): Record<string, string[]> {
+  if (values.every((value) => /^[\x20-\x7e]*$/.test(value))) return { [name]: [...values] };
+  return { [name]: values.map(encodeURIComponent), [`${name}-encoded`]: ["1"] };
+}
