@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, renameSync, rmSync, type Stats, statSync } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { link, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isDigest, parseDigest, sha256 } from "../base/digest.ts";
 import { codeOf, conflict, InroError, invalid, messageOf, notFound } from "../base/errors.ts";
@@ -32,6 +32,7 @@ const STREAM_CHUNK = 1024 * 1024;
 export class ContentStore {
   readonly #dir: string;
   readonly #writing = new Set<string>();
+  readonly #removing = new Set<Promise<void>>();
 
   constructor(dir: string) {
     this.#dir = dir;
@@ -159,6 +160,20 @@ export class ContentStore {
     }
   }
 
+  /** {@link adopt}, and the caller keeps its name of the file. False where that is on another file system. */
+  async linkFrom(path: string, digest: string): Promise<boolean> {
+    if (this.has(digest)) return true;
+    const temporary = join(this.#dir, "ingest", `put-${randomBytes(8).toString("hex")}`);
+    try {
+      await link(path, temporary);
+    } catch (error) {
+      if (["EXDEV", "EMLINK", "EPERM"].includes(codeOf(error) ?? "")) return false;
+      throw new InroError("internal", `write blob ${digest}: ${messageOf(error)}`, { cause: error });
+    }
+    await this.adopt(temporary, digest).finally(() => rmSync(temporary, { force: true }));
+    return true;
+  }
+
   /**
    * Removes the blob and what a partial ingest of it left. One that is not there is no error. It is gone at once, the
    * space of a large one a little later.
@@ -170,9 +185,17 @@ export class ContentStore {
       const gone = join(this.#dir, "ingest", `put-${randomBytes(8).toString("hex")}`);
       renameSync(this.#file(digest), gone);
       // What cannot be removed now goes at the next start.
-      rm(gone, { force: true }).catch(() => {});
+      const removing = rm(gone, { force: true })
+        .catch(() => {})
+        .finally(() => this.#removing.delete(removing));
+      this.#removing.add(removing);
     }
     if (!this.#writing.has(digest)) rmSync(join(this.#dir, "ingest", `${algorithm}-${hex}`), { force: true });
+  }
+
+  /** Waits until what was deleted has freed its space. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#removing);
   }
 
   /** Every complete blob, in no order. */

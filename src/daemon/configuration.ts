@@ -24,6 +24,8 @@ const RELOADED: readonly (keyof Settings)[] = [
   "no-new-privileges",
   "init",
   "default-stop-timeout",
+  "image-gc-max-size",
+  "image-gc-max-age",
 ];
 
 /** The engine's settings: those of the command line, and of a file that may change. */
@@ -65,6 +67,7 @@ export function engineSettings(settings: Settings): EngineSettings {
     },
     // Empty where there are none, which costs the creation of a container nothing.
     defaults: Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined)),
+    imageCollection: { maxSize: settings["image-gc-max-size"], maxAge: settings["image-gc-max-age"] },
     stopTimeout: settings["default-stop-timeout"] ?? 10,
   };
 }

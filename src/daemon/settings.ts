@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { parseSocketFlag, type SocketSettings, socketSettings } from "../api/scope/policy.ts";
 import { parseBytes } from "../base/bytes.ts";
+import { parseDuration } from "../base/duration.ts";
 import { invalid, messageOf } from "../base/errors.ts";
 import { boolean, type Check, integer, list, map, record, type Shape, text } from "../engine/config/fields.ts";
 import { readPolicy } from "../images/signature-policy.ts";
@@ -51,6 +52,10 @@ export interface Settings {
   "live-restore"?: true;
   /** No default network: containers that name none have none. */
   bridge?: "none";
+  /** Bytes, or text such as 20g, that images may take; those that no container has go, longest unused first. */
+  "image-gc-max-size"?: number;
+  /** Seconds, or text such as 720h, after which an image goes that no container has. */
+  "image-gc-max-age"?: number;
   /** How layers of images are kept: overlay2 is unpacked, erofs is as tars; default erofs where that works. */
   "storage-driver"?: "overlay2" | "erofs";
   /** Where ports are published that name no address; default 127.0.0.1. Docker's is 0.0.0.0. */
@@ -83,6 +88,23 @@ const bytes: Check<number> = (value, at) => {
     throw invalid(`${at}: ${messageOf(error)}`, error);
   }
 };
+
+const seconds: Check<number> = (value, at) => {
+  if (typeof value === "number") return integer(value, at);
+  const given = text(value, at);
+  const parsed = parseDuration(given);
+  if (parsed === undefined) throw invalid(`${at}: ${JSON.stringify(given.slice(0, 64))} is no duration, such as 720h`);
+  return parsed;
+};
+
+/** 0 would be all of them, at once. */
+const positive =
+  (check: Check<number>): Check<number> =>
+  (value, at) => {
+    const number = check(value, at);
+    if (number > 0) return number;
+    throw invalid(`${at}: must be more than 0`);
+  };
 
 /** `{"nofile":{"Name":"nofile","Soft":1,"Hard":2}}`, as docker has them, or `nofile=1:2` of the command line. */
 const ulimits: Check<Ulimit[]> = (value, at) => {
@@ -188,6 +210,8 @@ export const SETTINGS: Shape<Settings> = {
   "default-stop-timeout": stopTimeout,
   "live-restore": liveRestore,
   bridge: oneOf("none"),
+  "image-gc-max-size": positive(bytes),
+  "image-gc-max-age": positive(seconds),
   "storage-driver": oneOf("overlay2", "erofs"),
   ip: address,
 };

@@ -86,6 +86,7 @@ export function createContainer(
   checkLog(record);
   const state = newState();
   ctx.store.insertContainer(record, state, planned.volumes);
+  ctx.images.noteUse(found.id);
   const container = register(ctx, record, state);
   for (const volume of planned.volumes) volumes.created(volume);
   // They outlive the container, which need not be on the disk itself.

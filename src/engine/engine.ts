@@ -26,6 +26,7 @@ import { Expiry } from "./expiry/expiry.ts";
 import { type ExplainedStep, explain } from "./explain.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { EngineImages } from "./host-image.ts";
+import { ImageCollection } from "./image-collection.ts";
 import { info, version } from "./info.ts";
 import { DirectoryLock } from "./lock.ts";
 import { JOURNAL_SOCKET } from "./log/remote/journald.ts";
@@ -84,6 +85,7 @@ export class Engine {
   readonly diskUsages: DiskUsages;
   readonly stats: Stats;
   readonly archives: Archives;
+  readonly collection: ImageCollection;
   readonly builds: Builds;
   readonly #ctx: Context;
   readonly #locks: DirectoryLock[];
@@ -97,6 +99,7 @@ export class Engine {
     this.containers = new Containers(ctx, this.volumes);
     this.execs = new Execs(ctx);
     this.stats = new Stats(ctx);
+    this.collection = new ImageCollection(ctx);
     this.archives = new Archives(ctx, this.volumes);
     this.#networks = new NetworkRequests(ctx);
     this.builds = new Builds(ctx, operations, parts);
@@ -164,6 +167,7 @@ export class Engine {
       finishRestarts(ctx);
       ctx.restarts.begin(ctx, { idle: store.takeIdle(ctx.bootId) });
       images.collect((id) => ctx.table.usersOf(id));
+      engine.collection.begin();
       images.sweep();
       return engine;
     } catch (error) {
@@ -262,6 +266,7 @@ export class Engine {
     this.#ctx.expiry.close();
     await this.#ctx.health.close();
     await this.builds.close();
+    await this.collection.close();
     if (options.idle) this.#ctx.store.noteIdle(this.#ctx.bootId);
     await this.execs.close();
     for (const container of this.#ctx.table.all()) {

@@ -57,6 +57,9 @@ export class EngineImages extends Images {
     super(options);
   }
 
+  /** Hears that there is an image more, or may be. */
+  onArrival: (() => void) | undefined;
+
   /** Docker's attributes of an image event: the image's labels, and the name that the action was about. */
   #emit(action: string, id: string, name: string, image?: ImageRecord): void {
     this.events.emit("image", action, id, { ...image?.config.config?.Labels, name });
@@ -69,6 +72,7 @@ export class EngineImages extends Images {
 
   override async pull(options: PullOptions): Promise<void> {
     await super.pull(options);
+    this.onArrival?.();
     const { reference, tag, all } = options;
     const pulled = parseReference(reference);
     if (all) {
@@ -83,12 +87,18 @@ export class EngineImages extends Images {
 
   override async importTar(options: ImportOptions): Promise<string> {
     const id = await super.importTar(options);
+    this.noteUse(id);
+    this.onArrival?.();
     this.#emit("import", id, id, this.find(id));
     return id;
   }
 
   override async load(options: LoadOptions): Promise<string[]> {
     const ids = await super.load(options);
+    for (const id of ids) {
+      this.noteUse(id);
+      this.onArrival?.();
+    }
     for (const id of ids) this.#emit("load", id, id, this.find(id));
     return ids;
   }

@@ -1,5 +1,6 @@
 import type { Registries } from "../registry/endpoint.ts";
 import type { CreateDefaults } from "./config/create-defaults.ts";
+import type { CollectionLimits } from "./image-collection.ts";
 
 /** What of an engine may change while it runs. */
 export interface EngineSettings {
@@ -8,6 +9,7 @@ export interface EngineSettings {
   registries: Registries;
   /** What containers get that do not say otherwise. */
   defaults: CreateDefaults;
+  imageCollection?: CollectionLimits;
   /** Seconds from a stop signal to SIGKILL for containers that do not say. */
   stopTimeout: number;
 }

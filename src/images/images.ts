@@ -60,6 +60,7 @@ export interface LoadOptions {
 export class Images {
   private readonly store: ImageStore;
   private readonly tempDir: string | undefined;
+  private readonly uses = new Map<string, number>();
 
   constructor(private readonly options: ImagesOptions) {
     this.store = new ImageStore(new Records(options.db), options.content, options.layers, new Origins(options.db));
@@ -176,6 +177,29 @@ export class Images {
       layers.list().filter((chain) => !keep.layer?.(chain)),
     );
     return { blobs: before - content.list().length, layers: deleted.length };
+  }
+
+  /** When an image was used, if not before; milliseconds since the epoch. In memory until {@link keepUses}. */
+  noteUse(id: string, when = Date.now()): void {
+    this.uses.set(id, when);
+  }
+
+  /** Puts on the disk when images were used, and answers it. One that nobody used has been since it got its last name. */
+  keepUses(): Map<string, number> {
+    const { records } = this.store;
+    const uses = records.uses(this.uses);
+    this.uses.clear();
+    for (const id of records.ids()) {
+      const tagged = Date.parse(records.lastTagged(id) ?? "");
+      if (!Number.isNaN(tagged)) uses.set(id, Math.max(uses.get(id) ?? 0, tagged));
+    }
+    return uses;
+  }
+
+  /** Waits until what was removed has freed its space. */
+  async settled(): Promise<void> {
+    await this.store.layers.sync();
+    await this.store.content.settled();
   }
 
   /** See {@link verifyStore}. Takes as long as reading all of it. */

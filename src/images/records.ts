@@ -53,6 +53,7 @@ CREATE INDEX IF NOT EXISTS image_tag_image ON image_tag (image);
 CREATE TABLE IF NOT EXISTS image_digest (
   repository TEXT NOT NULL, digest TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (repository, digest, image)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS image_use (image TEXT PRIMARY KEY, used INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS image_digest_image ON image_digest (image);
 `;
 
@@ -222,6 +223,17 @@ export class Records {
   lastTagged(image: string): string | undefined {
     const row = this.db.query<Row, [string]>("SELECT tagged FROM image WHERE id = ?").get(image);
     return row?.tagged ?? undefined;
+  }
+
+  /** Records when images were used, milliseconds since the epoch, and answers it of all, those of others forgotten. */
+  uses(noted: ReadonlyMap<string, number>): Map<string, number> {
+    return this.transaction(() => {
+      const set = this.db.query("INSERT INTO image_use VALUES (?1, ?2) ON CONFLICT DO UPDATE SET used = max(used, ?2)");
+      for (const [image, used] of noted) set.run(image, used);
+      this.db.run("DELETE FROM image_use WHERE image NOT IN (SELECT id FROM image)");
+      const rows = this.db.query<{ image: string; used: number }, []>("SELECT image, used FROM image_use").all();
+      return new Map(rows.map(({ image, used }) => [image, used]));
+    });
   }
 
   isBlobUsed(digest: string): boolean {

@@ -84,10 +84,12 @@ export async function storeBlob(
   });
 }
 
-/** {@link storeBlob} of a spooled file. */
-export function storeFile(store: ImageStore, file: SpooledFile, hold: Hold, signal: AbortSignal): Promise<void> {
+/** Puts a spooled file into the content store, held. */
+export async function storeFile(store: ImageStore, file: SpooledFile, hold: Hold, signal: AbortSignal): Promise<void> {
+  hold.blob(file.digest);
+  if (await store.content.linkFrom(file.path, file.digest)) return;
   const source = createReadStream(file.path, { highWaterMark: 1 << 20 });
-  return storeBlob(store, { ...file, source }, hold, signal).finally(() => source.destroy());
+  await storeBlob(store, { ...file, source }, hold, signal).finally(() => source.destroy());
 }
 
 /** Descriptor of a stored layer; its media type is what its first bytes say. */

@@ -88,6 +88,18 @@ const SETTING_FLAGS: Record<string, Flag> = {
     value: "seconds",
     help: "Time between a stop signal and SIGKILL (10)",
   },
+  "image-gc-max-size": {
+    name: "image-gc-max-size",
+    type: "string",
+    value: "size",
+    help: "Space of images; unused ones go when they take more",
+  },
+  "image-gc-max-age": {
+    name: "image-gc-max-age",
+    type: "string",
+    value: "duration",
+    help: "Images go that no container has had for so long",
+  },
   "storage-driver": {
     name: "storage-driver",
     type: "string",
