@@ -188,6 +188,8 @@ export class Cgroup {
 
   /** SIGKILL to every process inside, frozen or not. Does not wait for their end. */
   killAll(): void {
+    // A plain user's may be nowhere: then whoever ends its first process ends the pid namespace.
+    if (this.#directories.size === 0) return;
     const unified = this.#unified;
     if (unified !== undefined) {
       try {
@@ -211,7 +213,7 @@ export class Cgroup {
 
   /** Host pids of the processes inside, those of nested cgroups too. */
   pids(): number[] {
-    return processes(this.#processDirectory);
+    return this.#directories.size === 0 ? [] : processes(this.#processDirectory);
   }
 
   /** Whether the kernel killed a process inside for lack of memory; false where memory is not accounted. */

@@ -4,7 +4,7 @@ import { sys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { room, scratch } from "../linux/ffi.ts";
 import { close, openat, openat2, statat } from "../linux/file.ts";
-import { detachedFilesystem } from "../linux/mount.ts";
+import { detachedFilesystem, PLAIN_OVERLAY } from "../linux/mount.ts";
 import { type CopyOptions, copyAttributes, copyTree } from "../runtime/copy-up.ts";
 import { syncFileSystem } from "./durable.ts";
 
@@ -72,8 +72,7 @@ export function openLayers(layers: readonly string[]): number {
   try {
     return detachedFilesystem("overlay", "overlay", [
       ...layers.map((layer): [string, string] => ["lowerdir+", short(layer)]),
-      ["redirect_dir", "off"],
-      ["metacopy", "off"],
+      ...PLAIN_OVERLAY,
     ]);
   } finally {
     for (const fd of open) close(fd);

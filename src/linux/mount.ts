@@ -2,6 +2,18 @@ import { sys } from "./call.ts";
 import * as k from "./constants.ts";
 import { scratch, str } from "./ffi.ts";
 import { close } from "./file.ts";
+import { inUserNamespace } from "./rights.ts";
+
+/**
+ * What every overlay is mounted with that shows layers as they are: nothing is elsewhere than where it lies. In a user
+ * namespace only `userxattr` may be said, which says that too (overlayfs.rst, "User xattr").
+ */
+export const PLAIN_OVERLAY: readonly (readonly [key: string, value: string | undefined])[] = inUserNamespace()
+  ? [["userxattr", undefined]]
+  : [
+      ["redirect_dir", "off"],
+      ["metacopy", "off"],
+    ];
 
 /**
  * A new file system, mounted nowhere: fsopen(2), fsconfig(2), fsmount(2). The descriptor is CLOEXEC and the caller's to

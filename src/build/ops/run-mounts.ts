@@ -15,7 +15,8 @@ import { invalid, notFound, notImplemented } from "../../base/errors.ts";
 import { copyInChild } from "../../layers/apply-command.ts";
 import * as k from "../../linux/constants.ts";
 import { chmod, chownat, close, openat, statat, writeAll } from "../../linux/file.ts";
-import { detachedFilesystem } from "../../linux/mount.ts";
+import { detachedFilesystem, PLAIN_OVERLAY } from "../../linux/mount.ts";
+import { inUserNamespace } from "../../linux/rights.ts";
 import { kernelAtLeast } from "../../runtime/rootfs.ts";
 import type { Mount } from "../../spec/oci-runtime.ts";
 import type { RunMount, StepContext } from "../step.ts";
@@ -107,10 +108,11 @@ export class RunMounts {
     for (const name of ["upper", "work"]) mkdirSync(join(own, name), { mode: 0o755 });
     chownSync(join(own, "upper"), uid, gid);
     chmodSync(join(own, "upper"), mode & 0o7777);
-    const overlay: [string, string | undefined][] = [
+    const overlay: (readonly [string, string | undefined])[] = [
       ["upperdir", join(own, "upper")],
       ["workdir", join(own, "work")],
       ["volatile", undefined],
+      ...(inUserNamespace() ? PLAIN_OVERLAY : []),
     ];
     const place = placeOf(fd);
     if (place !== undefined) {
