@@ -5,7 +5,8 @@ import { IMAGE_FILTERS, listImages } from "../engine/image-list.ts";
 import { IMAGE_PRUNE_FILTERS, pruneImages } from "../engine/image-prune.ts";
 import type { CompressedForm } from "../layers/compress.ts";
 import { parseRegistryAuth, type RegistryAuth } from "../registry/auth.ts";
-import { type Call, empty, flag, type Handler, json } from "./call.ts";
+import { MAX_MANIFEST } from "../registry/repository.ts";
+import { type Call, empty, flag, type Handler, json, readBody } from "./call.ts";
 import { messageStream } from "./messages.ts";
 import { askedPlatform, checkPlatforms, onlyHostPlatform } from "./platforms.ts";
 import { imageInspect, imageSummary } from "./versions.ts";
@@ -103,6 +104,15 @@ export const imageRoutes: Record<string, Handler> = {
       200,
       await call.engine.images.distribution({ reference: name(call), auth: registryAuth(call), signal: call.signal }),
     ),
+  "GET /inro/distribution/**/manifest": async (call) => {
+    const asked = { reference: name(call), auth: registryAuth(call), signal: call.signal };
+    return json(200, await call.engine.images.registryManifest(asked));
+  },
+  "PUT /inro/distribution/**/manifest": async (call) => {
+    const manifest = await readBody(call, MAX_MANIFEST);
+    const asked = { reference: name(call), auth: registryAuth(call), signal: call.signal, manifest };
+    return json(201, await call.engine.images.putRegistryManifest(asked));
+  },
   "GET /inro/distribution/**/referrers": async (call) => {
     const artifactType = call.query.get("artifactType") || undefined;
     const asked = { reference: name(call), auth: registryAuth(call), signal: call.signal, artifactType };

@@ -207,6 +207,33 @@ export const groups: ReadonlyMap<string, { summary: string; entries: ReadonlyMap
     },
   ],
   [
+    "manifest",
+    {
+      summary: "Manage manifests and lists of them at registries",
+      entries: new Map(
+        [
+          entry("annotate", "Say what an image in a list is for", () => import("./commands/manifest-annotate.ts")),
+          entry("create", "Put a list together here", () => import("./commands/manifest-create.ts")),
+          entry("inspect", "Show a manifest or list", () => import("./commands/manifest-inspect.ts")),
+          entry("push", "Send a list to its registry", () => import("./commands/manifest-push.ts")),
+          entry("rm", "Forget lists that are here", () => import("./commands/manifest-rm.ts")),
+        ].map((one) => [one.name, one] as const),
+      ),
+    },
+  ],
+  [
+    "imagetools",
+    {
+      summary: "Images at registries, without pulling them",
+      entries: new Map(
+        [
+          entry("create", "Make an image of several platforms", () => import("./commands/imagetools-create.ts")),
+          entry("inspect", "Show what an image is", () => import("./commands/imagetools-inspect.ts")),
+        ].map((one) => [one.name, one] as const),
+      ),
+    },
+  ],
+  [
     "registry",
     {
       summary: "Run a registry for images",

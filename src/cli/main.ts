@@ -70,6 +70,8 @@ interface Found {
 function find(word: string, rest: string[]): Found | undefined {
   const entry = commands.get(word);
   if (entry) return { entry, name: `inro ${word}`, rest };
+  // As docker's plugin has it.
+  if (word === "buildx" && rest[0] === "imagetools") return find("imagetools", rest.slice(1));
   const group = groups.get(word);
   if (!group) return undefined;
   const sub = rest[0];

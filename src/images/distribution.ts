@@ -1,10 +1,12 @@
-import { InroError } from "../base/errors.ts";
+import { sha256 } from "../base/digest.ts";
+import { InroError, invalid } from "../base/errors.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
+import { originOf } from "../registry/endpoint.ts";
 import { PATIENCE } from "../registry/http.ts";
 import { parseManifest } from "../registry/manifest.ts";
 import { referrers } from "../registry/referrers.ts";
-import { type FetchedManifest, RegistryError, type Repository } from "../registry/repository.ts";
-import type { DistributionInspect, ImageReferrers } from "../spec/docker-api.ts";
+import { type FetchedManifest, MAX_MANIFEST, RegistryError, Repository } from "../registry/repository.ts";
+import type { DistributionInspect, ImageReferrers, RegistryManifest } from "../spec/docker-api.ts";
 import { type Descriptor, MEDIA, type Platform } from "../spec/oci-image.ts";
 import { MAX_CONFIG, parseImageConfig } from "./config.ts";
 import type { PullContext } from "./pull.ts";
@@ -43,6 +45,36 @@ export async function imageReferrers(
     throw said(error);
   });
   return { Descriptor: descriptorOf(fetched), Referrers: found };
+}
+
+/** See Images.registryManifest. */
+export async function registryManifest(context: PullContext, options: AskOptions): Promise<RegistryManifest> {
+  const { fetched } = await ask(context, options);
+  // Whatever it is, it can be read: artifacts too.
+  return { Descriptor: descriptorOf(fetched), Manifest: fetched.bytes.toString("base64") };
+}
+
+/** See Images.putRegistryManifest. */
+export async function putRegistryManifest(
+  { registries, patience = PATIENCE }: PullContext,
+  { reference: text, auth, signal, manifest }: AskOptions & { manifest: Buffer },
+): Promise<Descriptor> {
+  const reference = withDefaultTag(parseReference(text));
+  if (manifest.length > MAX_MANIFEST) throw invalid(`manifest is larger than ${MAX_MANIFEST} bytes`);
+  const parsed = parseManifest(manifest, "");
+  const { mediaType } = parsed.kind === "index" ? parsed.index : parsed.manifest;
+  if (mediaType === undefined) throw invalid("invalid image manifest: it has no mediaType");
+  const digest = sha256(manifest);
+  if (reference.digest !== undefined && reference.digest !== digest) {
+    throw invalid(`push ${text}: the manifest is ${digest}`);
+  }
+  const endpoint = originOf(reference.domain, registries);
+  const repository = new Repository(endpoint, reference.path, auth, patience, "pull,push");
+  const name = reference.digest ?? reference.tag!;
+  await repository.putManifest(manifest, { mediaType, digest }, name, signal).catch((error) => {
+    throw said(error);
+  });
+  return { mediaType, digest, size: manifest.length };
 }
 
 async function ask(

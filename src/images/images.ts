@@ -8,12 +8,19 @@ import type {
   HistoryEntry,
   ImageInspect,
   ImageReferrers,
+  RegistryManifest,
   StreamMessage,
 } from "../spec/docker-api.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
 import { type CommitOptions, commit } from "./commit.ts";
 import { type CopyOptions, copy } from "./copy.ts";
-import { type AskOptions, distribution, imageReferrers } from "./distribution.ts";
+import {
+  type AskOptions,
+  distribution,
+  imageReferrers,
+  putRegistryManifest,
+  registryManifest,
+} from "./distribution.ts";
 import { findImage, noSuchImage, tagTarget } from "./find.ts";
 import type { Hold } from "./holds.ts";
 import { type ImportOptions, importTar } from "./import.ts";
@@ -245,6 +252,16 @@ export class Images {
   /** Asks a registry what a reference is, and for which platforms. Rejects as {@link pull}. */
   distribution(options: AskOptions): Promise<DistributionInspect> {
     return distribution(this.#context, options);
+  }
+
+  /** A manifest or index at a registry, as it is. Rejects as {@link pull}. */
+  registryManifest(options: AskOptions): Promise<RegistryManifest> {
+    return registryManifest(this.#context, options);
+  }
+
+  /** Pushes a manifest or index under a name, of what the repository has already. Rejects as {@link push}. */
+  putRegistryManifest(options: AskOptions & { manifest: Buffer }): Promise<Descriptor> {
+    return putRegistryManifest(this.#context, options);
   }
 
   /** What is attached to an image at its registry: signatures, attestations. Rejects as {@link pull}. */

@@ -556,6 +556,13 @@ export interface DistributionInspect {
   Platforms: Platform[];
 }
 
+/** GET and PUT /inro/distribution/{name}/manifest, inro's own. */
+export interface RegistryManifest {
+  Descriptor: Descriptor;
+  /** Its bytes in base64. */
+  Manifest: string;
+}
+
 /** GET /inro/distribution/{name}/referrers, inro's own. */
 export interface ImageReferrers {
   Descriptor: Descriptor;

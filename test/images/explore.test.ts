@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { gzipSync } from "node:zlib";
 import { sha256 } from "../../src/base/digest.ts";
 import type { TarHeader } from "../../src/layers/tar-header.ts";
@@ -9,6 +9,8 @@ import { MEDIA } from "../../src/spec/oci-image.ts";
 import { isRoot, TestEngine } from "../harness.ts";
 
 const arch = process.arch === "x64" ? "amd64" : "arm64";
+// Each step starts the program anew.
+setDefaultTimeout(20_000);
 const COMMON = { mode: 0o644, uid: 0, gid: 0, mtime: 0n };
 
 /** A tar of these members: a text is a file's content. */

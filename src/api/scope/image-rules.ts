@@ -69,6 +69,11 @@ export const imageRules: Record<string, Rule> = {
   "POST /images/**/tag": { sets: ["images"], before: (guard) => guard.namesImages("naming images") },
   "POST /images/**/push": { sets: ["images"], before: pushed },
   "GET /distribution/**/json": { sets: ["images"], before: asked },
+  "GET /inro/distribution/**/manifest": { sets: ["images"], before: asked },
+  "PUT /inro/distribution/**/manifest": {
+    sets: ["images"],
+    before: (guard, call) => void guard.image(call.params[0]!),
+  },
   "GET /inro/distribution/**/referrers": { sets: ["images"], before: asked },
   "DELETE /images/**": { sets: ["images"], before: ownImage },
   "POST /commit": { sets: ["images"], before: commit },
