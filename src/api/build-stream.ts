@@ -290,12 +290,14 @@ async function builtOf(
     const { text: printed, exitCode } = await builds.look(request, body.call, signal);
     return { names: [], printed, exitCode };
   }
+  const auths = authsOf(body.auths);
+  const exporting = { ...body, auth: (name: string) => authFor(auths, name) };
   const result = await builds.build(request, report, signal);
   try {
     const done: BuildDone = { names: [] };
     const outputs = body.outputs.length > 0 ? body.outputs : [{ type: "docker" as const, attributes: {} }];
     for (const [index, output] of outputs.entries()) {
-      const exported = await builds.export(result, output, body, report, signal, (kind, bytes) =>
+      const exported = await builds.export(result, output, exporting, report, signal, (kind, bytes) =>
         connection.give({ ask: "output", index, kind }, bytes),
       );
       Object.assign(done, exported);

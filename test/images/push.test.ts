@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DOCKER_REGISTRY, type RunningRegistry, startRegistry } from "../../src/registry/testing/docker-registry.ts";
 import { docker } from "../clients/docker.ts";
@@ -64,13 +64,32 @@ describe.skipIf(why !== "")(`push to docker-registry${why && ` (${why})`}`, () =
     expect(events).toContain(`image push ${name}:a`);
   });
 
+  test("inro build --push", async () => {
+    const name = `${registry.host}/built/app:1`;
+    const context = join(dir, "context");
+    mkdirSync(context);
+    writeFileSync(join(context, "Dockerfile"), "FROM box:1\nCOPY file /file\n");
+    writeFileSync(join(context, "file"), "x");
+    const env = { DOCKER_CONFIG: dir };
+    const metadata = join(dir, "metadata.json");
+    const built = await engine.inro(["build", "-t", name, "--push", "--metadata-file", metadata, context], { env });
+    expect(built).toMatchObject({ code: 0 });
+    const { "containerimage.digest": digest } = JSON.parse(readFileSync(metadata, "utf8"));
+    expect(await engine.ok("inspect", "-f", "{{.RepoDigests}}", name)).toContain(`@${digest}`);
+    await engine.ok("rmi", name);
+    expect((await engine.inro(["pull", `${registry.host}/built/app@${digest}`], { env })).code).toBe(0);
+    const none = await engine.inro(["build", "--push", context], { env });
+    expect(none.code).toBe(1);
+    expect(none.stderr).toContain("tag is needed when pushing to registry");
+  });
+
   test.skipIf(!docker || !skopeo)("docker's command line pushes, skopeo reads", async () => {
     const name = `${registry.host}/by/docker:1`;
     await engine.ok("tag", "box:1", name);
     const env = { DOCKER_HOST: engine.host, DOCKER_CONFIG: dir };
     const pushed = await run([docker!, "push", name], env);
     expect(pushed).toMatchObject({ code: 0, err: "" });
-    expect(pushed.out).toMatch(/^[0-9a-f]{12}: (Pushed|Mounted from team\/box)$/m);
+    expect(pushed.out).toMatch(/^[0-9a-f]{12}: (Pushed|Mounted from (team\/box|built\/app))$/m);
     const missing = await run([docker!, "push", `${registry.host}/by/docker:2`], env);
     expect(missing).toMatchObject({ code: 1 });
     expect(missing.err).toContain(`tag does not exist: ${registry.host}/by/docker:2`);

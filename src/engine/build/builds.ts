@@ -245,7 +245,7 @@ export class Builds {
   async export(
     result: BuildResult,
     output: BuildOutput,
-    body: Pick<BuildBody, "tags" | "annotations">,
+    body: Pick<BuildBody, "tags" | "annotations"> & { auth?(reference: string): RegistryAuth | undefined },
     report: (event: BuildEvent) => void,
     signal: AbortSignal,
     give: (kind: "file" | "files", bytes: AsyncIterable<Uint8Array>) => Promise<void>,
@@ -255,14 +255,34 @@ export class Builds {
     const annotations = annotationsOf(body.annotations, attributes);
     if (type === "cacheonly") return {};
     if ((type === "docker" && dest === undefined) || type === "image") {
-      if (attributes.push === "true") throw notImplemented("pushing what was built is not supported yet");
-      return await progress.during("exporting to image", async () => {
+      const pushed = attributes.push === "true";
+      if (pushed && result.images.length > 1)
+        throw notImplemented("pushing an image of several platforms is not supported yet");
+      const exported = await progress.during("exporting to image", async () => {
         const given = (attributes.name ?? "").split(",").filter(Boolean);
         const names = given.length > 0 ? given : body.tags;
         const imageId = await this.record(result, names, signal, annotations);
         const descriptor = this.ctx.images.manifest(imageId);
         return { imageId, digest: descriptor.digest, descriptor, names: names.map((name) => wholeName(name)) };
       });
+      if (!pushed) return exported;
+      if (exported.names.length === 0) throw invalid("tag is needed when pushing to registry");
+      for (const name of exported.names) {
+        await progress.during(`pushing ${name}`, async () => {
+          const digest = await this.#push(name, body.auth?.(name), signal);
+          exported.digest = digest ?? exported.digest;
+          // Its layers are compressed there.
+          if (digest !== undefined && digest !== exported.descriptor.digest) {
+            const { Descriptor } = await this.ctx.images.distribution({
+              reference: `${name.slice(0, name.lastIndexOf(":"))}@${digest}`,
+              auth: body.auth?.(name),
+              signal,
+            });
+            exported.descriptor = Descriptor;
+          }
+        });
+      }
+      return exported;
     }
     if (type === "local" || type === "tar") {
       return await progress.during(
@@ -286,6 +306,20 @@ export class Builds {
       await give("file", this.ctx.images.archive({ images: result.images, tags, annotations, signal }));
       return { names: tags.map((name) => wholeName(name)) };
     });
+  }
+
+  /** Pushes `name:tag`; answers the digest of its manifest at the registry. */
+  async #push(name: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<string | undefined> {
+    const colon = name.lastIndexOf(":");
+    let digest: string | undefined;
+    await this.ctx.images.push({
+      ...{ reference: name.slice(0, colon), tag: name.slice(colon + 1), signal },
+      onMessage: ({ aux }) => {
+        digest = (aux as { Digest?: string } | undefined)?.Digest ?? digest;
+      },
+      ...(auth ? { auth } : {}),
+    });
+    return digest;
   }
 
   /**
