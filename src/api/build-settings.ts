@@ -25,6 +25,7 @@ export function buildSettings(call: Call): { build: Omit<EngineBuild, "dockerfil
       noCache: flag(query, "nocache"),
       contexts: new Map(),
       hasContext: true,
+      allow: new Set(),
       buildPlatform: hostPlatform(),
       network: networkMode(query.get("networkmode")),
     },

@@ -1,4 +1,4 @@
-import { InroError, invalid, messageOf } from "../base/errors.ts";
+import { InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { BuildFailed } from "../build/builder.ts";
 import type { NamedContext } from "../build/frontend/options.ts";
 import type { OpenContext } from "../build/solver.ts";
@@ -16,6 +16,7 @@ import {
   type BuildDone,
   type BuildFailure,
 } from "../spec/build-stream.ts";
+import { AgentSockets } from "./build-agents.ts";
 import { BuildConnection } from "./build-connection.ts";
 import { authFor, authsOf, networkMode } from "./build-settings.ts";
 import { type Call, type Handler, jsonBody } from "./call.ts";
@@ -30,9 +31,10 @@ export const buildStreamRoutes: Record<string, Handler> = {
     if (!call.upgrade) throw invalid("build: the request must upgrade its connection");
     const body = bodyOf(await jsonBody(call));
     const connection = new BuildConnection();
-    const request = requestOf(call, body, connection);
+    const agents = new AgentSockets(call.engine.builds.sockets, connection);
+    const request = requestOf(call, body, connection, agents);
     // After the answer's header has gone out.
-    setImmediate(() => void run(call, body, request, connection));
+    setImmediate(() => void run(call, body, request, connection).finally(() => agents.close()));
     return {
       hijack: {
         type: TYPE,
@@ -152,12 +154,19 @@ function bodyOf(value: unknown): BuildBody {
   };
   for (const tag of body.tags) parseReference(tag);
   for (const entry of body.extraHosts) parseExtraHost(entry);
+  for (const entitlement of body.allow) {
+    if (entitlement === "network.host" || entitlement === "security.insecure") continue;
+    throw invalid(`invalid entitlement ${JSON.stringify(entitlement.slice(0, 100))}`);
+  }
+  if (body.cacheTo.length > 0) throw notImplemented("exporting the cache of builds (--cache-to) is not supported yet");
+  const unknown = body.cacheFrom.find(({ type }) => type !== "registry");
+  if (unknown) throw notImplemented("importing a cache of builds (--cache-from) is not supported yet");
   if (body.outputs.length > MAX_OUTPUTS) throw invalid(`more than ${MAX_OUTPUTS} outputs`);
   return body;
 }
 
 /** What the solver gets. */
-function requestOf(call: Call, body: BuildBody, connection: BuildConnection): EngineBuild {
+function requestOf(call: Call, body: BuildBody, connection: BuildConnection, agents: AgentSockets): EngineBuild {
   const { builds } = call.engine;
   const sources = new Map<string, BuildContextSource>(Object.entries(body.contexts));
   if (body.context) sources.set("context", body.context);
@@ -212,6 +221,7 @@ function requestOf(call: Call, body: BuildBody, connection: BuildConnection): En
       noCache: noCache || (noCacheFilter.length > 0 ? new Set(noCacheFilter.map((name) => name.toLowerCase())) : false),
       contexts,
       hasContext: body.context !== undefined,
+      allow: new Set(body.allow),
       buildPlatform: hostPlatform(),
       network: networkMode(network),
     },
@@ -246,6 +256,7 @@ function requestOf(call: Call, body: BuildBody, connection: BuildConnection): En
       }
       return Buffer.concat(chunks);
     },
+    agent: async (id) => (body.agents.includes(id) ? await agents.socket(id) : undefined),
   };
   return request;
 }

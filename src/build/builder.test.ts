@@ -120,6 +120,7 @@ class World {
         hasContext: true,
         buildPlatform: hostPlatform(),
         network: "default",
+        allow: new Set(),
         ...more,
       },
       platforms: [hostPlatform()],

@@ -169,6 +169,26 @@ EOT
     expect(missing.code).toBe(1);
   });
 
+  test("an ssh agent is there where it is asked for; entitlements are given", async () => {
+    const socket = join(top, "agent");
+    const agent = Bun.listen({ unix: socket, socket: { data: (peer, data) => void peer.write(data) } });
+    const mounted =
+      'FROM busybox\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK\nRUN test -z "$SSH_AUTH_SOCK"\n';
+    try {
+      const directory = context({ Dockerfile: mounted });
+      expect((await build(directory)).code).toBe(1);
+      expect(await build(directory, "--ssh", `default=${socket}`)).toMatchObject({ code: 0 });
+    } finally {
+      agent.stop(true);
+    }
+    const insecure = context({ Dockerfile: "FROM busybox\nRUN --security=insecure true\n" });
+    const refused = await build(insecure);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("security.insecure is not allowed")]);
+    expect(await build(insecure, "--allow", "security.insecure")).toMatchObject({ code: 0 });
+    const cache = await build(insecure, "--cache-to", "type=local,dest=x");
+    expect([cache.code, cache.stderr]).toEqual([1, expect.stringContaining("not supported yet")]);
+  });
+
   test("stdin: a Dockerfile alone, and a tar as the context", async () => {
     const alone = await engine.inro(["build", "-q", "-t", "alone", "-"], { stdin: "FROM busybox\nENV A=1\n" });
     expect(alone).toMatchObject({ code: 0, stdout: expect.stringMatching(/^sha256:[0-9a-f]{64}\n$/) });

@@ -35,6 +35,8 @@ export interface FrontendOptions {
   readonly contexts: ReadonlyMap<string, NamedContext>;
   /** False: the Dockerfile came alone. */
   readonly hasContext: boolean;
+  /** Entitlements that the client gives: `network.host`, `security.insecure`. */
+  readonly allow: ReadonlySet<string>;
   /** The default of RUN. */
   readonly network: "default" | "none" | "host";
   /** Names of images, made local first. */

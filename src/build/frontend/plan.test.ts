@@ -29,6 +29,7 @@ function options({ target, args = {}, labels = {}, contexts = {}, images = {} }:
     noCache: false,
     hasContext: true,
     network: "default",
+    allow: new Set(),
     async resolve(reference) {
       asked.push(reference);
       const config = images[reference] ?? { Env: ["PATH=/bin"], Cmd: ["sh"] };
@@ -242,6 +243,8 @@ describe("errors", () => {
     ["a variable that must be set", "FROM a\nENV A=${B:?must}", /line 2.*must/],
     ["several sources into a file", "FROM a\nCOPY x y z", /must be a directory and end with a \//],
     ["an empty base", "ARG X\nFROM $X", /should not be blank/],
+    ["rights that nobody gave", "FROM a\nRUN --security=insecure x", /security.insecure is not allowed/],
+    ["the host's network", "FROM a\nRUN --network=host x", /network.host is not allowed/],
     ["a wrong epoch", "FROM a", /SOURCE_DATE_EPOCH/, { args: { SOURCE_DATE_EPOCH: "now" } }],
   ])("%s", async (_, text, message, given) => {
     expect(plan(text, given)).rejects.toThrow(message);

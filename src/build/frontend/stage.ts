@@ -1,4 +1,4 @@
-import { invalid } from "../../base/errors.ts";
+import { forbidden, invalid } from "../../base/errors.ts";
 import { parsePlatform } from "../../images/platform.ts";
 import type { BuildWarning } from "../../spec/build.ts";
 import type { ImageConfig, Platform } from "../../spec/oci-image.ts";
@@ -260,6 +260,13 @@ export class StageBuilder {
     const { state, context } = this;
     if (instruction.devices.some(({ required }) => required))
       throw invalid("RUN --device: no devices are given to builds");
+    const { allow } = context.options;
+    if (instruction.security === "insecure" && !allow.has("security.insecure")) {
+      throw forbidden("RUN --security=insecure: security.insecure is not allowed: give --allow security.insecure");
+    }
+    if (instruction.network === "host" && context.options.network !== "host" && !allow.has("network.host")) {
+      throw forbidden("RUN --network=host: network.host is not allowed: give --allow network.host");
+    }
     const mounts: MountDefinition[] = [];
     let agents = 0;
     const env = new Map(state.env);

@@ -130,6 +130,11 @@ export class Builds {
     removeCgroup(this.ctx.hierarchy, this.#cgroup);
   }
 
+  /** Where sockets of builds may be: their paths are short. */
+  get sockets(): string {
+    return this.ctx.paths.execRoot;
+  }
+
   get busy(): boolean {
     return this.#running > 0;
   }
