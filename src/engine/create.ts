@@ -1,5 +1,6 @@
 import { newId } from "../base/digest.ts";
 import { conflict, invalid, messageOf, notFound, unavailable } from "../base/errors.ts";
+import { ownerUid } from "../base/owner.ts";
 import { formatPlatform, parsePlatform, satisfies } from "../images/platform.ts";
 import type { CreateResponse } from "../spec/docker-api.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
@@ -66,6 +67,12 @@ export function createContainer(
   for (const mount of allowed) if (mount.type === "bind" && !mount.createSource) checkBindSource(mount);
   const planned = volumes.plan(allowed.map((mount) => withImage(ctx, mount)));
   const range = usernsRequest(host.UsernsMode);
+  // The ids of a plain user are those of all its containers.
+  if (range && ownerUid() !== 0) {
+    throw invalid(
+      `userns ${host.UsernsMode}: rootless containers are in the user namespace of their engine, which has no ids left`,
+    );
+  }
   const record: ContainerRecord = {
     id: newId(),
     name,

@@ -7,7 +7,7 @@ import { beKeeper, cloneAndKeep } from "./keeper.ts";
 import { planMounts } from "./mount-plan.ts";
 import { attachMounts, openSources } from "./mounts.ts";
 import { inheritedPropagation, rootPropagation } from "./propagation.ts";
-import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs } from "./rootfs.ts";
+import { detachedRoot, enterMountNamespace, needsClassicOverlay, pivot, type Rootfs, readonlyRoot } from "./rootfs.ts";
 import type { Running } from "./running.ts";
 import { hasOwnUserns, start } from "./start.ts";
 import { treeOf } from "./tree.ts";
@@ -52,7 +52,7 @@ function holdProgram(spec: Spec, rootfs: Rootfs, runDir: string): Builder {
   enterMountNamespace(p, rootfs, detached, runDir);
   const { late } = attachMounts(p, mounts, new Map(), userns);
   for (const { why, number } of late) p.setAttributes(why, number, { set: k.MOUNT_ATTR_RDONLY });
-  if (spec.root?.readonly) p.setAttributes("root.readonly", p.root!, { set: k.MOUNT_ATTR_RDONLY });
+  if (spec.root?.readonly) readonlyRoot(p);
   pivot(p);
   p.call("holder: all is mounted", "close_range", [FD.report, 0xffff_ffff, 0]);
   p.call("holder: waits for its end", "ppoll", [0, 0, 0, 0, 0], { ignore: "all" });

@@ -191,6 +191,12 @@ export function enterMountNamespace(p: Builder, rootfs: Rootfs, detached: Slot |
   }
 }
 
+/** root.readonly: after all that had to be made in it. */
+export function readonlyRoot(p: Builder): void {
+  for (const mount of [p.root!, ...(partNumbers.get(p)?.values() ?? [])])
+    p.setAttributes("root.readonly", mount, { set: k.MOUNT_ATTR_RDONLY });
+}
+
 export const READ_ONLY = k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | k.MOUNT_ATTR_NOEXEC;
 
 /** The container's root becomes `/`, and the host's tree goes. */

@@ -15,7 +15,14 @@ import { type Plan, type Prepared, prepare } from "./plan.ts";
 import { beforeUserNamespace, writeOomScore } from "./privileged.ts";
 import { inheritedPropagation, propagateRoot, rootPropagation } from "./propagation.ts";
 import { maskedPaths, readonlyPaths } from "./restricted-paths.ts";
-import { detachedRoot, enterMountNamespace, enterOtherMounts, needsClassicOverlay, pivot } from "./rootfs.ts";
+import {
+  detachedRoot,
+  enterMountNamespace,
+  enterOtherMounts,
+  needsClassicOverlay,
+  pivot,
+  readonlyRoot,
+} from "./rootfs.ts";
 import { handOver } from "./supervise.ts";
 import { sysctlPath } from "./sysctl.ts";
 import { containerTerminal, useTerminal } from "./terminal.ts";
@@ -121,7 +128,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, freshDev, c
   readonlyPaths(p, linux?.readonlyPaths ?? []);
   maskedPaths(p, linux?.maskedPaths ?? [], linux?.mountLabel);
   for (const { why, number } of late) p.setAttributes(why, number, { set: k.MOUNT_ATTR_RDONLY });
-  if (spec.root?.readonly) p.setAttributes("root.readonly", p.root!, { set: k.MOUNT_ATTR_RDONLY });
+  if (spec.root?.readonly) readonlyRoot(p);
   plan.launcher?.beforePivot?.(p);
   const others = joined.get("mount");
   if (others) enterOtherMounts(p, others);

@@ -96,6 +96,8 @@ describe.skipIf(why !== undefined)(`the engine of a plain user${skipped}`, () =>
     expect(stdout).toBe("0\nmade\n");
     expect([code, stderr]).toEqual([1, expect.stringContaining("Permission denied")]);
     expect(() => statSync("/usr/new")).toThrow();
+    const closed = await engine.inro(["run", "--rm", "--read-only", "host", "touch", "/usr/new"]);
+    expect(closed.stderr).toContain("Read-only file system");
   });
 
   test("binds and volumes are the user's", async () => {
