@@ -60,11 +60,16 @@ export async function verifyInChild(request: VerifyRequest): Promise<LayerProble
   throw new InroError("internal", "verify layers: their process did something else");
 }
 
-/** The digest of a file, in a child. */
-export async function digestInChild(path: string, algorithm: string): Promise<string> {
-  const result = await workInChild({ digest: path, algorithm }, {});
-  if ("digested" in result) return result.digested;
-  throw new InroError("internal", "digest of a file: its process did something else");
+/** The digest of each file, or why there is none, in a child. */
+export async function digestsInChild(paths: readonly string[], algorithm: string): Promise<string[]> {
+  const digests: string[] = [];
+  while (digests.length < paths.length) {
+    const some = paths.slice(digests.length, digests.length + PATHS_AT_ONCE);
+    const result = await workInChild({ digests: some, algorithm }, {});
+    if (!("digested" in result)) throw new InroError("internal", "digests of files: their process did something else");
+    digests.push(...result.digested);
+  }
+  return digests;
 }
 
 /** {@link diskSize} of each list of paths, in a child. Paths beyond what fits into a request are left out. */

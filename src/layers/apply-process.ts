@@ -30,7 +30,7 @@ export type LayerWork =
   | { sizes: string[] }
   | { disk: (readonly string[])[] }
   | { verify: VerifyRequest }
-  | { digest: string; algorithm: string }
+  | { digests: readonly string[]; algorithm: string }
   | { copy: CopyRequest }
   | { compress: CompressRequest };
 
@@ -40,7 +40,7 @@ export type ApplyMessage =
   | { done: true }
   | { sizes: number[] }
   | { problems: LayerProblem[] }
-  | { digested: string }
+  | { digested: string[] }
   | { compressed: Compressed }
   | { error: { kind: InroError["kind"]; message: string } };
 
@@ -79,10 +79,10 @@ export async function applyMain(json: string): Promise<number> {
       send({ problems: await verifyLayers(work.verify) });
       return 0;
     }
-    if ("digest" in work) {
-      const hash = createHash(work.algorithm);
-      for await (const chunk of readFileChunks(work.digest)) hash.update(chunk);
-      send({ digested: `${work.algorithm}:${hash.digest("hex")}` });
+    if ("digests" in work) {
+      const digested: string[] = [];
+      for (const path of work.digests) digested.push(await digestOf(path, work.algorithm).catch(messageOf));
+      send({ digested });
       return 0;
     }
     if ("copy" in work) {
@@ -112,6 +112,12 @@ export async function applyMain(json: string): Promise<number> {
     send({ error: { kind: error instanceof InroError ? error.kind : "internal", message: messageOf(error) } });
     return 1;
   }
+}
+
+async function digestOf(path: string, algorithm: string): Promise<string> {
+  const hash = createHash(algorithm);
+  for await (const chunk of readFileChunks(path)) hash.update(chunk);
+  return `${algorithm}:${hash.digest("hex")}`;
 }
 
 function send(message: ApplyMessage): void {

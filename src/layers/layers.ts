@@ -230,22 +230,23 @@ export class Layers {
     const verify = async (request: Partial<VerifyRequest>) => {
       problems.push(...(await verifyInChild({ directory: this.#dir, layers: [], images: [], ...request, ...options })));
     };
-    // One after the other: what is deleted meanwhile is no problem.
+    const wanted: { name: string; diffId: string }[] = [];
     const read = new Set<string>();
-    for (const chain of this.list()) {
-      const record = this.#record(chain);
-      if (record?.form !== "erofs") continue;
+    for (const chain of this.list().filter(indexed)) {
       // Several layers may be the same files.
       const files = [TAR, TREE].map((name) => statSync(join(this.#home(chain), name), { throwIfNoEntry: false })?.ino);
       if (read.has(files.join())) continue;
       read.add(files.join());
-      await verify({ layers: [{ name: parseDigest(chain).hex, diffId: record.diffId }] });
+      wanted.push({ name: parseDigest(chain).hex, diffId: this.#record(chain)!.diffId });
     }
+    while (wanted.length > 0) await verify({ layers: wanted.splice(0, VERIFIED_AT_ONCE) });
     const broken = new Set(problems.filter(({ repaired }) => !repaired).map(({ name }) => name));
-    for (const chains of images.map(chainsOf)) {
-      const names = chains.map((chain) => parseDigest(chain).hex);
-      if (chains.every(indexed) && !names.some((name) => broken.has(name))) await verify({ images: [names] });
-    }
+    const whole = images
+      .map(chainsOf)
+      .filter((chains) => chains.every(indexed))
+      .map((chains) => chains.map((chain) => parseDigest(chain).hex))
+      .filter((names) => !names.some((name) => broken.has(name)));
+    while (whole.length > 0) await verify({ images: whole.splice(0, IMAGES_AT_ONCE) });
     const found = problems.map(({ name, ...rest }) => ({ chain: `sha256:${name}`, ...rest }));
     // The next container has the new one.
     for (const { chain, repaired } of found) if (repaired) this.#images.drop(chain);
@@ -413,6 +414,10 @@ export class Layers {
     return this.#emptying;
   }
 }
+
+/** An argument is at most 128 KiB (MAX_ARG_STRLEN, execve(2)); an image may have a hundred layers. */
+const VERIFIED_AT_ONCE = 500;
+const IMAGES_AT_ONCE = 3;
 
 /** Of each layer and those below it. */
 function chainsOf(diffIds: readonly string[]): string[] {

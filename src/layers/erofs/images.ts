@@ -7,12 +7,18 @@ import { mergeInChild } from "../apply-command.ts";
 import { INDEX, mergeLayers, TAR } from "./index-layer.ts";
 import { mountIndex, pathOfMount } from "./mount.ts";
 
+/** Each is a descriptor here, and open files of the kernel's, as many as the image has layers. */
+const MAX_MOUNTS = 128;
+/** Whoever has asked for a path is done with it by then. */
+const KEPT_MS = 10 * 60 * 1000;
+
 /**
  * Layers of one directory that lie there as tars, shown as one file system by one index over all of them. The process
  * holds one mount an image, which all its containers share, and with it the page cache. Chain ids are trusted.
  */
 export class IndexedImages {
-  readonly #mounts = new Map<string, number>();
+  /** By the chain's last layer; the least recently asked for is the first. */
+  readonly #mounts = new Map<string, { fd: number; asked: number }>();
   readonly #merging = new Map<string, Promise<void>>();
 
   constructor(private readonly directory: string) {}
@@ -33,21 +39,24 @@ export class IndexedImages {
   /** A path of its root. Without {@link prepare} the index is made here, which takes its time. */
   path(chains: readonly string[]): string {
     const top = chains.at(-1)!;
-    let mount = this.#mounts.get(top);
-    if (mount === undefined) {
+    const known = this.#mounts.get(top);
+    this.#mounts.delete(top);
+    let fd = known?.fd;
+    if (fd === undefined) {
       const tars = chains.map((chain) => join(this.directory, nameOf(chain), TAR));
       if (!existsSync(this.#index(top))) mergeLayers(this.#request(chains));
       try {
-        mount = mountIndex(this.#index(top), tars);
+        fd = mountIndex(this.#index(top), tars);
       } catch (error) {
         throw unavailable(
-          `mount an image's layers, which are kept without unpacking: ${messageOf(error)} (where the kernel cannot, pull or load the image again with storage-driver overlay2)`,
+          `mount an image's layers, which are kept without unpacking: ${messageOf(error)} (where the kernel cannot, remove the image and pull it again, with storage-driver overlay2)`,
           error,
         );
       }
-      this.#mounts.set(top, mount);
+      this.#dropIdle();
     }
-    return pathOfMount(mount);
+    this.#mounts.set(top, { fd, asked: performance.now() });
+    return pathOfMount(fd);
   }
 
   /** Lets go of a layer that is being deleted. */
@@ -55,7 +64,16 @@ export class IndexedImages {
     const mount = this.#mounts.get(chain);
     if (mount === undefined) return;
     this.#mounts.delete(chain);
-    close(mount);
+    close(mount.fd);
+  }
+
+  /** Containers that run keep the file system; later ones get another, which shares no page cache with it. */
+  #dropIdle(): void {
+    const now = performance.now();
+    for (const [chain, { asked }] of this.#mounts) {
+      if (this.#mounts.size < MAX_MOUNTS || now - asked < KEPT_MS) return;
+      this.drop(chain);
+    }
   }
 
   /** Lets go of all. */

@@ -45,7 +45,8 @@ export async function verifyLayers({ directory, layers, images, repair }: Verify
   for (const names of images) {
     const name = names.at(-1)!;
     const path = join(directory, name, INDEX);
-    if (!existsSync(path)) continue;
+    // Not needed yet; or the image was removed meanwhile.
+    if (![path, ...names.map((each) => join(directory, each, TREE))].every((file) => existsSync(file))) continue;
     const wanted = encodeMerged(
       names.map((each) => join(directory, each)),
       name,
