@@ -262,6 +262,13 @@ describe.skipIf(!isRoot)("builds (layers are unpacked as root)", () => {
     expect(world.cache.list().map(({ description }) => description)).toEqual(["[stage-1 2/4] RUN good"]);
   });
 
+  test("a large Dockerfile, which is parsed elsewhere, is one all the same", async () => {
+    const text = `FROM scratch\n${"# a comment\n".repeat(3000)}RUN a\n`;
+    expect(await world.built(text)).toEqual(["a"]);
+    const error = await world.build(`${text}RUNN b\n`).catch((one) => one);
+    expect(error.message).toContain("line 3003, column 1: unknown instruction: RUNN (did you mean RUN?)");
+  });
+
   test("a wrong instruction shows its lines", async () => {
     const error = await world.build("FROM scratch\nRUNN x\n").catch((one) => one);
     expect(error.message).toContain("unknown instruction: RUNN (did you mean RUN?)");

@@ -4,12 +4,12 @@ import type { StoredLayer } from "../images/store.ts";
 import type { BuildEvent } from "../spec/build.ts";
 import type { ImageConfig, Platform } from "../spec/oci-image.ts";
 import { describeOutline, describeTargets, describeWarnings } from "./describe.ts";
-import type { Warning } from "./dockerfile/ast.ts";
-import { parseDockerfile } from "./dockerfile/parse.ts";
+import type { Dockerfile, Warning } from "./dockerfile/ast.ts";
 import { excerpt } from "./excerpt.ts";
 import type { BaseImage, FrontendOptions, Plan } from "./frontend/options.ts";
 import { planDockerfile } from "./frontend/plan.ts";
 import type { Vertex } from "./graph.ts";
+import { parseAside } from "./parse.ts";
 import { Progress } from "./progress.ts";
 import { type BuildSession, type Solve, type Solver, VertexError } from "./solver.ts";
 
@@ -66,9 +66,9 @@ export class Builder<R extends BuildRequest> {
     const file = await progress.during("[internal] load build definition from Dockerfile", () =>
       request.dockerfile(signal),
     );
-    let parsed: ReturnType<typeof parseDockerfile>;
+    let parsed: Dockerfile;
     try {
-      parsed = parseDockerfile(file.text);
+      parsed = await parseAside(file.text, signal);
     } catch (error) {
       throw withExcerpt(error, file);
     }
@@ -97,9 +97,9 @@ export class Builder<R extends BuildRequest> {
     signal: AbortSignal,
   ): Promise<{ text: string; exitCode: number }> {
     const file = await request.dockerfile(signal);
-    let parsed: ReturnType<typeof parseDockerfile>;
+    let parsed: Dockerfile;
     try {
-      parsed = parseDockerfile(file.text);
+      parsed = await parseAside(file.text, signal);
     } catch (error) {
       throw withExcerpt(error, file);
     }
@@ -110,7 +110,7 @@ export class Builder<R extends BuildRequest> {
   }
 
   /** Those of the text, and those that show with values, as far as the base images are to be had. */
-  async #warnings(parsed: ReturnType<typeof parseDockerfile>, request: R, signal: AbortSignal): Promise<Warning[]> {
+  async #warnings(parsed: Dockerfile, request: R, signal: AbortSignal): Promise<Warning[]> {
     const found = new Map<string, Warning>();
     const add = (warning: Warning) => found.set(JSON.stringify([warning.rule, warning.line, warning.detail]), warning);
     for (const warning of parsed.warnings) add(warning);
@@ -129,12 +129,7 @@ export class Builder<R extends BuildRequest> {
     return [...found.values()].sort((a, b) => a.line - b.line);
   }
 
-  async #plans(
-    parsed: ReturnType<typeof parseDockerfile>,
-    request: R,
-    progress: Progress,
-    signal: AbortSignal,
-  ): Promise<Plan[]> {
+  async #plans(parsed: Dockerfile, request: R, progress: Progress, signal: AbortSignal): Promise<Plan[]> {
     const resolved = new Map<string, Promise<BaseImage>>();
     const resolve = (reference: string, platform: Platform) => {
       const key = JSON.stringify([reference, formatPlatform(platform)]);

@@ -2,9 +2,11 @@ import { InroError, messageOf } from "../../../base/errors.ts";
 import { sys } from "../../../linux/call.ts";
 import * as k from "../../../linux/constants.ts";
 import { writeAll } from "../../../linux/file.ts";
+import { DockerfileError } from "../../dockerfile/error.ts";
+import { parseDockerfile } from "../../dockerfile/parse.ts";
 import { copyTar } from "./copy.ts";
 import { digestOfFiles } from "./digest.ts";
-import type { BuildAnswer, BuildWork } from "./work.ts";
+import type { BuildAnswer, BuildWork, ParseAnswer } from "./work.ts";
 
 const SIGKILL = 9;
 const STDOUT = 1;
@@ -16,13 +18,24 @@ export async function buildMain(): Promise<number> {
   const answer = (what: BuildAnswer) => writeAll(STDERR, Buffer.from(`${JSON.stringify(what)}\n`));
   try {
     const work = JSON.parse(await Bun.stdin.text()) as BuildWork;
-    if (work.kind === "digest") writeAll(STDOUT, Buffer.from(digestOfFiles(work)));
+    if (work.kind === "parse") writeAll(STDOUT, Buffer.from(JSON.stringify(parsed(work.text))));
+    else if (work.kind === "digest") writeAll(STDOUT, Buffer.from(digestOfFiles(work)));
     else await writeGathered(copyTar(work));
     answer({ done: true });
     return 0;
   } catch (error) {
     answer({ error: { kind: error instanceof InroError ? error.kind : "internal", message: messageOf(error) } });
     return 1;
+  }
+}
+
+function parsed(text: string): ParseAnswer {
+  try {
+    return { file: parseDockerfile(text) };
+  } catch (error) {
+    if (!(error instanceof DockerfileError)) throw error;
+    const { detail, line, column, hint } = error;
+    return { failed: { detail, line, column, hint } };
   }
 }
 

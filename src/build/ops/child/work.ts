@@ -1,4 +1,5 @@
 import type { InroError } from "../../../base/errors.ts";
+import type { Dockerfile } from "../../dockerfile/ast.ts";
 
 /**
  * What reads and copies files for a build is a process of its own: long runs of system calls.
@@ -7,7 +8,17 @@ import type { InroError } from "../../../base/errors.ts";
  *     engine  <--stdout: a tar, or a digest--          this process
  *     engine  <--stderr: one line of JSON: an answer-- this process
  */
-export type BuildWork = CopyWork | DigestWork;
+export type BuildWork = CopyWork | DigestWork | ParseWork;
+
+/** A Dockerfile's text into its tree, as JSON: {@link ParseAnswer}. */
+export interface ParseWork {
+  kind: "parse";
+  text: string;
+}
+
+export type ParseAnswer =
+  | { file: Dockerfile }
+  | { failed: { detail: string; line: number; column: number; hint?: string | undefined } };
 
 /** A root as the process finds it: directories for one overlay, top first, or a single one; none is an empty root. */
 export type Root = readonly string[];
