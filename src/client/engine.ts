@@ -314,6 +314,14 @@ export class Engine {
   imageSbom<T>(name: string, format: "spdx" | "cyclonedx" | "packages"): Promise<T> {
     return this.json("GET", `/inro/images/${imagePath(name)}/sbom`, { query: { format } });
   }
+  /** Attaches one to the image at its registry. Of inro's engine only. */
+  async attachSbom(name: string, format: "spdx" | "cyclonedx"): Promise<{ digest: string }> {
+    const auth = await this.registryAuth(name);
+    return await this.json("POST", `/inro/images/${imagePath(name)}/sbom`, {
+      query: { format },
+      headers: auth ? { "X-Registry-Auth": auth } : {},
+    });
+  }
   imageHistory(name: string, query: { platform?: string | undefined } = {}): Promise<HistoryEntry[]> {
     const [os, architecture, variant] = query.platform?.split("/") ?? [];
     const platform = os ? JSON.stringify({ os, architecture, variant }) : undefined;

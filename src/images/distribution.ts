@@ -1,10 +1,10 @@
 import { sha256 } from "../base/digest.ts";
-import { InroError, invalid } from "../base/errors.ts";
+import { InroError, invalid, notFound } from "../base/errors.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
 import { originOf } from "../registry/endpoint.ts";
 import { PATIENCE } from "../registry/http.ts";
 import { parseManifest } from "../registry/manifest.ts";
-import { referrers } from "../registry/referrers.ts";
+import { type Artifact, attach, referrers } from "../registry/referrers.ts";
 import { type FetchedManifest, MAX_MANIFEST, RegistryError, Repository } from "../registry/repository.ts";
 import type { DistributionInspect, ImageReferrers, RegistryManifest } from "../spec/docker-api.ts";
 import { type Descriptor, MEDIA, type Platform } from "../spec/oci-image.ts";
@@ -75,6 +75,24 @@ export async function putRegistryManifest(
     throw said(error);
   });
   return { mediaType, digest, size: manifest.length };
+}
+
+/** See Images.attach. */
+export async function attachArtifact(
+  { registries, patience = PATIENCE }: PullContext,
+  { reference: text, auth, signal, subject, artifact }: AskOptions & { subject: string; artifact: Artifact },
+): Promise<Descriptor> {
+  const { domain, path } = parseReference(text);
+  const repository = new Repository(originOf(domain, registries), path, auth, patience, "pull,push");
+  try {
+    const fetched = await repository.manifest(subject, signal);
+    return await attach(repository, descriptorOf(fetched), artifact, signal);
+  } catch (error) {
+    if (error instanceof RegistryError && error.status === 404) {
+      throw notFound(`attach to ${text}: its registry has no ${subject}: push the image first`, error);
+    }
+    throw said(error);
+  }
 }
 
 async function ask(

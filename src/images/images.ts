@@ -3,6 +3,7 @@ import type { ContentStore } from "../content/store.ts";
 import type { LayerForm, Layers } from "../layers/layers.ts";
 import type { Registries } from "../registry/endpoint.ts";
 import type { Patience } from "../registry/http.ts";
+import type { Artifact } from "../registry/referrers.ts";
 import type {
   DistributionInspect,
   HistoryEntry,
@@ -16,6 +17,7 @@ import { type CommitOptions, commit } from "./commit.ts";
 import { type CopyOptions, copy } from "./copy.ts";
 import {
   type AskOptions,
+  attachArtifact,
   distribution,
   imageReferrers,
   putRegistryManifest,
@@ -252,6 +254,11 @@ export class Images {
   /** Asks a registry what a reference is, and for which platforms. Rejects as {@link pull}. */
   distribution(options: AskOptions): Promise<DistributionInspect> {
     return distribution(this.#context, options);
+  }
+
+  /** Attaches an artifact to a manifest (`subject`, its digest) in the reference's repository. Rejects as {@link push}. */
+  attach(options: AskOptions & { subject: string; artifact: Artifact }): Promise<Descriptor> {
+    return attachArtifact(this.#context, options);
   }
 
   /** A manifest or index at a registry, as it is. Rejects as {@link pull}. */

@@ -162,6 +162,13 @@ describe.skipIf(!isRoot)(`what is in an image${isRoot ? "" : " (needs root)"}`, 
       expect((await engine.inro(["sbom", "--format", format, name])).stdout).toBe(stdout);
     }
     expect((await engine.inro(["sbom", "--format", "x", name])).code).toBe(125);
+    const attached = await engine.inro(["sbom", "--format", "spdx", "--attach", name]);
+    const manifest = await fetch(`http://${registry.host}/v2/explored/manifests/packages`);
+    const subject = manifest.headers.get("docker-content-digest")!;
+    const listed = await fetch(`http://${registry.host}/v2/explored/referrers/${subject}`);
+    expect(((await listed.json()) as { manifests: object[] }).manifests).toMatchObject([
+      { digest: attached.stdout.trim(), artifactType: "application/vnd.in-toto+json" },
+    ]);
   });
 
   test("diff says nothing of equal images", async () => {

@@ -56,6 +56,7 @@ export const imageRules: Record<string, Rule> = {
   "GET /images/**/json": { sets: ["read-only", "images"], before: image },
   "GET /images/**/history": { sets: ["read-only", "images"], before: image },
   "GET /inro/images/**/sbom": { sets: ["images"], before: image },
+  "POST /inro/images/**/sbom": { sets: ["images"], before: image },
   "GET /inro/images/**/files": { sets: ["images"], before: image },
   "GET /images/**/get": { sets: ["images"], before: image },
   "GET /images/get": {

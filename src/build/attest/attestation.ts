@@ -7,7 +7,8 @@ export interface Blob {
   bytes: Buffer;
 }
 
-const IN_TOTO = "application/vnd.in-toto+json";
+/** Media type of an in-toto statement. */
+export const IN_TOTO = "application/vnd.in-toto+json";
 const EMPTY_CONFIG = "application/vnd.oci.empty.v1+json";
 
 /**

@@ -22,12 +22,14 @@ export const command: Command = {
       choices: FORMATS,
       help: "table, spdx (2.3) or cyclonedx (1.6)",
     },
+    { name: "attach", type: "bool", help: "Attach it to the image at its registry, as a referrer" },
     { name: "output", short: "o", type: "string", value: "file", completes: "file", help: "Write it here" },
   ],
   description: `Packages by what dpkg, apk, rpm, npm, pip, Go and Cargo left in the image's files. Nothing of the image is run, and
 nobody else is asked. The same image has the same document.`,
   examples: [
     ["inro sbom debian", "A table"],
+    ["inro sbom --format spdx --attach example.org/app:1", "For all who pull it"],
     ["inro sbom --format spdx -o app.spdx.json app", "For other tools"],
   ],
   async run({ options, args, engine }) {
@@ -35,6 +37,12 @@ nobody else is asked. The same image has the same document.`,
     const format = options.has("format") ? options.string("format") : "table";
     const known = FORMATS.find((one) => one === format || `${one}-json` === format);
     if (!known) throw new ExitError(125, `invalid --format ${JSON.stringify(format)}: ${FORMATS.join(", ")}`);
+    if (options.bool("attach")) {
+      if (known === "table") throw new ExitError(125, "--attach needs --format spdx or cyclonedx");
+      const { digest } = await engine().attachSbom(name, known);
+      await stdout.line(digest);
+      return 0;
+    }
     const text =
       known === "table"
         ? await table(await engine().imageSbom<Packages>(name, "packages"))
