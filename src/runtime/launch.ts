@@ -1,5 +1,6 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { ownerUid } from "../base/owner.ts";
 import type { Cgroup } from "../cgroups/cgroup.ts";
 import { NATIVE_ABI } from "../linux/call.ts";
 import { close } from "../linux/file.ts";
@@ -81,7 +82,9 @@ function planOf(request: LaunchRequest): Plan {
     init: request.init ? FD.free : undefined,
     ...(hasOwnUserns(spec) ? { userns: FD.userns } : {}),
     ...(request.kept?.length ? { kept: request.kept.length } : {}),
-    ...(inUserNamespace() ? { nested: true, noSetgroups: refusesSetgroups(process.pid) } : {}),
+    ...(inUserNamespace()
+      ? { nested: true, ownMounts: ownerUid() !== 0, noSetgroups: refusesSetgroups(process.pid) }
+      : {}),
     ...(request.given?.network === undefined ? {} : { joined: JOINED_NETWORK }),
   };
 }

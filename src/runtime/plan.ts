@@ -39,6 +39,8 @@ export interface Plan {
   plain?: boolean;
   /** We are in a user namespace already: no root there may make device nodes, and the mounts may be those of another. */
   nested?: boolean;
+  /** With `nested`: the mount namespace is that user namespace's, so that descriptors opened in it can be mounted. */
+  ownMounts?: boolean;
   /** Others of the user may look into the set-up: it joins no namespace, so only they could. */
   traceable?: boolean;
   /** The user namespace refuses setgroups(2). */

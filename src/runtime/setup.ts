@@ -54,7 +54,7 @@ export function compose({ plan, namespaces, mounts, devices, ownDev, freshDev, c
   if (namespaces.own("user") && plan.userns === undefined)
     throw invalid("linux.namespaces: the user namespace is made by the caller and joined by path");
   if (plan.plain) enterJoined(p, new Map([...joined].filter(([type]) => type === "user")));
-  if (plan.plain || plan.nested) {
+  if (plan.plain || (plan.nested && !plan.ownMounts)) {
     // Mounts can be opened only in a mount namespace that one's user namespace owns; they are the host's still, and
     // nothing of them goes back there (mount_namespaces(7), "Restrictions on mount namespaces").
     p.call("linux.namespaces mount", "unshare", [k.CLONE_NEWNS]);

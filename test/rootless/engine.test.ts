@@ -106,6 +106,16 @@ describe.skipIf(why !== undefined)(`the engine of a plain user${skipped}`, () =>
       " 0        0 ",
     );
     expect(statSync(join(shared, "made")).uid).toBe(UID);
+    const image = await engine.inro([
+      "run",
+      "--rm",
+      "--mount",
+      "type=image,src=busybox,dst=/i,image-subpath=etc",
+      "busybox",
+      "ls",
+      "/i",
+    ]);
+    expect(image.stdout, image.stderr).toBe("group\npasswd\n");
     await engine.ok("volume", "create", "kept");
     await engine.sh("echo kept > /v/file", "-v", "kept:/v");
     expect((await engine.sh("cat /v/file", "-v", "kept:/v")).stdout).toBe("kept\n");
