@@ -302,6 +302,12 @@ export class Builds {
         },
       );
     }
+    const { compression = "uncompressed" } = attributes;
+    if (compression !== "uncompressed") {
+      throw notImplemented(
+        `archives with compression=${compression.slice(0, 60)} are not supported yet: compress the file`,
+      );
+    }
     const form = type === "oci" ? "exporting to oci image format" : "exporting to docker image format";
     if (attributes.tar === "false")
       throw notImplemented("an output that is a directory of an image is not supported yet");
