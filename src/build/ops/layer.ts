@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { chainId } from "../../base/digest.ts";
 import type { StoredLayer } from "../../images/store.ts";
 import { removeInChild } from "../../layers/apply-command.ts";
-import { isSmallTree } from "../../layers/remove-tree.ts";
 import * as k from "../../linux/constants.ts";
 import { close, type Name, openat, readdir, statat } from "../../linux/file.ts";
 import { MEDIA } from "../../spec/oci-image.ts";
@@ -50,16 +49,11 @@ export async function storeLayer(
 
 /** Removes a step's directory: a process of its own is for those that hold much. */
 export async function removeDirectory(parent: string, name: string): Promise<void> {
-  const fd = openat(k.AT_FDCWD, parent, k.O_RDONLY | k.O_DIRECTORY);
-  try {
-    if (!isSmallTree(fd, name)) return await removeInChild(parent, [name]);
-  } finally {
-    close(fd);
-  }
-  await rm(join(parent, name), { recursive: true, force: true });
+  if (isSmall(parent, name)) await rm(join(parent, name), { recursive: true, force: true });
+  else await removeInChild(parent, [name]);
 }
 
-const SMALL_ENTRIES = 64;
+const SMALL_ENTRIES = 128;
 const SMALL_BYTES = 1 << 20;
 
 /** Whether the tree `name` in the directory `parent` has few entries and few bytes. Nobody else may change it. */
