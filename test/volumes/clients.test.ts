@@ -33,7 +33,8 @@ const LINES: readonly (string | readonly [line: string, stdin: string])[] = [
   "run --rm -v one:v busybox true",
   "run --rm --tmpfs /t:size=1m,mode=700 busybox stat -c %a /t",
   "volume rm one none",
-  "system df",
+  // Sizes of images are what they take on the disk here: less than docker's unpacked ones, or more by their indexes.
+  "system df --format 'table {{.Type}}\t{{.TotalCount}}\t{{.Active}}'",
   "system df --format '{{.Type}} {{.TotalCount}} {{.Active}}'",
   "system df -v --format '{{range .Volumes}}{{.Name}} {{.Links}} {{.Size}};{{end}}'",
   ["volume prune", "n\n"],
