@@ -219,6 +219,7 @@ export function reachableCommand(directory: string): string[] {
 
 const SOURCES = join(import.meta.dir, "../../../src");
 const MAIN = join(SOURCES, "main.ts");
+const MODULES = join(SOURCES, "../node_modules");
 
 /** Whether others than the owner get to a file. A checkout may lie in a directory of root's alone. */
 function isReachable(path: string): boolean {
@@ -228,11 +229,34 @@ function isReachable(path: string): boolean {
   return (statSync(path).mode & 0o004) !== 0;
 }
 
+/** What the sources import by name, with what that imports. */
+function packages(): Set<string> {
+  const found = new Set<string>();
+  const visit = (manifest: string) => {
+    const { dependencies = {} } = JSON.parse(readFileSync(manifest, "utf8")) as {
+      dependencies?: Record<string, string>;
+    };
+    for (const name of Object.keys(dependencies)) {
+      // It runs them, and is copied beside them.
+      if (name === "bun" || found.has(name)) continue;
+      found.add(name);
+      visit(join(MODULES, name, "package.json"));
+    }
+  };
+  visit(join(SOURCES, "../package.json"));
+  return found;
+}
+
 /** The sources and what runs them, in a directory that the user gets to. */
 function copyOf(directory: string): string[] {
   const sources = join(directory, "src");
-  cpSync(SOURCES, sources, { recursive: true, filter: (path) => !path.endsWith(".test.ts") });
   const bun = join(directory, "bun");
+  // It was made at an earlier start, and may run.
+  if (existsSync(bun)) return [bun, join(sources, "main.ts")];
+  cpSync(SOURCES, sources, { recursive: true, filter: (path) => !path.endsWith(".test.ts") });
+  for (const name of packages()) {
+    cpSync(join(MODULES, name), join(directory, "node_modules", name), { recursive: true, dereference: true });
+  }
   try {
     linkSync(process.execPath, bun);
   } catch {
