@@ -44,6 +44,9 @@ export const cannotRun = !existsSync("/bin/busybox")
     ? "this machine forbids user namespaces to plain users"
     : undefined;
 
+/** Why a user has no more ids than its own here; undefined where it can have {@link SUBIDS}. */
+export const noSubordinateIds = Bun.which("newuidmap") ? undefined : "no newuidmap";
+
 function switchIs(file: string, value: string): boolean {
   try {
     return readFileSync(`/proc/sys/${file}`, "latin1").trim() === value;
