@@ -305,6 +305,9 @@ async function builtOf(
   }
   const auths = authsOf(body.auths);
   const exporting = { ...body, auth: (name: string) => authFor(auths, name) };
+  if (body.cacheFrom.length > 0) {
+    report({ warnings: [{ short: "--cache-from is not used: caches of builds are not imported yet" }] });
+  }
   const result = await builds.build(request, report, signal);
   try {
     const done: BuildDone = { names: [] };
