@@ -26,7 +26,7 @@ async function main(): Promise<number> {
   }
   if (argv[0] === READ_LAYERS_DOOR) {
     Bun.unsafe.setJITPolicy(1);
-    return await (await import("./build/attest/process.ts")).readLayersMain(argv[1] ?? "");
+    return await (await import("./build/attest/process.ts")).readLayersMain();
   }
   // INRO_DOOR is how the launcher of a checkout says under which name it was called.
   const name = process.env["INRO_DOOR"] ?? process.argv0.slice(process.argv0.lastIndexOf("/") + 1);

@@ -22,6 +22,7 @@ const ORDER = [
   ["cgroups"],
   ["dbus"],
   ["program"],
+  ["worker"],
   ["linux"],
   ["spec"],
   ["base"],

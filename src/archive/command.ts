@@ -1,13 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
-import type { Readable, Writable } from "node:stream";
-import { InroError, messageOf, unavailable } from "../base/errors.ts";
-import { Slots } from "../images/slots.ts";
+import type { Writable } from "node:stream";
+import { Slots } from "../base/slots.ts";
 import type { ChangedTree } from "../layers/changes.ts";
-import { doorCommand } from "../layers/door.ts";
 import type { Change, PathStat } from "../spec/docker-api.ts";
+import { doorCommand } from "../worker/door.ts";
+import { outputOf, startWorker, type Worker } from "../worker/start.ts";
 import { ARCHIVE_DOOR } from "./door.ts";
-import type { ArchiveMessage, ArchiveWork, FilesWork, TreeWork } from "./process.ts";
+import type { ArchiveWork, FilesWork, TreeWork } from "./process.ts";
 import type { ToolsRequest } from "./tools.ts";
 
 /**
@@ -39,19 +38,19 @@ export async function packInChild(
   signal: AbortSignal,
 ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array>; ended: Promise<void> }> {
   const child = await start(namespace, { ...work, kind: "pack" }, signal);
-  return { stat: await child.stat, tar: output(child), ended: child.ended };
+  return { stat: await child.stat, tar: outputOf(child), ended: child.ended };
 }
 
 /** What a container did to its image. */
 export async function changesInChild(tree: ChangedTree, signal: AbortSignal): Promise<Change[]> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of output(await start(undefined, { kind: "changes", tree }, signal))) chunks.push(chunk);
+  for await (const chunk of outputOf(await start(undefined, { kind: "changes", tree }, signal))) chunks.push(chunk);
   return JSON.parse(Buffer.concat(chunks).toString()) as Change[];
 }
 
 /** A tar of a container's layers: what it did to its image, or all that it shows. As of {@link packInChild}. */
 export async function* treeInChild(work: TreeWork, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  yield* output(await start(undefined, work, signal));
+  yield* outputOf(await start(undefined, work, signal));
 }
 
 /** Fills `files`, an empty directory, with the tools of `root`, both descriptors; without one, of this machine. */
@@ -64,15 +63,6 @@ export async function toolsInChild(
   const child = await start(files, { kind: "tools", tools, given: root !== undefined }, signal, root);
   child.stdout.resume();
   await child.ended;
-}
-
-async function* output({ stdout, ended, kill }: Child): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of stdout) yield chunk as Uint8Array;
-    await ended;
-  } finally {
-    kill();
-  }
 }
 
 /** Extracts a tar, of any compression, into the directory. What comes behind an error is not read. */
@@ -135,13 +125,8 @@ async function feed(source: AsyncIterable<Uint8Array>, stdin: Writable): Promise
   if (!gone) stdin.end();
 }
 
-interface Child {
-  stdin: Writable;
-  stdout: Readable;
+interface Child extends Worker {
   stat: Promise<PathStat>;
-  /** Rejects with what it failed with. */
-  ended: Promise<void>;
-  kill(): void;
 }
 
 /** Waits for its turn. */
@@ -163,60 +148,19 @@ function spawnChild(
   signal: AbortSignal,
   root: number | undefined,
 ): Child {
-  const source = join(import.meta.dir, "process.ts");
-  const [command, ...args] = doorCommand(ARCHIVE_DOOR, source, JSON.stringify(work));
-  // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
   const [stdin, stdout] =
     work.kind === "extract" || work.kind === "unpack" ? (["pipe", "ignore"] as const) : (["ignore", "pipe"] as const);
-  const child: ChildProcess = spawn(command, args, {
-    stdio: [stdin, stdout, "pipe", namespace ?? "ignore", root ?? "ignore"],
-    cwd: "/",
-  });
-  const kill = () => void child.kill("SIGKILL");
-  signal.addEventListener("abort", kill);
-  let stat!: (stat: PathStat) => void;
-  const statted = new Promise<PathStat>((resolve) => {
-    stat = resolve;
-  });
-  let failure: InroError | undefined;
-  let done = false;
-  let held = "";
-  let other = "";
-  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-    const lines = (held + text).split("\n");
-    held = lines.pop()!;
-    for (const line of lines) {
-      const message = parse(line);
-      if (!message) other = (other + line).slice(-2000);
-      else if ("stat" in message) stat(message.stat);
-      else if ("error" in message) failure = new InroError(message.error.kind, message.error.message);
-      else done = true;
-    }
-  });
-  const ended = new Promise<void>((resolve, reject) => {
-    child.on("error", (error) => reject(unavailable(`copy files of a container: ${messageOf(error)}`, error)));
-    child.on("close", (code, by) => {
-      signal.removeEventListener("abort", kill);
-      if (signal.aborted) reject(signal.reason);
-      else if (failure) reject(failure);
-      else if (done) resolve();
-      else {
-        const why = `the process ended with ${by ?? `exit code ${code}`}${other && `: ${other.trim()}`}`;
-        reject(new InroError("internal", `copy files of a container: ${why}`));
-      }
-    });
+  const { promise: statted, resolve: onMessage } = Promise.withResolvers<PathStat>();
+  const worker = startWorker<PathStat>({
+    command: doorCommand(ARCHIVE_DOOR, join(import.meta.dir, "process.ts"), JSON.stringify(work)),
+    what: "copy files of a container",
+    stdio: [stdin, stdout, namespace ?? "ignore", root ?? "ignore"],
+    signal,
+    onMessage,
   });
   // What fails before it is known fails the promise of it too.
-  const known = Promise.race([statted, ended.then(() => statted)]);
-  // Not every caller waits for both.
-  for (const promise of [known, ended]) promise.catch(() => {});
-  return { stdin: child.stdin!, stdout: child.stdout!, stat: known, ended, kill };
-}
-
-function parse(line: string): ArchiveMessage | undefined {
-  try {
-    return JSON.parse(line) as ArchiveMessage;
-  } catch {
-    return undefined;
-  }
+  const stat = Promise.race([statted, worker.ended.then(() => statted)]);
+  // Not every caller waits for it.
+  stat.catch(() => {});
+  return { ...worker, stat };
 }

@@ -1,5 +1,4 @@
-import { writeSync } from "node:fs";
-import { codeOf, InroError, messageOf, notFound } from "../base/errors.ts";
+import { codeOf, InroError, notFound } from "../base/errors.ts";
 import { decompressAny } from "../images/decompress.ts";
 import { type ChangedTree, changes } from "../layers/changes.ts";
 import type { IdRange } from "../layers/owners.ts";
@@ -8,6 +7,7 @@ import { sys, trySys } from "../linux/call.ts";
 import * as k from "../linux/constants.ts";
 import { openat, read, writeAll } from "../linux/file.ts";
 import type { PathStat } from "../spec/docker-api.ts";
+import { say, workerMain } from "../worker/main.ts";
 import { type ExtractOptions, Extractor } from "./extract.ts";
 import { pack } from "./pack.ts";
 import { rootOf } from "./root.ts";
@@ -22,7 +22,7 @@ import { fillTools, type ToolsRequest } from "./tools.ts";
  *     engine  --argv: work as JSON; descriptor 3: the mount namespace-->   this process
  *     engine  --stdin: a tar, to extract-->                                this process
  *     engine  <--stdout: a tar, packed; or changes, as JSON--              this process
- *     engine  <--stderr: lines of JSON-- {stat}, then {done} or {error}    this process
+ *     engine  <--message of a worker: what the path names--                this process
  */
 export type ArchiveWork = FilesWork | TreeWork | ToolsWork | UnpackWork;
 
@@ -48,53 +48,35 @@ export type ToolsWork = { kind: "tools"; tools: ToolsRequest; given: boolean };
 /** Of files that nobody else uses: descriptor 3 is their directory. */
 export type UnpackWork = { kind: "unpack" };
 
-export type ArchiveMessage =
-  | { stat: PathStat }
-  | { done: true }
-  | { error: { kind: InroError["kind"]; message: string } };
-
 /** Where the engine puts the descriptor of the mount namespace. */
 export const NAMESPACE_FD = 3;
 const TOOLS_ROOT_FD = 4;
 
-const SIGKILL = 9;
 const CHUNK = 1 << 18;
 
 /** `json` is an {@link ArchiveWork}. The result is the exit code. */
-export async function archiveMain(json: string): Promise<number> {
-  sys("prctl", "PR_SET_PDEATHSIG", k.PR_SET_PDEATHSIG, SIGKILL);
-  process.umask(0);
-  try {
-    const work = JSON.parse(json) as ArchiveWork;
-    if ("tree" in work) {
-      await readTree(work);
-      send({ done: true });
-      return 0;
-    }
-    if (work.kind === "tools") {
-      const root = work.given ? TOOLS_ROOT_FD : openat(k.AT_FDCWD, "/", k.O_PATH | k.O_DIRECTORY);
-      fillTools(NAMESPACE_FD, root, work.tools);
-      send({ done: true });
-      return 0;
-    }
-    if (work.kind === "unpack") {
-      const options = { follow: false, owner: "ours", noOverwriteDirNonDir: false } as const;
-      await extractInto({ ...options, root: NAMESPACE_FD, into: "/" });
-      send({ done: true });
-      return 0;
-    }
-    const root = rootOf(NAMESPACE_FD);
-    if (work.kind === "extract") await extract(root, work);
-    else {
-      send({ stat: found(() => pathStat(root, work.path), work.path).shown });
-      if (work.kind === "pack") for (const piece of pack({ root, ...work })) writeAll(1, piece);
-    }
-    send({ done: true });
-    return 0;
-  } catch (error) {
-    send({ error: { kind: error instanceof InroError ? error.kind : "internal", message: messageOf(error) } });
-    return 1;
+export function archiveMain(json: string): Promise<number> {
+  return workerMain(async () => {
+    process.umask(0);
+    await doWork(JSON.parse(json) as ArchiveWork);
+  });
+}
+
+async function doWork(work: ArchiveWork): Promise<void> {
+  if ("tree" in work) return await readTree(work);
+  if (work.kind === "tools") {
+    const root = work.given ? TOOLS_ROOT_FD : openat(k.AT_FDCWD, "/", k.O_PATH | k.O_DIRECTORY);
+    fillTools(NAMESPACE_FD, root, work.tools);
+    return;
   }
+  if (work.kind === "unpack") {
+    const options = { follow: false, owner: "ours", noOverwriteDirNonDir: false } as const;
+    return await extractInto({ ...options, root: NAMESPACE_FD, into: "/" });
+  }
+  const root = rootOf(NAMESPACE_FD);
+  if (work.kind === "extract") return await extract(root, work);
+  say<PathStat>(found(() => pathStat(root, work.path), work.path).shown);
+  if (work.kind === "pack") for (const piece of pack({ root, ...work })) writeAll(1, piece);
 }
 
 async function readTree(work: TreeWork): Promise<void> {
@@ -153,10 +135,6 @@ function found<T>(look: () => T, path: string): T {
     }
     throw error;
   }
-}
-
-function send(message: ArchiveMessage): void {
-  writeSync(2, `${JSON.stringify(message)}\n`);
 }
 
 // No top-level await: the single binary is compiled to bytecode, which has none.

@@ -8,7 +8,6 @@ import type { Dockerfile, Warning } from "./dockerfile/ast.ts";
 import { excerpt } from "./excerpt.ts";
 import type { BaseImage, FrontendOptions, Plan } from "./frontend/options.ts";
 import { planDockerfile } from "./frontend/plan.ts";
-import type { Vertex } from "./graph.ts";
 import { parseAside } from "./parse.ts";
 import { Progress } from "./progress.ts";
 import { type BuildSession, type Solve, type Solver, VertexError } from "./solver.ts";

@@ -1,4 +1,5 @@
 import { invalid } from "../base/errors.ts";
+import { Slots } from "../base/slots.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
 import { originOf } from "../registry/endpoint.ts";
 import { isTransient, PATIENCE, type Patience } from "../registry/http.ts";
@@ -13,7 +14,6 @@ import type { PullContext } from "./pull.ts";
 import { parseReference, repositoryName, withDefaultTag } from "./reference.ts";
 import { repositoriesOf } from "./repositories.ts";
 import { explain, firstOf } from "./resolve.ts";
-import { Slots } from "./slots.ts";
 
 export interface CopyOptions {
   source: string;

@@ -1,5 +1,6 @@
 import { chainId, sha256 } from "../base/digest.ts";
 import { invalid } from "../base/errors.ts";
+import { Slots } from "../base/slots.ts";
 import { download } from "../registry/download.ts";
 import type { Patience } from "../registry/http.ts";
 import type { Repository } from "../registry/repository.ts";
@@ -9,7 +10,6 @@ import type { Hold } from "./holds.ts";
 import type { Progress } from "./progress.ts";
 import type { ImageRow } from "./records.ts";
 import type { Resolved } from "./resolve.ts";
-import { Slots } from "./slots.ts";
 import type { ImageStore } from "./store.ts";
 
 export interface FetchOptions {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
+import { Slots } from "../base/slots.ts";
 import { Flights } from "./flights.ts";
-import { Slots } from "./slots.ts";
 
 function gate<T = void>() {
   return Promise.withResolvers<T>();

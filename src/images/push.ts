@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { sha256 } from "../base/digest.ts";
 import { InroError, invalid, notFound } from "../base/errors.ts";
+import { Slots } from "../base/slots.ts";
 import { compressInChild } from "../layers/apply-command.ts";
 import type { CompressedForm } from "../layers/compress.ts";
 import type { RegistryAuth } from "../registry/auth.ts";
@@ -16,7 +17,6 @@ import { Progress } from "./progress.ts";
 import type { PullContext } from "./pull.ts";
 import type { ImageRow, LayerRow } from "./records.ts";
 import { checkTag, familiar, familiarName, parseReference, type Reference, repositoryName } from "./reference.ts";
-import { Slots } from "./slots.ts";
 import { Spool } from "./spool.ts";
 import type { ImageStore } from "./store.ts";
 

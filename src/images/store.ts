@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { chainId, parseDigest, sha256 } from "../base/digest.ts";
 import { invalid } from "../base/errors.ts";
+import { Slots } from "../base/slots.ts";
 import type { ContentStore } from "../content/store.ts";
 import { decompress } from "../layers/compression.ts";
 import type { Layers } from "../layers/layers.ts";
@@ -13,7 +14,6 @@ import { type Hold, Holds } from "./holds.ts";
 import type { Origins } from "./origins.ts";
 import type { ImageRow, Records } from "./records.ts";
 import { type Reference, repositoryName } from "./reference.ts";
-import { Slots } from "./slots.ts";
 
 /** A layer that is in the content store, before it is unpacked. */
 export interface StoredLayer {

@@ -1,11 +1,12 @@
-import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { InroError, messageOf, unavailable } from "../base/errors.ts";
+import { InroError } from "../base/errors.ts";
+import { doorCommand } from "../worker/door.ts";
+import { startWorker } from "../worker/start.ts";
 import type { Applied, ApplyRequest } from "./apply.ts";
-import type { ApplyMessage, LayerWork } from "./apply-process.ts";
+import type { LayerMessage, LayerResult, LayerWork } from "./apply-process.ts";
 import type { Compressed, CompressRequest } from "./compress.ts";
 import type { CopyRequest } from "./copy-directory.ts";
-import { APPLY_DOOR, doorCommand } from "./door.ts";
+import { APPLY_DOOR } from "./door.ts";
 import type { IndexRequest, MergeRequest } from "./erofs/index-layer.ts";
 import type { LayerProblem, VerifyRequest } from "./erofs/verify.ts";
 
@@ -100,44 +101,19 @@ interface ChildOptions {
   signal?: AbortSignal | undefined;
 }
 
-type Result = Exclude<ApplyMessage, { progress: number }>;
-
-async function workInChild(work: LayerWork, { onProgress, signal }: ChildOptions): Promise<Result> {
+async function workInChild(work: LayerWork, { onProgress, signal }: ChildOptions): Promise<LayerResult> {
   signal?.throwIfAborted();
-  const source = join(import.meta.dir, "apply-process.ts");
-  const [command, ...args] = doorCommand(APPLY_DOOR, source, JSON.stringify(work));
-  // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/" });
-  const kill = () => child.kill("SIGKILL");
-  signal?.addEventListener("abort", kill);
-  try {
-    const ended = new Promise<string>((resolve, reject) => {
-      child.on("error", (error) => reject(unavailable(`start the unpacking of a layer: ${messageOf(error)}`, error)));
-      child.on("close", (code, signal) => resolve(signal ?? `exit code ${code}`));
-    });
-    let stderr = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr = (stderr + text).slice(-2000);
-    });
-    let result: Result | undefined;
-    let held = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      const lines = (held + text).split("\n");
-      held = lines.pop()!;
-      for (const line of lines) {
-        const message = JSON.parse(line) as ApplyMessage;
-        if ("progress" in message) onProgress?.(message.progress);
-        else result = message;
-      }
-    });
-    const end = await ended;
-    signal?.throwIfAborted();
-    if (!result) {
-      throw new InroError("internal", `unpack layer: the process ended with ${end}${stderr && `: ${stderr.trim()}`}`);
-    }
-    if ("error" in result) throw new InroError(result.error.kind, result.error.message);
-    return result;
-  } finally {
-    signal?.removeEventListener("abort", kill);
-  }
+  let result: LayerResult = {};
+  const worker = startWorker<LayerMessage>({
+    command: doorCommand(APPLY_DOOR, join(import.meta.dir, "apply-process.ts"), JSON.stringify(work)),
+    what: "work on layers",
+    stdio: ["ignore", "ignore"],
+    signal,
+    onMessage: (message) => {
+      if ("progress" in message) onProgress?.(message.progress);
+      else result = message;
+    },
+  });
+  await worker.ended;
+  return result;
 }

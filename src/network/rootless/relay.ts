@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
-import { doorCommand } from "../../layers/door.ts";
+import { doorCommand } from "../../worker/door.ts";
 import { RELAY_DOOR, type RelayOrder } from "./door.ts";
 
 /**

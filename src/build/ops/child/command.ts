@@ -1,10 +1,9 @@
-import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { InroError, messageOf, unavailable } from "../../../base/errors.ts";
-import { Slots } from "../../../images/slots.ts";
-import { doorCommand } from "../../../layers/door.ts";
+import { Slots } from "../../../base/slots.ts";
+import { doorCommand } from "../../../worker/door.ts";
+import { outputOf, startWorker } from "../../../worker/start.ts";
 import { BUILD_DOOR } from "./door.ts";
-import type { BuildAnswer, BuildWork } from "./work.ts";
+import type { BuildWork } from "./work.ts";
 
 /** Processes at once: each has some 40 MB. */
 const slots = new Slots(8);
@@ -18,56 +17,17 @@ export function inChild<T>(
   signal: AbortSignal,
   take: (output: AsyncIterable<Uint8Array>) => Promise<T>,
 ): Promise<T> {
-  return slots.run(() => run(work, signal, take));
-}
-
-async function run<T>(
-  work: BuildWork,
-  signal: AbortSignal,
-  take: (output: AsyncIterable<Uint8Array>) => Promise<T>,
-): Promise<T> {
-  signal.throwIfAborted();
-  const [command, ...args] = doorCommand(BUILD_DOOR, join(import.meta.dir, "process.ts"), "");
-  // Bun reads .env and bunfig.toml of the current directory: not of wherever the engine was started.
-  const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"], cwd: "/" });
-  const kill = () => void child.kill("SIGKILL");
-  signal.addEventListener("abort", kill);
-  let said = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said = (said + text).slice(-16_384);
-  });
-  const ended = new Promise<string>((resolve, reject) => {
-    child.on("error", (error) =>
-      reject(unavailable(`start a process for files of a build: ${messageOf(error)}`, error)),
-    );
-    child.on("close", (code, by) => resolve(by ?? `exit code ${code}`));
-  });
-  ended.catch(() => {});
-  // One that ended early says why itself.
-  child.stdin.on("error", () => {});
-  child.stdin.end(JSON.stringify(work));
-  async function* output(): AsyncGenerator<Uint8Array> {
-    yield* child.stdout;
-    const end = await ended;
+  return slots.run(async () => {
     signal.throwIfAborted();
-    const answer = parse(said);
-    if (!answer)
-      throw new InroError("internal", `files of a build: the process ended with ${end}: ${said.trim().slice(-2000)}`);
-    if ("error" in answer) throw new InroError(answer.error.kind, answer.error.message);
-  }
-  try {
-    return await take(output());
-  } finally {
-    kill();
-    signal.removeEventListener("abort", kill);
-    await ended.catch(() => {});
-  }
-}
-
-function parse(text: string): BuildAnswer | undefined {
-  try {
-    return JSON.parse(text.trim().split("\n").at(-1) ?? "") as BuildAnswer;
-  } catch {
-    return undefined;
-  }
+    const command = doorCommand(BUILD_DOOR, join(import.meta.dir, "process.ts"), "");
+    const worker = startWorker({ command, what: "files of a build", stdio: ["pipe", "pipe"], signal });
+    // Not by argv, where an argument has at most 128 KiB.
+    worker.stdin.end(JSON.stringify(work));
+    try {
+      return await take(outputOf(worker));
+    } finally {
+      worker.kill();
+      await worker.ended.catch(() => {});
+    }
+  });
 }

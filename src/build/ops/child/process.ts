@@ -1,32 +1,21 @@
-import { InroError, messageOf } from "../../../base/errors.ts";
-import { sys } from "../../../linux/call.ts";
-import * as k from "../../../linux/constants.ts";
 import { writeAll } from "../../../linux/file.ts";
+import { workerMain } from "../../../worker/main.ts";
 import { DockerfileError } from "../../dockerfile/error.ts";
 import { parseDockerfile } from "../../dockerfile/parse.ts";
 import { copyTar } from "./copy.ts";
 import { digestOfFiles } from "./digest.ts";
-import type { BuildAnswer, BuildWork, ParseAnswer } from "./work.ts";
+import type { BuildWork, ParseAnswer } from "./work.ts";
 
-const SIGKILL = 9;
 const STDOUT = 1;
-const STDERR = 2;
 
 /** Does the work that stdin has. The result is the exit code. */
-export async function buildMain(): Promise<number> {
-  sys("prctl", "PR_SET_PDEATHSIG", k.PR_SET_PDEATHSIG, SIGKILL);
-  const answer = (what: BuildAnswer) => writeAll(STDERR, Buffer.from(`${JSON.stringify(what)}\n`));
-  try {
+export function buildMain(): Promise<number> {
+  return workerMain(async () => {
     const work = JSON.parse(await Bun.stdin.text()) as BuildWork;
     if (work.kind === "parse") writeAll(STDOUT, Buffer.from(JSON.stringify(parsed(work.text))));
     else if (work.kind === "digest") writeAll(STDOUT, Buffer.from(digestOfFiles(work)));
     else await writeGathered(copyTar(work));
-    answer({ done: true });
-    return 0;
-  } catch (error) {
-    answer({ error: { kind: error instanceof InroError ? error.kind : "internal", message: messageOf(error) } });
-    return 1;
-  }
+  });
 }
 
 function parsed(text: string): ParseAnswer {

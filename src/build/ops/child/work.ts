@@ -1,4 +1,3 @@
-import type { InroError } from "../../../base/errors.ts";
 import type { Dockerfile } from "../../dockerfile/ast.ts";
 
 /**
@@ -6,7 +5,6 @@ import type { Dockerfile } from "../../dockerfile/ast.ts";
  *
  *     engine  --stdin: work, as JSON-->                this process
  *     engine  <--stdout: a tar, or a digest--          this process
- *     engine  <--stderr: one line of JSON: an answer-- this process
  */
 export type BuildWork = CopyWork | DigestWork | ParseWork;
 
@@ -55,5 +53,3 @@ export interface DigestWork {
   excludes: readonly string[];
   owners: "kept" | "root";
 }
-
-export type BuildAnswer = { done: true } | { error: { kind: InroError["kind"]; message: string } };
