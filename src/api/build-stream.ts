@@ -1,7 +1,7 @@
 import { InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { BuildFailed } from "../build/builder.ts";
 import type { NamedContext } from "../build/frontend/options.ts";
-import type { OpenContext } from "../build/solver.ts";
+import type { OpenContext } from "../build/roots.ts";
 import type { EngineBuild } from "../engine/build/builds.ts";
 import { readContextFile } from "../engine/build/context-files.ts";
 import { boolean, integer, list, map, object, record, text } from "../engine/config/fields.ts";

@@ -21,9 +21,12 @@ export function sha256(data: Uint8Array | string): string {
 
 /** ChainID of the layers with these diffIDs, base first (image-spec config.md, "Layer ChainID"). */
 export function chainId(diffIds: readonly string[]): string {
-  let chain = "";
-  for (const diffId of diffIds) chain = chain === "" ? diffId : sha256(`${chain} ${diffId}`);
-  return chain;
+  return diffIds.reduce(chainOn, "");
+}
+
+/** ChainID of a layer on those that `chain` is the ChainID of; empty for none. */
+export function chainOn(chain: string, diffId: string): string {
+  return chain === "" ? diffId : sha256(`${chain} ${diffId}`);
 }
 
 /** A new 64-hex object id. One that is all decimal digits would be taken for a number by some tools: drawn again. */

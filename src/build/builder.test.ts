@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { sha256 } from "../base/digest.ts";
+import { chainId, sha256 } from "../base/digest.ts";
 import { invalid } from "../base/errors.ts";
 import { detectHierarchy } from "../cgroups/hierarchy.ts";
 import { hostPlatform } from "../images/platform.ts";
@@ -58,6 +58,16 @@ class World {
     return gate;
   }
 
+  async wait(command: string, signal: AbortSignal): Promise<void> {
+    const gate = this.gates.get(command);
+    if (!gate) return;
+    gate.begun.resolve();
+    const aborted = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+    });
+    await Promise.race([gate.go.promise, aborted]);
+  }
+
   get ops(): Ops {
     const layer = async (files: Record<string, string>, base: Snapshot): Promise<StoredLayer> => {
       const { data, diffId, mediaType } = await layerOf(files, "plain");
@@ -70,20 +80,14 @@ class World {
         const command = args.at(-1)!;
         this.ran.push(command);
         log(1, Buffer.from(`did ${command}\n`));
-        const gate = this.gates.get(command);
-        if (gate) {
-          gate.begun.resolve();
-          const aborted = new Promise<never>((_, reject) => {
-            signal.addEventListener("abort", () => reject(signal.reason));
-          });
-          await Promise.race([gate.go.promise, aborted]);
-        }
+        await this.wait(command, signal);
         if (command === "fail") throw invalid('process "/bin/sh -c fail" did not complete successfully: exit code: 1');
         if (command === "nothing") return undefined;
         return await layer({ [`ran-${command}`]: command }, base);
       },
-      copyStep: async ({ items, destination }, base) => {
+      copyStep: async ({ items, destination }, base, { signal }) => {
         this.ran.push(`copy ${destination}`);
+        await this.wait(`copy ${destination}`, signal);
         const [item] = items;
         const paths = item?.kind === "files" ? item.paths : [];
         return await layer({ [`copy-${destination.replaceAll("/", "-")}`]: this.read(paths) }, base);
@@ -236,6 +240,23 @@ describe.skipIf(!isRoot)("builds (layers are unpacked as root)", () => {
     expect(world.ran).toEqual(["more"].concat(world.ran.filter((command) => command !== "more")));
     expect(world.cache.list().map(({ description }) => description)).toEqual(["[2/2] RUN slow", "[3/3] RUN more"]);
     await result.close();
+  });
+
+  test("a linked copy that two builds want stands on each one's own base", async () => {
+    const gate = world.gate("copy /x");
+    const first = world.build("FROM scratch\nRUN one\nCOPY --link a x");
+    await gate.begun.promise;
+    const second = world.build("FROM scratch\nRUN two\nCOPY --link a x");
+    // Its own step is done; it joins in the same turn.
+    while (!world.cache.list().some(({ description }) => description.includes("two"))) await new Promise(setImmediate);
+    gate.go.resolve();
+    for (const { result } of await Promise.all([first, second])) {
+      const { layers } = result.images[0]!;
+      expect(world.bench.layers.has(chainId(layers.map(({ diffId }) => diffId)))).toBeTrue();
+      await result.close();
+    }
+    // The second has not done it again.
+    expect(world.ran).not.toContain("copy /x");
   });
 
   test("the last one that leaves ends it, and nothing stays", async () => {

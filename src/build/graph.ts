@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { StoredLayer } from "../images/store.ts";
 import type { Platform } from "../spec/oci-image.ts";
 import type { Source } from "./dockerfile/ast.ts";
-import type { RunStep } from "./step.ts";
+import type { CopyStep, RunMount, RunStep } from "./step.ts";
 
 /** What a Dockerfile says, as a graph: every vertex is one piece of work, and names what it needs. Plain data. */
 
@@ -51,46 +51,13 @@ export interface GitVertex extends Base<"git"> {
   readonly noCache: boolean;
 }
 
+type Mount<T extends RunMount["type"]> = Extract<RunMount, { type: T }>;
+
+/** As a step has them, but with vertices where that has files. */
 export type MountDefinition =
-  | {
-      readonly type: "bind";
-      readonly target: string;
-      readonly from: Vertex;
-      readonly path: string;
-      readonly readOnly: boolean;
-    }
-  | {
-      readonly type: "cache";
-      readonly target: string;
-      readonly id: string;
-      readonly sharing: "shared" | "private" | "locked";
-      readonly from?: Vertex;
-      readonly path: string;
-      readonly readOnly: boolean;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-    }
-  | { readonly type: "tmpfs"; readonly target: string; readonly size?: number }
-  | {
-      readonly type: "secret";
-      readonly id: string;
-      readonly target?: string;
-      readonly env?: string;
-      readonly required: boolean;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-    }
-  | {
-      readonly type: "ssh";
-      readonly id: string;
-      readonly target: string;
-      readonly required: boolean;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-    }
+  | (Omit<Mount<"bind">, "source"> & { readonly from: Vertex })
+  | (Omit<Mount<"cache">, "from"> & { readonly from?: Vertex; readonly path: string })
+  | Exclude<RunMount, { type: "bind" | "cache" }>
   /** A heredoc that is a program of its own. */
   | { readonly type: "script"; readonly target: string; readonly content: string };
 
@@ -106,15 +73,8 @@ export type CopyDefinition =
   | { readonly kind: "file"; readonly name: string; readonly content: string }
   | { readonly kind: "download"; readonly from: HttpVertex };
 
-export interface CopyVertex extends Step<"copy"> {
+export interface CopyVertex extends Step<"copy">, Omit<CopyStep, "items"> {
   readonly items: readonly CopyDefinition[];
-  readonly destination: string;
-  readonly chown?: string;
-  readonly chmod?: string;
-  readonly parents: boolean;
-  readonly excludes: readonly string[];
-  readonly unpack: "never" | "local" | "always";
-  readonly link: boolean;
 }
 
 export interface WorkdirVertex extends Step<"workdir"> {

@@ -1,5 +1,5 @@
 import type { StoredLayer } from "../images/store.ts";
-import type { CopyStep, FileSource, RunStep, Snapshot, StepContext } from "./step.ts";
+import type { CopyStep, Download, FileSource, RunStep, Snapshot, StepContext } from "./step.ts";
 
 export interface SelectionOptions {
   readonly parents: boolean;
@@ -18,11 +18,7 @@ export interface Ops {
     options: SelectionOptions,
     ctx: StepContext,
   ): Promise<string>;
-  fetchUrl(
-    url: string,
-    options: { checksum?: string },
-    ctx: StepContext,
-  ): Promise<{ digest: string; path: string; name: string; mtime?: number; etag?: string }>;
+  fetchUrl(url: string, options: { checksum?: string }, ctx: StepContext): Promise<Download>;
   fetchGit(
     reference: string,
     options: { keepGitDir: boolean; checksum?: string },

@@ -1,6 +1,3 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { sha256 } from "../base/digest.ts";
 import { invalid, messageOf } from "../base/errors.ts";
 import { Slots } from "../base/slots.ts";
 import type { ContentStore } from "../content/store.ts";
@@ -9,28 +6,13 @@ import type { Hold } from "../images/holds.ts";
 import type { StoredLayer } from "../images/store.ts";
 import type { Layers } from "../layers/layers.ts";
 import type { BuildCache, CacheRecord } from "./cache.ts";
-import {
-  type CopyVertex,
-  digestOf,
-  type GitVertex,
-  type HttpVertex,
-  inputsOf,
-  type MountDefinition,
-  type RunVertex,
-  type StepVertex,
-  type Vertex,
-} from "./graph.ts";
+import { digestOf, type GitVertex, type HttpVertex, inputsOf, type StepVertex, type Vertex } from "./graph.ts";
+import { stepKey } from "./key.ts";
 import type { Ops, SelectionOptions } from "./ops.ts";
+import { prepareStep } from "./prepare.ts";
 import { named, type Progress } from "./progress.ts";
-import type { CopyItem, CopyStep, FileSource, RunMount, RunStep, Snapshot, StepContext } from "./step.ts";
-
-/** Files of a client, opened for one build. */
-export interface OpenContext {
-  readonly source: FileSource;
-  /** Digest of all of it, when it is known: what was found out about these files stays true. */
-  readonly identity?: string;
-  release(): void | Promise<void>;
-}
+import { EMPTY, extended, type Identity, keep, type OpenContext, type Root } from "./roots.ts";
+import type { Download, FileSource, RunStep, Snapshot, StepContext } from "./step.ts";
 
 /** What one build brings along: its client's side. */
 export interface BuildSession {
@@ -52,22 +34,6 @@ export interface SolverOptions<S extends BuildSession> {
   /** Steps that run at the same time. */
   readonly parallel?: number;
 }
-
-/** What a vertex is, before it is known whether its data is here. */
-type Identity =
-  | Root
-  | { readonly kind: "files"; readonly open: OpenContext }
-  | { readonly kind: "download"; readonly file: Awaited<ReturnType<Ops["fetchUrl"]>> };
-
-interface Root {
-  readonly kind: "snapshot";
-  readonly layers: readonly StoredLayer[];
-  /** Empty for none. */
-  readonly chain: string;
-}
-
-/** Changes when a step of the same definition would come to something else. */
-const VERSION = 1;
 
 /** A step that failed, with the vertex it was. */
 export class VertexError extends Error {
@@ -135,11 +101,6 @@ export class Solve<S extends BuildSession> {
     return this.#records.get(one.digest)?.layer !== undefined;
   }
 
-  /** Of the steps that were done or found. */
-  get records(): ReadonlyMap<string, CacheRecord> {
-    return this.#records;
-  }
-
   async close(): Promise<void> {
     this.#controller.abort(new Error("the build is over"));
     await Promise.allSettled([...this.#identities.values(), ...this.#results.values()]);
@@ -200,12 +161,14 @@ export class Solve<S extends BuildSession> {
     this.#ahead(one);
     const base = await this.#root(one.base, true);
     let record: CacheRecord | undefined;
+    let root: Root;
     try {
       const key = await this.#key(one, base);
-      record = one.noCache ? undefined : await this.#found(key, base, this.#hold);
+      record = one.noCache ? undefined : this.#found(key, base, this.#hold);
       this.progress.started(named(one));
       if (record) {
         cache.touch(key);
+        root = await this.#standing(base, record);
         this.progress.completed(one.digest, { cached: true });
       } else {
         const onEvent = ({ stream, bytes }: { stream: 1 | 2; bytes: Uint8Array }) =>
@@ -213,6 +176,7 @@ export class Solve<S extends BuildSession> {
         record = await this.solver.flights.run(key, { signal: this.#signal, onEvent }, (signal, emit) =>
           this.#run(one, key, base, signal, (stream, bytes) => emit({ stream, bytes })),
         );
+        root = await this.#standing(base, record);
         this.progress.completed(one.digest);
       }
     } catch (error) {
@@ -220,8 +184,6 @@ export class Solve<S extends BuildSession> {
     }
     cache.use(record.key);
     this.#records.set(one.digest, record);
-    const root = extended(base, record.layer);
-    keep(this.#hold, root);
     return root;
   }
 
@@ -237,16 +199,21 @@ export class Solve<S extends BuildSession> {
     return new VertexError(one, error);
   }
 
-  /** A record of the cache whose data is here; its layer is made to stand on `base`. */
-  async #found(key: string, base: Root, hold: Hold): Promise<CacheRecord | undefined> {
+  /** A record of the cache whose data is here, held. */
+  #found(key: string, base: Root, hold: Hold): CacheRecord | undefined {
     const { cache, content } = this.solver.options;
     const record = cache.get(key);
     if (!record?.layer) return record;
-    const root = extended(base, record.layer);
-    keep(hold, root);
-    if (!content.has(record.layer.blob.digest)) return undefined;
-    await this.#apply(base, record.layer, root.chain, this.#signal);
-    return record;
+    keep(hold, extended(base, record.layer));
+    return content.has(record.layer.blob.digest) ? record : undefined;
+  }
+
+  /** The root that a record makes of `base`. Its layer may have been made on another, as a linked one's. */
+  async #standing(base: Root, { layer }: CacheRecord): Promise<Root> {
+    const root = extended(base, layer);
+    keep(this.#hold, root);
+    if (layer) await this.#apply(base, layer, root.chain, this.#signal);
+    return root;
   }
 
   async #apply(base: Root, layer: StoredLayer, chain: string, signal: AbortSignal): Promise<void> {
@@ -265,18 +232,13 @@ export class Solve<S extends BuildSession> {
     log: StepContext["log"],
   ): Promise<CacheRecord> {
     const { cache, layers, hold: open } = this.solver.options;
-    const scripts: string[] = [];
     const hold = open();
     const ctx = this.#context(signal, one.epoch, log, hold);
     try {
       // Another build may have come first.
-      const other = one.noCache ? undefined : await this.#found(key, base, hold);
+      const other = one.noCache ? undefined : this.#found(key, base, hold);
       if (other) return other;
-      const work = await this.#prepare(one, { layers: base.layers }, ctx, scripts);
-      const layer = await this.solver.slots.run(async () => {
-        signal.throwIfAborted();
-        return await work();
-      });
+      const layer = await this.#work(one, { layers: base.layers }, ctx);
       const root = extended(base, layer);
       keep(hold, root);
       if (layer) await this.#apply(base, layer, root.chain, signal);
@@ -285,90 +247,37 @@ export class Solve<S extends BuildSession> {
       return cache.get(key)!;
     } finally {
       hold.release();
-      for (const path of scripts) await rm(path, { recursive: true, force: true });
     }
   }
 
-  /** What the step takes from others is there when this resolves; the answer does the work. */
-  async #prepare(
-    one: StepVertex,
-    base: Snapshot,
-    ctx: StepContext,
-    scripts: string[],
-  ): Promise<() => Promise<StoredLayer | undefined>> {
+  async #work(one: StepVertex, base: Snapshot, ctx: StepContext): Promise<StoredLayer | undefined> {
     const { ops } = this.solver.options;
-    if (one.kind === "workdir") return () => ops.workdirStep(one.path, base, ctx);
-    if (one.kind === "copy") {
-      const step = await this.#copyStep(one);
-      return () => ops.copyStep(step, base, ctx);
-    }
-    const step = await this.#runStep(one, ctx, scripts);
-    return () => ops.runStep(step, base, ctx);
-  }
-
-  async #runStep(one: RunVertex, ctx: StepContext, scripts: string[]): Promise<RunStep> {
-    const mounts = await Promise.all(one.mounts.map((mount) => this.#mount(mount, ctx, scripts)));
-    return {
-      ...one.step,
-      env: [...one.step.env, ...one.proxies],
-      mounts,
-      ...this.session.limits,
-    };
-  }
-
-  async #mount(mount: MountDefinition, ctx: StepContext, scripts: string[]): Promise<RunMount> {
-    switch (mount.type) {
-      case "bind": {
-        const { from, path, ...rest } = mount;
-        return { ...rest, source: await this.#source(from), path };
-      }
-      case "cache": {
-        const { from, path, ...rest } = mount;
-        return from ? { ...rest, from: { source: await this.#source(from), path } } : rest;
-      }
-      case "script": {
-        await mkdir(ctx.directory, { recursive: true, mode: 0o700 });
-        const directory = await mkdtemp(join(ctx.directory, "script-"));
-        scripts.push(directory);
-        const name = "script";
-        await writeFile(join(directory, name), mount.content, { mode: 0o755 });
-        return {
-          type: "bind",
-          target: mount.target,
-          source: { kind: "directory", path: directory },
-          path: `/${name}`,
-          readOnly: true,
-        };
-      }
-      default:
-        return mount;
+    const source = (from: Vertex) => this.#source(from);
+    const download = (from: HttpVertex) => this.#download(from, true);
+    const { limits } = this.session;
+    const step = await prepareStep(one, base, ctx, ops, { source, download, ...(limits ? { limits } : {}) });
+    try {
+      return await this.solver.slots.run(async () => {
+        ctx.signal.throwIfAborted();
+        return await step.work();
+      });
+    } finally {
+      await step.release();
     }
   }
 
-  async #copyStep(one: CopyVertex): Promise<CopyStep> {
-    const items = await Promise.all(
-      one.items.map(async (item): Promise<CopyItem> => {
-        if (item.kind === "files") return { kind: "files", source: await this.#source(item.from), paths: item.paths };
-        if (item.kind === "file") {
-          return { kind: "file", name: item.name, content: Buffer.from(item.content), mode: 0o644 };
-        }
-        const result = await this.#result(item.from);
-        if (result.kind !== "download") throw new Error(`${item.from.url} was not downloaded`);
-        const { name, path, mtime } = result.file;
-        return { kind: "download", name, path, ...(mtime === undefined ? {} : { mtime }) };
-      }),
-    );
-    const { destination, chown, chmod, parents, excludes, unpack, link } = one;
-    return {
-      items,
-      destination,
-      ...(chown ? { chown } : {}),
-      ...(chmod ? { chmod } : {}),
-      parents,
-      excludes,
-      unpack,
-      link,
-    };
+  async #download(one: HttpVertex, data: boolean): Promise<Download> {
+    const result = await (data ? this.#result(one) : this.#identity(one));
+    if (result.kind !== "download") throw new Error(`${one.url} was not downloaded`);
+    return result.file;
+  }
+
+  #key(one: StepVertex, base: Root): Promise<string> {
+    return stepKey(one, base, {
+      selected: (from, paths, options, epoch) => this.#selected(from, paths, options, epoch),
+      download: (from) => this.#download(from, false),
+      extraHosts: this.session.extraHosts,
+    });
   }
 
   async #source(one: Vertex): Promise<FileSource> {
@@ -384,53 +293,6 @@ export class Solve<S extends BuildSession> {
     if (result.kind === "files")
       throw invalid(`${one.name}: files of a context are no root file system to begin a stage with`);
     throw invalid(`${one.name}: a download is no root file system to begin a stage with`);
-  }
-
-  /** What the step does and the contents that it sees; nothing of when, where and for whom. */
-  async #key(one: StepVertex, base: Root): Promise<string> {
-    const { platform, epoch } = one;
-    const common = { version: VERSION, kind: one.kind, platform, epoch };
-    if (one.kind === "workdir") return digestOf({ ...common, base: base.chain, path: one.path });
-    if (one.kind === "run") {
-      const mounts = await Promise.all(
-        one.mounts.map(async (mount) => {
-          if (!("from" in mount) || !mount.from) return mount;
-          const { from, ...rest } = mount;
-          return {
-            ...rest,
-            content: await this.#selected(from, [mount.path], { parents: false, excludes: [] }, epoch),
-          };
-        }),
-      );
-      const { extraHosts } = this.session;
-      return digestOf({ ...common, base: base.chain, step: one.step, mounts, extraHosts });
-    }
-    const { destination, chown, chmod, parents, excludes, unpack, link } = one;
-    const items = await Promise.all(
-      one.items.map(async (item) => {
-        if (item.kind === "file") return item;
-        if (item.kind === "download") {
-          const result = await this.#identity(item.from);
-          if (result.kind !== "download") throw new Error(`${item.from.url} was not downloaded`);
-          return { name: result.file.name, digest: result.file.digest };
-        }
-        return await this.#selected(item.from, item.paths, { parents, excludes, unpack }, epoch);
-      }),
-    );
-    // A linked layer stands on nothing, unless names of users are to be looked up.
-    const alone = link && !/[a-z]/i.test(chown ?? "");
-    return digestOf({
-      ...common,
-      base: alone ? "" : base.chain,
-      items,
-      destination,
-      chown,
-      chmod,
-      parents,
-      excludes,
-      unpack,
-      link,
-    });
   }
 
   /** Digest of files of a vertex; found out once for what never changes. */
@@ -483,22 +345,6 @@ export class Solve<S extends BuildSession> {
   #context(signal: AbortSignal, epoch: number, log: StepContext["log"], hold = this.#hold): StepContext {
     return this.solver.options.context(this.session, { signal, epoch, log, hold });
   }
-}
-
-const EMPTY: Root = { kind: "snapshot", layers: [], chain: "" };
-
-function extended(base: Root, layer: StoredLayer | undefined): Root {
-  if (!layer) return base;
-  const chain = base.chain === "" ? layer.diffId : sha256(`${base.chain} ${layer.diffId}`);
-  return { kind: "snapshot", layers: [...base.layers, layer], chain };
-}
-
-/** Keeps the top of a root; what is below is kept by whoever made it. */
-function keep(hold: Hold, { layers, chain }: Root): void {
-  const top = layers.at(-1);
-  if (!top) return;
-  hold.chain(chain);
-  hold.blob(top.blob.digest);
 }
 
 function isStep(one: Vertex): one is StepVertex {

@@ -145,6 +145,17 @@ export interface RunStep {
   readonly ulimits?: readonly { readonly type: string; readonly soft: number; readonly hard: number }[];
 }
 
+/** What ADD has fetched: a file in the content store, kept by the hold of its context. */
+export interface Download {
+  readonly digest: string;
+  readonly path: string;
+  /** A plain file name. */
+  readonly name: string;
+  /** Seconds since 1970, of Last-Modified. */
+  readonly mtime?: number;
+  readonly etag?: string;
+}
+
 /** What a COPY or ADD takes, in order. */
 export type CopyItem =
   | { readonly kind: "files"; readonly source: FileSource; readonly paths: readonly string[] }

@@ -1,6 +1,6 @@
 import { InroError, invalid, messageOf, notImplemented } from "../../base/errors.ts";
 import { BuildFailed } from "../../build/builder.ts";
-import type { OpenContext } from "../../build/solver.ts";
+import type { OpenContext } from "../../build/roots.ts";
 import type { EngineBuild } from "../../engine/build/builds.ts";
 import { parseReference } from "../../images/reference.ts";
 import type { BuildEvent } from "../../spec/build.ts";

@@ -4,18 +4,7 @@ import { join } from "node:path";
 import { newId, parseDigest } from "../../base/digest.ts";
 import { invalid, notFound, unavailable } from "../../base/errors.ts";
 import { type HttpAnswer, label, PATIENCE, sendPatiently } from "../../registry/http.ts";
-import type { StepContext } from "../step.ts";
-
-/** What ADD has fetched: a file in the content store, kept by `ctx.hold`. */
-export interface Download {
-  readonly digest: string;
-  readonly path: string;
-  /** A plain file name. */
-  readonly name: string;
-  /** Seconds since 1970, of Last-Modified. */
-  readonly mtime?: number;
-  readonly etag?: string;
-}
+import type { Download, StepContext } from "../step.ts";
 
 const LARGEST = 64 * 2 ** 30;
 const LONGEST_NAME = 255;

@@ -13,7 +13,7 @@ import {
 import { join, posix } from "node:path";
 import { unpackInChild } from "../../archive/command.ts";
 import { codeOf, invalid } from "../../base/errors.ts";
-import type { OpenContext } from "../../build/solver.ts";
+import type { OpenContext } from "../../build/roots.ts";
 import { sizesInChild } from "../../layers/apply-command.ts";
 import { removeTree } from "../../layers/remove-tree.ts";
 import * as k from "../../linux/constants.ts";
