@@ -308,6 +308,10 @@ describe.skipIf(why !== "")(`COPY and ADD${why && ` (${why})`}`, () => {
     writeFileSync(join(two.path, "y"), "z\n");
     expect(await digest(two)).not.toBe(before);
     expect(await digest(two, ["y"])).toBe(await digest(one, ["y"]));
+    const [apart, together] = [lab.files({ a: "x", b: "x" }), lab.files({ a: "x" })];
+    linkSync(join(together.path, "a"), join(together.path, "b"));
+    expect(await digest(together)).not.toBe(await digest(apart));
+    expect(await digest(together, ["b"])).toBe(await digest(apart, ["b"]));
     await expect(digestSelection(one, ["none"], { parents: false, excludes: [] }, lab.context())).rejects.toThrow(
       '"/none": not found',
     );

@@ -62,6 +62,10 @@ describe("ADD of a URL", () => {
   test("credentials of the URL go into a header", async () => {
     const got = await fetchUrl(`http://me:se%40cret@127.0.0.1:${server.port}/private`, {}, lab.context());
     expect(readFileSync(got.path, "utf8")).toBe(`Basic ${Buffer.from("me:se@cret").toString("base64")}`);
+    const wrong = fetchUrl(`http://me:%zz-hidden@127.0.0.1:${server.port}/private`, {}, lab.context());
+    const failure = await wrong.catch((error) => error);
+    expect(failure).toMatchObject({ kind: "invalid" });
+    expect(failure.message).not.toContain("hidden");
   });
 });
 

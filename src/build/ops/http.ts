@@ -17,11 +17,7 @@ export async function fetchUrl(url: string, { checksum }: { checksum?: string },
   const target = URL.parse(url);
   if (!target || !/^https?:$/.test(target.protocol)) throw invalid(`ADD ${url.slice(0, 200)}: no http or https URL`);
   if (checksum !== undefined) parseDigest(checksum);
-  const { username, password } = target;
-  target.username = "";
-  target.password = "";
-  const basic = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64");
-  const headers = username === "" ? {} : { Authorization: `Basic ${basic}` };
+  const headers = takeCredentials(target);
   const request = { method: "GET", url: target, headers, signal: ctx.signal } as const;
   const answer = await sendPatiently(request, PATIENCE);
   if (answer.status !== 200) {
@@ -53,6 +49,21 @@ export async function fetchUrl(url: string, { checksum }: { checksum?: string },
   } finally {
     await rm(path, { force: true });
   }
+}
+
+/** What the URL says of its user goes into a header, and out of whatever names the URL. */
+function takeCredentials(target: URL): Record<string, string> {
+  const given = [target.username, target.password];
+  target.username = "";
+  target.password = "";
+  if (given[0] === "") return {};
+  let pair: string;
+  try {
+    pair = given.map(decodeURIComponent).join(":");
+  } catch {
+    throw invalid(`ADD ${target}: its user or password has a % that begins no escape`);
+  }
+  return { Authorization: `Basic ${Buffer.from(pair).toString("base64")}` };
 }
 
 async function save(answer: HttpAnswer, path: string, what: string): Promise<string> {

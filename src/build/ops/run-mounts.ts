@@ -1,25 +1,25 @@
 import {
   chmodSync,
   chownSync,
+  createReadStream,
+  createWriteStream,
   fstatSync,
   mkdirSync,
-  mkdtempSync,
   readlinkSync,
-  rmSync,
   statSync,
-  writeFileSync,
 } from "node:fs";
-import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { invalid, notFound, notImplemented } from "../../base/errors.ts";
 import { copyInChild } from "../../layers/apply-command.ts";
 import * as k from "../../linux/constants.ts";
-import { chmod, chownat, close, openat, statat, writeAll } from "../../linux/file.ts";
+import { close, statat } from "../../linux/file.ts";
 import { detachedFilesystem, PLAIN_OVERLAY } from "../../linux/mount.ts";
 import { inUserNamespace } from "../../linux/rights.ts";
 import { kernelAtLeast } from "../../runtime/rootfs.ts";
 import type { Mount } from "../../spec/oci-runtime.ts";
 import type { RunMount, StepContext } from "../step.ts";
+import { secretFile } from "./secret-file.ts";
 import { openInSource, pathOf } from "./source.ts";
 
 type Of<T extends RunMount["type"]> = Extract<RunMount, { type: T }>;
@@ -99,7 +99,9 @@ export class RunMounts {
     if ((mode & k.S_IFMT) !== k.S_IFDIR) {
       if ((mode & k.S_IFMT) !== k.S_IFREG) throw invalid(`mount ${target}: ${path} is no file or directory`);
       const copy = join(own, "file");
-      await copyFile(pathOf(fd), copy);
+      await pipeline(createReadStream(pathOf(fd)), createWriteStream(copy, { flags: "wx", mode: 0o600 }), {
+        signal: this.ctx.signal,
+      });
       chownSync(copy, uid, gid);
       chmodSync(copy, mode & 0o7777);
       this.#push(target, copy, false);
@@ -171,27 +173,11 @@ export class RunMounts {
       if (text.includes("\0")) throw invalid(`secret ${id}: a variable cannot hold a NUL`);
       this.env.push(`${env}=${text}`);
     }
-    if (target !== undefined) this.#push(target, this.#inMemory(value, { mode, uid, gid }), true);
-  }
-
-  /** The path of a file on a tmpfs: no secret is ever on a disk. */
-  #inMemory(value: Uint8Array, { mode, uid, gid }: { mode: number; uid: number; gid: number }): string {
-    // Before Linux 6.15 a detached mount cannot be copied; then it is the machine's own tmpfs.
-    if (!kernelAtLeast(6, 15)) {
-      const directory = mkdtempSync("/dev/shm/inro-secret-");
-      this.#ends.push(() => rmSync(directory, { recursive: true, force: true }));
-      const path = join(directory, "secret");
-      writeFileSync(path, value, { mode: 0o600, flag: "wx" });
-      chownSync(path, uid, gid);
-      chmodSync(path, mode);
-      return path;
+    if (target !== undefined) {
+      const file = secretFile(value, { mode, uid, gid });
+      this.#ends.push(() => file.close());
+      this.#push(target, file.path, true);
     }
-    const root = this.#keep(detachedFilesystem("tmpfs", "tmpfs", [["mode", "0700"]]));
-    const file = this.#keep(openat(root, "secret", k.O_RDWR | k.O_CREAT | k.O_EXCL, 0o600));
-    writeAll(file, value);
-    chownat(file, "", uid, gid);
-    chmod(file, mode);
-    return pathOf(file);
   }
 
   async #agent({ id, target, required, mode, uid, gid }: Of<"ssh">): Promise<void> {

@@ -7,6 +7,7 @@ import { BuildCache } from "../../build/cache.ts";
 import type { BaseImage } from "../../build/frontend/options.ts";
 import { wholeName } from "../../build/frontend/plan.ts";
 import { CacheMounts } from "../../build/ops/cache-mounts.ts";
+import { removeLeftSecrets } from "../../build/ops/secret-file.ts";
 import type { Ops } from "../../build/ops.ts";
 import { Progress } from "../../build/progress.ts";
 import type { OpenContext } from "../../build/roots.ts";
@@ -121,6 +122,7 @@ export class Builds {
       for (const [runDir, pid] of findKeepers()) if (runDir.startsWith(`${this.#left}/`)) endKeeper(runDir, pid);
     }
     await endSteps(this.ctx.hierarchy, this.#cgroup);
+    removeLeftSecrets();
   }
 
   /** Ends the builds that are running, and waits for that. */

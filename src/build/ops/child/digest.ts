@@ -12,13 +12,15 @@ const CHUNK = 1 << 20;
 
 /**
  * sha256 over all that a COPY of these files would take: names, types, modes, owners, xattrs, targets and contents, but
- * no times, and not where they are. Files that are missing are as in {@link select}.
+ * which are one file, but no times, and not where they are. Files that are missing are as in {@link select}.
  */
 export function digestOfFiles({ root: paths, paths: sources, parents, excludes, owners }: DigestWork): string {
   const root = new OpenRoot(paths);
   const rules = rulesOf(excludes);
   const hash = createHash("sha256");
   const buffer = Buffer.allocUnsafe(CHUNK);
+  /** Of files with several names, by inode: the first that came. */
+  const linked = new Map<string, string>();
   const add = (name: string, path: string, stat: Stat) => {
     const fd = root.open(path, k.O_PATH);
     try {
@@ -30,8 +32,13 @@ export function digestOfFiles({ root: paths, paths: sources, parents, excludes, 
       const owner = owners === "kept" ? [uid, gid] : [];
       const device = format === k.S_IFCHR || format === k.S_IFBLK ? [rdevMajor, rdevMinor] : [];
       const length = format === k.S_IFREG ? size : 0;
-      hash.update(`${JSON.stringify([name, mode, owner, link, device, xattrs, length])}\n`);
-      if (format !== k.S_IFREG || size === 0) return;
+      const inode = `${stat.devMajor}:${stat.devMinor}:${stat.ino}`;
+      const first = format === k.S_IFREG && stat.nlink > 1 ? linked.get(inode) : undefined;
+      const same = first === undefined ? [] : [first];
+      hash.update(`${JSON.stringify([name, mode, owner, link, device, xattrs, length, ...same])}\n`);
+      if (format !== k.S_IFREG || first !== undefined) return;
+      if (stat.nlink > 1) linked.set(inode, name);
+      if (size === 0) return;
       const open = openHeld(fd);
       try {
         for (let n = read(open, buffer); n > 0; n = read(open, buffer)) hash.update(buffer.subarray(0, n));
