@@ -1,5 +1,6 @@
 import { invalid } from "../../base/errors.ts";
 import { nearest } from "../../base/nearest.ts";
+import { parsePlatform } from "../../images/platform.ts";
 import { canonical, parseReference, withDefaultTag } from "../../images/reference.ts";
 import type { BuildWarning } from "../../spec/build.ts";
 import type { Platform } from "../../spec/oci-image.ts";
@@ -15,15 +16,9 @@ import {
 } from "../graph.ts";
 import { Arguments } from "./arguments.ts";
 import type { FrontendOptions, Plan } from "./options.ts";
-import {
-  located,
-  SCRATCH_VERTEX,
-  StageBuilder,
-  type StageContext,
-  StageState,
-  stagePlatform,
-  triggersOf,
-} from "./stage.ts";
+import { located, StageBuilder, type StageContext } from "./stage.ts";
+import { SCRATCH_VERTEX, StageState } from "./stage-state.ts";
+import { triggersOf } from "./triggers.ts";
 
 /**
  * Turns a Dockerfile into a graph. Only what `target` (default: the last stage) needs is looked at; base images are
@@ -141,7 +136,7 @@ class Planner implements StageContext {
     const expander = new Expander(this.token);
     const reference = expander.word(stage.from.reference, args.lookup);
     const platformText = stage.from.platform && expander.word(stage.from.platform, args.lookup);
-    const platform = stagePlatform(platformText || undefined, options.platform);
+    const platform = platformText ? parsePlatform(platformText) : options.platform;
     if (reference === "") throw invalid(`base name (${stage.from.reference.slice(0, 100)}) should not be blank`);
     if (replaced?.kind === "image") return this.#image(stage, replaced.reference, platform);
     const earlier = this.file.stages.slice(0, stage.index).findLast(({ name }) => name === reference.toLowerCase());

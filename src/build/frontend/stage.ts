@@ -1,41 +1,25 @@
 import { forbidden, invalid } from "../../base/errors.ts";
-import { parsePlatform } from "../../images/platform.ts";
 import type { BuildWarning } from "../../spec/build.ts";
-import type { ImageConfig, Platform } from "../../spec/oci-image.ts";
+import type { Platform } from "../../spec/oci-image.ts";
 import { applyInstruction, argv, workdir } from "../changes.ts";
 import type { Add, Arg, Copy, Instruction, Run, Source, Stage } from "../dockerfile/ast.ts";
 import { DockerfileError } from "../dockerfile/error.ts";
 import { Expander } from "../dockerfile/expand.ts";
-import { parseMount } from "../dockerfile/mounts.ts";
-import { parseInstruction } from "../dockerfile/parse.ts";
 import { heredocProgram } from "../dockerfile/run.ts";
 import {
   type ContextVertex,
-  type CopyDefinition,
   type CopyVertex,
-  type GitVertex,
-  type HttpVertex,
-  type ImageVertex,
-  type MountDefinition,
   type RunVertex,
-  type Scratch,
   type Vertex,
   vertex,
   type WorkdirVertex,
 } from "../graph.ts";
 import type { Arguments } from "./arguments.ts";
+import { fetched } from "./fetched.ts";
 import { createdBy, ranBy } from "./history.ts";
-import type { BaseImage, FrontendOptions, PlannedHistory } from "./options.ts";
-import { gitReference, isUrl } from "./remote.ts";
-
-type Defaults = NonNullable<ImageConfig["config"]>;
-
-const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/** For what has no base image with a date: zip and its kin know no earlier ones. */
-export const EARLIEST = Date.UTC(1980, 0, 1) / 1000;
-const MAX_TRIGGERS = 1000;
-
-export const SCRATCH_VERTEX: Scratch = vertex<Scratch>({ kind: "scratch", name: "scratch" });
+import type { FrontendOptions } from "./options.ts";
+import { mountDefinitions } from "./run-mounts.ts";
+import type { StageState } from "./stage-state.ts";
 
 /** What the stages of one plan share. */
 export interface StageContext {
@@ -48,65 +32,6 @@ export interface StageContext {
   /** SOURCE_DATE_EPOCH. */
   readonly epoch: number | undefined;
   readonly stages: number;
-}
-
-/** A stage after some of its instructions. */
-export class StageState {
-  vertex: Vertex = SCRATCH_VERTEX;
-  platform: Platform;
-  config: Defaults = { Env: [PATH], WorkingDir: "/" };
-  author: string | undefined;
-  inherited: NonNullable<ImageConfig["history"]> = [];
-  history: PlannedHistory[] = [];
-  epoch = EARLIEST;
-  /** ARGs with values, in order of their declaration. */
-  args = new Map<string, string>();
-  /** What expansion and RUN see: ENV, and ARG unless there is an ENV of the name. */
-  env = new Map<string, string>();
-  readonly steps: { code: string; vertex?: Vertex }[] = [];
-
-  constructor(platform: Platform) {
-    this.platform = platform;
-    for (const entry of this.config.Env!) this.setEnv(entry);
-  }
-
-  /** Another stage, that this one begins with. */
-  static after(before: StageState): StageState {
-    const state = new StageState(before.platform);
-    state.vertex = before.vertex;
-    state.config = structuredClone(before.config);
-    state.author = before.author;
-    state.inherited = before.inherited;
-    state.history = [...before.history];
-    state.epoch = before.epoch;
-    state.args = new Map(before.args);
-    state.env = new Map(before.env);
-    return state;
-  }
-
-  static of(image: BaseImage, name: string, epoch: number | undefined): StageState {
-    const { config: whole, layers, id, reference } = image;
-    const { architecture, os, variant } = whole;
-    const state = new StageState({ architecture, os, ...(variant ? { variant } : {}) });
-    state.vertex = vertex<ImageVertex>({ kind: "image", name, reference, id, layers });
-    state.config = structuredClone(whole.config ?? {});
-    state.author = whole.author;
-    state.inherited = whole.history ?? [];
-    const created = Math.floor(Date.parse(whole.created ?? "") / 1000);
-    state.epoch = epoch ?? (created > 0 ? created : EARLIEST);
-    state.env.clear();
-    for (const entry of state.config.Env ?? []) state.setEnv(entry);
-    if (!state.env.has("PATH")) {
-      state.config.Env = [...(state.config.Env ?? []), PATH];
-      state.setEnv(PATH);
-    }
-    return state;
-  }
-
-  setEnv(entry: string): void {
-    const at = entry.indexOf("=");
-    if (at > 0) this.env.set(entry.slice(0, at), entry.slice(at + 1));
-  }
 }
 
 /** Does the instructions of one stage. */
@@ -267,73 +192,15 @@ export class StageBuilder {
     if (instruction.network === "host" && context.options.network !== "host" && !allow.has("network.host")) {
       throw forbidden("RUN --network=host: network.host is not allowed: give --allow network.host");
     }
-    const mounts: MountDefinition[] = [];
-    let agents = 0;
     const env = new Map(state.env);
-    for (const text of instruction.mounts) {
-      const mount = parseMount(text, (word) => this.#word(word, instruction.source));
-      const absolute = (path: string) => workdir(state.config.WorkingDir, path);
-      const from = mount.from ? await context.from(mount.from, this.stage, state.platform) : undefined;
-      const path = mount.source ?? "/";
-      const { readOnly, required, uid = 0, gid = 0 } = mount;
-      switch (mount.type) {
-        case "bind":
-          mounts.push({ type: "bind", target: absolute(mount.target!), from: from ?? this.#context(), path, readOnly });
-          break;
-        case "cache": {
-          const namespace = context.options.args.get("BUILDKIT_CACHE_MOUNT_NS");
-          const id = mount.id || absolute(mount.target!);
-          mounts.push({
-            type: "cache",
-            target: absolute(mount.target!),
-            id: namespace ? `${namespace}/${id}` : id,
-            sharing: mount.sharing ?? "shared",
-            ...(from ? { from } : {}),
-            path,
-            readOnly,
-            mode: mount.mode ?? 0o755,
-            uid,
-            gid,
-          });
-          break;
-        }
-        case "tmpfs":
-          mounts.push({ type: "tmpfs", target: absolute(mount.target!), ...(mount.size ? { size: mount.size } : {}) });
-          break;
-        case "secret": {
-          const id = mount.id || mount.source || (mount.target ?? "").split("/").at(-1)!;
-          const target = mount.target
-            ? absolute(mount.target)
-            : mount.env
-              ? undefined
-              : `/run/secrets/${id.split("/").at(-1)}`;
-          mounts.push({
-            type: "secret",
-            id,
-            ...(target ? { target } : {}),
-            ...(mount.env ? { env: mount.env } : {}),
-            required,
-            mode: mount.mode ?? 0o400,
-            uid,
-            gid,
-          });
-          break;
-        }
-        case "ssh": {
-          const target = mount.target ? absolute(mount.target) : `/run/buildkit/ssh_agent.${agents}`;
-          if (agents++ === 0) env.set("SSH_AUTH_SOCK", target);
-          mounts.push({
-            type: "ssh",
-            id: mount.id || "default",
-            target,
-            required,
-            mode: mount.mode ?? 0o600,
-            uid,
-            gid,
-          });
-        }
-      }
-    }
+    const { mounts, agent } = await mountDefinitions(instruction.mounts, {
+      word: (text) => this.#word(text, instruction.source),
+      absolute: (path) => workdir(state.config.WorkingDir, path),
+      from: (name) => context.from(name, this.stage, state.platform),
+      context: () => this.#context(),
+      cacheNamespace: context.options.args.get("BUILDKIT_CACHE_MOUNT_NS"),
+    });
+    if (agent !== undefined) env.set("SSH_AUTH_SOCK", agent);
     const program = heredocProgram(instruction);
     let args: string[];
     if (program && "script" in program) {
@@ -378,36 +245,13 @@ export class StageBuilder {
     const chmod = written.chmod === undefined ? undefined : word(written.chmod);
     const excludes = written.excludes.map(word);
     const checksum = add?.checksum === undefined ? undefined : word(add.checksum);
-    const items: CopyDefinition[] = [];
     const from =
       written.kind === "copy" && written.from
         ? await context.from(word(written.from), this.stage, state.platform)
         : undefined;
-    const paths: string[] = [];
-    for (const source of sources) {
-      const git = add && gitReference(source);
-      const { noCache } = this.#step(written);
-      if (git) {
-        const made = vertex<GitVertex>({
-          kind: "git",
-          name: `[internal] git source ${source}`,
-          reference: source,
-          keepGitDir: add.keepGitDir ?? false,
-          ...(checksum ? { checksum } : {}),
-          noCache,
-        });
-        items.push({ kind: "files", from: made, paths: ["/"] });
-      } else if (add && isUrl(source)) {
-        const made = vertex<HttpVertex>({
-          kind: "http",
-          name: source,
-          url: source,
-          ...(checksum ? { checksum } : {}),
-          noCache,
-        });
-        items.push({ kind: "download", from: made });
-      } else paths.push(source);
-    }
+    const { items, paths } = add
+      ? fetched(sources, { ...add, checksum }, this.#noCache)
+      : { items: [], paths: sources };
     if (paths.length > 0) items.push({ kind: "files", from: from ?? this.#context(), paths });
     for (const { name, content } of heredocs) items.push({ kind: "file", name, content });
     const several = sources.length + heredocs.length > 1;
@@ -467,20 +311,6 @@ export class StageBuilder {
   }
 }
 
-/** The triggers that a base image has for its children. */
-export function triggersOf(state: StageState): Instruction[] {
-  const triggers = state.config.OnBuild ?? [];
-  if (triggers.length > MAX_TRIGGERS) throw invalid(`the base image has more than ${MAX_TRIGGERS} triggers`);
-  delete state.config.OnBuild;
-  return triggers.map((text) => {
-    const instruction = parseInstruction(text);
-    if (instruction.kind === "onbuild" || instruction.kind === "maintainer") {
-      throw invalid(`a trigger of the base image is ${instruction.kind.toUpperCase()}, which is not allowed`);
-    }
-    return instruction;
-  });
-}
-
 /** An error about an instruction says where it stands. */
 export function located(error: unknown, { line, column }: Source): unknown {
   if (error instanceof DockerfileError || !(error instanceof Error) || !("kind" in error) || error.kind !== "invalid")
@@ -491,9 +321,4 @@ export function located(error: unknown, { line, column }: Source): unknown {
     column,
     "hint" in error ? (error.hint as string | undefined) : undefined,
   );
-}
-
-/** FROM's `--platform`. */
-export function stagePlatform(text: string | undefined, fallback: Platform): Platform {
-  return text ? parsePlatform(text) : fallback;
 }
