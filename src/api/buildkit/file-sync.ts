@@ -47,7 +47,7 @@ interface RemoteFile {
 
 /** One transfer. Its files are listed when it is opened; the caller closes it. */
 export class FileSync {
-  readonly #waiting = new Map<number, { chunks: Buffer[]; done: boolean }>();
+  readonly #waiting = new Map<number, { chunks: Buffer[]; done: boolean; left: number }>();
   readonly #messages: AsyncGenerator<Buffer>;
 
   private constructor(
@@ -88,11 +88,25 @@ export class FileSync {
 
   /** What each file is, for {@link Contexts.sync}: a path, and a stamp that changes when it does. */
   listing(): string {
-    const stampOf = ({ mode, size, mtime, linkname }: RemoteFile): string => {
-      if (isDirectory(mode)) return `d${permissions(mode).toString(8)}`;
-      return isSymlink(mode) ? `l${linkname}` : `f${permissions(mode).toString(8)} ${size} ${mtime}`;
-    };
-    return JSON.stringify(this.files.map((file) => [file.path, stampOf(file)]));
+    const stamps = new Map<string, string>();
+    for (const file of this.files) {
+      const { path, mode, size, mtime, linkname } = file;
+      const rights = permissions(mode).toString(8);
+      if (isDirectory(mode)) stamps.set(path, `d${rights}`);
+      else if (isSymlink(mode)) stamps.set(path, `l${linkname}`);
+      else if (isHardLink(file)) {
+        const target = stamps.get(linkname);
+        if (!target?.startsWith("f")) {
+          throw invalid(
+            `${path.slice(0, 200)} is listed as a link to ${linkname.slice(0, 200)}, which is no file before it`,
+          );
+        }
+        // A target that comes anew is another file.
+        stamps.set(path, `${target} = ${linkname}`);
+      } else stamps.set(path, `f${rights} ${size} ${mtime}`);
+    }
+    if (stamps.size !== this.files.length) throw invalid("the client listed a file twice");
+    return JSON.stringify([...stamps]);
   }
 
   /** A tar of these entries of the listing, in their order. */
@@ -103,7 +117,7 @@ export class FileSync {
   /** One file's content. */
   async read(file: RemoteFile, limit: number): Promise<Buffer> {
     if (file.size > limit) throw invalid(`${file.path.slice(0, 200)} is larger than ${limit} bytes`);
-    await this.#request(file);
+    await this.#request(file, limit);
     return Buffer.concat(await Array.fromAsync(this.#content(file)));
   }
 
@@ -116,6 +130,7 @@ export class FileSync {
       const header = { name: path, mode: permissions(mode), uid: 0, gid: 0, size: 0, mtime };
       if (isDirectory(mode)) yield { header: { ...header, name: `${path}/`, type: "directory" } };
       else if (isSymlink(mode)) yield { header: { ...header, type: "symlink", linkname } };
+      else if (isHardLink(file)) yield { header: { ...header, type: "hardlink", linkname } };
       else if (size === 0) yield { header: { ...header, type: "file" } };
       else {
         while (
@@ -125,11 +140,11 @@ export class FileSync {
         ) {
           const next = contents[asked++]!;
           ahead += next.size;
-          await this.#request(next);
+          // A small one may have grown since it was listed.
+          await this.#request(next, Math.max(next.size, SMALL));
         }
         if (size > SMALL) yield { header: { ...header, type: "file", size }, body: this.#content(file) };
         else {
-          // It may have changed since it was listed.
           const body = await Array.fromAsync(this.#content(file));
           const length = body.reduce((sum, chunk) => sum + chunk.length, 0);
           yield { header: { ...header, type: "file", size: length }, body };
@@ -139,8 +154,9 @@ export class FileSync {
     }
   }
 
-  async #request({ number }: RemoteFile): Promise<void> {
-    this.#waiting.set(number, { chunks: [], done: false });
+  /** More than `limit` bytes of it are an error. */
+  async #request({ number }: RemoteFile, limit: number): Promise<void> {
+    this.#waiting.set(number, { chunks: [], done: false, left: limit });
     await this.stream.send(new MessageWriter().uint(1, PACKET.request).uint(3, number).finish());
   }
 
@@ -160,6 +176,8 @@ export class FileSync {
     const file = this.#waiting.get(packet.uint(3));
     if (packet.uint(1) !== PACKET.data || !file) throw invalid("the client sent what nobody asked for");
     const data = packet.bytes(4);
+    file.left -= data.length;
+    if (file.left < 0) throw invalid("the client sent more of a file than it may have");
     if (data.length === 0) file.done = true;
     else file.chunks.push(data);
   }
@@ -180,7 +198,10 @@ export class FileSync {
 
 const isDirectory = (mode: number) => (mode & DIRECTORY) !== 0;
 const isSymlink = (mode: number) => (mode & SYMLINK) !== 0;
-const hasContent = ({ mode, size }: RemoteFile) => !isDirectory(mode) && !isSymlink(mode) && size > 0;
+/** A further name of a file: newer clients list it without a size. */
+const isHardLink = ({ mode, linkname }: RemoteFile) => linkname !== "" && !isDirectory(mode) && !isSymlink(mode);
+const hasContent = (file: RemoteFile) =>
+  !isDirectory(file.mode) && !isSymlink(file.mode) && !isHardLink(file) && file.size > 0;
 
 function permissions(mode: number): number {
   return SPECIAL.reduce((all, [go, unix]) => ((mode & go) === 0 ? all : all | unix), mode & 0o777);

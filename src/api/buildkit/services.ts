@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { codeOf } from "../../base/errors.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
-import { callOnce, GRPC, GrpcError, openCall } from "./grpc.ts";
+import { callOnce, GRPC, GrpcError, type GrpcStream, openCall } from "./grpc.ts";
 import { MessageReader, MessageWriter } from "./protobuf.ts";
 import type { Session } from "./sessions.ts";
 
@@ -62,7 +62,15 @@ export async function agentOf(session: Session, id: string, signal: AbortSignal)
   const directory = await mkdtemp(join(tmpdir(), "inro-agent-"));
   const path = join(directory, "agent");
   const server = createServer((socket) => {
-    const stream = openCall(session.http2, "/moby.sshforward.v1.SSH/ForwardAgent", { "buildkit.ssh.id": id }, signal);
+    socket.on("error", () => socket.destroy());
+    let stream: GrpcStream;
+    try {
+      stream = openCall(session.http2, "/moby.sshforward.v1.SSH/ForwardAgent", { "buildkit.ssh.id": id }, signal);
+    } catch {
+      // The client has left; the build is about to hear of it.
+      socket.destroy();
+      return;
+    }
     socket.on("data", (data: Buffer) => {
       socket.pause();
       stream.send(new MessageWriter().bytes(1, data).finish()).then(
@@ -71,7 +79,6 @@ export async function agentOf(session: Session, id: string, signal: AbortSignal)
       );
     });
     socket.on("end", () => stream.end());
-    socket.on("error", () => stream.cancel());
     socket.on("close", () => stream.cancel());
     (async () => {
       for await (const message of stream.messages()) socket.write(new MessageReader(message).bytes(1));

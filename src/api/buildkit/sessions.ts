@@ -30,12 +30,15 @@ export async function sessionOf(id: string, signal: AbortSignal): Promise<Sessio
   if (!ID.test(id)) throw invalid("no id of a session");
   const late = AbortSignal.any([signal, AbortSignal.timeout(WAIT_MS)]);
   await new Promise<void>((resolve) => {
-    const wake = () => resolve();
     const wakes = waiting.get(id) ?? new Set();
+    const wake = () => {
+      wakes.delete(wake);
+      if (wakes.size === 0) waiting.delete(id);
+      resolve();
+    };
     waiting.set(id, wakes.add(wake));
     late.addEventListener("abort", wake, { once: true });
   });
-  waiting.delete(id);
   signal.throwIfAborted();
   const session = sessions.get(id);
   if (!session) throw notFound(`no active session for ${id}: its client did not connect`);
@@ -71,7 +74,7 @@ export const sessionRoutes: Record<string, Handler> = {
       };
       const sharedKey = header(call, "x-docker-expose-session-sharedkey") ?? "";
       sessions.set(id, { id, sharedKey, methods: new Set(methods), http2, gone: gone.signal });
-      for (const wake of waiting.get(id) ?? []) wake();
+      for (const wake of [...(waiting.get(id) ?? [])]) wake();
     });
     return {
       hijack: {
