@@ -4,7 +4,7 @@ import { archiveRoutes } from "./archive.ts";
 import { authRoutes } from "./auth.ts";
 import { buildRoutes } from "./build.ts";
 import { buildStreamRoutes } from "./build-stream.ts";
-import { sessionRoutes } from "./buildkit/sessions.ts";
+import { buildkitRoutes } from "./buildkit/routes.ts";
 import type { Found, Handler } from "./call.ts";
 import { containerRoutes } from "./containers.ts";
 import { debugRoutes } from "./debug.ts";
@@ -92,7 +92,7 @@ const table = new RouteTable({
   ...imageCopyRoutes,
   ...imageFilesRoutes,
   ...buildRoutes,
-  ...sessionRoutes,
+  ...buildkitRoutes,
   ...buildStreamRoutes,
   ...networkRoutes,
   ...volumeRoutes,

@@ -10,24 +10,29 @@ interface Rule {
   matches(path: string): boolean;
 }
 
+/** The patterns of a .dockerignore, cleaned, as {@link IgnoreRules.of} and BuildKit's clients take them. */
+export function ignorePatterns(text: string): string[] {
+  const patterns: string[] = [];
+  for (const line of text.replace(/^\uFEFF/, "").split("\n")) {
+    if (line.startsWith("#")) continue;
+    let pattern = line.trim();
+    if (pattern === "") continue;
+    const exception = pattern.startsWith("!");
+    if (exception) pattern = pattern.slice(1).trim();
+    if (pattern !== "") pattern = clean(pattern);
+    if (pattern.length > 1 && pattern.startsWith("/")) pattern = pattern.slice(1);
+    patterns.push(exception ? `!${pattern}` : pattern);
+  }
+  return patterns;
+}
+
 /** `.dockerignore` and `--exclude`: the rules of moby/patternmatcher. Paths are relative, with slashes. */
 export class IgnoreRules {
   private constructor(private readonly rules: readonly Rule[]) {}
 
   /** The text of a .dockerignore. Errors: invalid, with the line's pattern. */
   static parse(text: string): IgnoreRules {
-    const patterns: string[] = [];
-    for (const line of text.replace(/^\uFEFF/, "").split("\n")) {
-      if (line.startsWith("#")) continue;
-      let pattern = line.trim();
-      if (pattern === "") continue;
-      const exception = pattern.startsWith("!");
-      if (exception) pattern = pattern.slice(1).trim();
-      if (pattern !== "") pattern = clean(pattern);
-      if (pattern.length > 1 && pattern.startsWith("/")) pattern = pattern.slice(1);
-      patterns.push(exception ? `!${pattern}` : pattern);
-    }
-    return IgnoreRules.of(patterns);
+    return IgnoreRules.of(ignorePatterns(text));
   }
 
   /** Patterns as a list, as `--exclude` gives them. */

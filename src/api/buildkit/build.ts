@@ -1,20 +1,17 @@
 import { InroError, invalid, messageOf, notImplemented } from "../../base/errors.ts";
 import { BuildFailed } from "../../build/builder.ts";
-import type { OpenContext } from "../../build/roots.ts";
 import type { EngineBuild } from "../../engine/build/builds.ts";
-import { parseReference } from "../../images/reference.ts";
 import type { BuildEvent } from "../../spec/build.ts";
 import type { StreamMessage } from "../../spec/docker-api.ts";
 import { buildSettings } from "../build-settings.ts";
 import type { Call, Reply } from "../call.ts";
 import { messageStream } from "../messages.ts";
-import { FileSync } from "./file-sync.ts";
-import { type AgentSocket, agentOf, credentialsOf, secretOf } from "./services.ts";
-import { type Session, sessionOf } from "./sessions.ts";
+import { SessionClient } from "./session-client.ts";
+import { sessionOf } from "./sessions.ts";
 import { encodeStatus } from "./status.ts";
 
-const MOST_DOCKERFILE = 4 << 20;
-const HUB = "https://index.docker.io/v1/";
+/** What docker's command line calls them. */
+const DIRECTORIES = { dockerfile: "dockerfile", contexts: new Map([["context", "context"]]) };
 
 /** Builds by their `buildid`, for those that cancel them. */
 const running = new Map<string, AbortController>();
@@ -34,12 +31,13 @@ export async function sessionBuild(call: Call, tags: readonly string[]): Promise
   const id = query.get("session");
   if (!id) throw invalid("a build with BuildKit's protocol needs a session");
   const session = await sessionOf(id, call.signal);
+  const { builds } = call.engine;
   const buildId = query.get("buildid");
   const cancel = new AbortController();
   const signal = AbortSignal.any([call.signal, session.gone, cancel.signal]);
   return messageStream(async (report) => {
     if (buildId) running.set(buildId, cancel);
-    const client = new Client(session, query.get("dockerfile") || "Dockerfile");
+    const client = new SessionClient(session, builds, query.get("dockerfile") || "Dockerfile", DIRECTORIES);
     try {
       await build(call, client, tags, report, signal);
     } finally {
@@ -51,7 +49,7 @@ export async function sessionBuild(call: Call, tags: readonly string[]): Promise
 
 async function build(
   call: Call,
-  client: Client,
+  client: SessionClient,
   tags: readonly string[],
   report: (message: StreamMessage) => void,
   signal: AbortSignal,
@@ -62,16 +60,14 @@ async function build(
   const request: EngineBuild = {
     ...settings.build,
     dockerfile: (inner) => client.dockerfile(inner),
-    open: (name, transferred, inner) => client.open(call, name, transferred, inner),
-    secret: (name) => secretOf(client.session, name, signal),
+    open: (name, transferred, inner) => client.open(name, transferred, inner),
+    secret: (name) => client.secret(name, signal),
     agent: (name) => client.agent(name, signal),
     async resolve(reference, platform, inner) {
-      const auth = () => undefined;
       const here = pull ? undefined : builds.local(reference, platform);
       if (here) return here;
-      const { domain } = parseReference(reference);
-      const credentials = await credentialsOf(client.session, domain === "docker.io" ? HUB : domain, inner);
-      return await builds.resolve(reference, platform, { pull, auth: credentials ? () => credentials : auth }, inner);
+      const auth = await client.credentials(reference, inner);
+      return await builds.resolve(reference, platform, { pull, auth: () => auth }, inner);
     },
   };
   const trace = (event: BuildEvent) => {
@@ -94,93 +90,6 @@ async function build(
   } finally {
     await result.close();
   }
-}
-
-/** What the session's client has for one build. */
-class Client {
-  #ignored: readonly string[] | undefined;
-  readonly #agents = new Map<string, Promise<AgentSocket | undefined>>();
-
-  constructor(
-    readonly session: Session,
-    private readonly dockerfileName: string,
-  ) {}
-
-  async dockerfile(signal: AbortSignal): Promise<{ text: string; name: string }> {
-    const name = this.dockerfileName;
-    const files = await this.#small("dockerfile", [name, `${name}.dockerignore`], signal);
-    const text = files.get(name);
-    if (text === undefined) throw invalid(`failed to read dockerfile: open ${name}: no such file or directory`);
-    const own = files.get(`${name}.dockerignore`);
-    if (own !== undefined) this.#ignored = patternsOf(own);
-    return { text, name };
-  }
-
-  async open(
-    call: Call,
-    name: string,
-    transferred: (bytes: number) => void,
-    signal: AbortSignal,
-  ): Promise<OpenContext> {
-    if (name === "context") {
-      this.#ignored ??= patternsOf((await this.#small(name, [".dockerignore"], signal)).get(".dockerignore") ?? "");
-    }
-    const exclude = name === "context" ? (this.#ignored ?? []) : [];
-    const sync = await FileSync.open(this.session, { name, exclude }, signal);
-    try {
-      const key = JSON.stringify([this.session.sharedKey || this.session.id, name]);
-      const counted = async function* (tar: AsyncIterable<Uint8Array>) {
-        let total = 0;
-        for await (const chunk of tar) {
-          total += chunk.length;
-          transferred(total);
-          yield chunk;
-        }
-      };
-      return await call.engine.builds.contexts.sync(
-        key,
-        sync.listing(),
-        (entries) => counted(sync.fetch(entries)),
-        signal,
-      );
-    } finally {
-      await sync.close();
-    }
-  }
-
-  async agent(id: string, signal: AbortSignal): Promise<string | undefined> {
-    const made = this.#agents.get(id) ?? agentOf(this.session, id, signal);
-    this.#agents.set(id, made);
-    return (await made)?.path;
-  }
-
-  async close(): Promise<void> {
-    for (const made of this.#agents.values()) await (await made.catch(() => undefined))?.close();
-  }
-
-  /** Text files by their names, as far as they are there. */
-  async #small(directory: string, names: string[], signal: AbortSignal): Promise<Map<string, string>> {
-    const sync = await FileSync.open(this.session, { name: directory, include: names }, signal);
-    try {
-      const found = new Map<string, string>();
-      for (const file of sync.files) {
-        if (names.includes(file.path))
-          found.set(file.path, file.size === 0 ? "" : (await sync.read(file, MOST_DOCKERFILE)).toString());
-      }
-      return found;
-    } finally {
-      await sync.close();
-    }
-  }
-}
-
-/** Lines of an ignore file that say something. */
-function patternsOf(text: string): string[] {
-  return text
-    .replace(/^\uFEFF/, "")
-    .split("\n")
-    .map((line) => line.trim())
-    .filter((line) => line !== "" && !line.startsWith("#"));
 }
 
 function refuseOutputs(text: string | null): void {

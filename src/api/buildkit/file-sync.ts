@@ -1,6 +1,8 @@
+import { posix } from "node:path";
 import { writeTar } from "../../archive/tar.ts";
 import { invalid } from "../../base/errors.ts";
 import type { TarMember } from "../../layers/tar-write.ts";
+import { GO_DIRECTORY, GO_OTHER, GO_SYMLINK, PACKET, permissions } from "./file-mode.ts";
 import { type GrpcStream, openCall } from "./grpc.ts";
 import { MessageReader, MessageWriter } from "./protobuf.ts";
 import type { Session } from "./sessions.ts";
@@ -10,29 +12,20 @@ import type { Session } from "./sessions.ts";
  * numbered by their order, then the contents of those that are asked for, several at once.
  */
 const METHOD = "/moby.filesync.v1.FileSync/DiffCopy";
-const PACKET = { stat: 0, request: 1, data: 2, end: 3, error: 4 } as const;
-
-/** Bits of Go's os.FileMode. */
-const DIRECTORY = 0x8000_0000;
-const SYMLINK = 0x0800_0000;
-const OTHER = 0x0728_0000;
-const SPECIAL: readonly (readonly [go: number, unix: number])[] = [
-  [0x0080_0000, 0o4000],
-  [0x0040_0000, 0o2000],
-  [0x0010_0000, 0o1000],
-];
-
 const MOST_FILES = 4_000_000;
 /** Bytes that are asked for ahead. */
 const AHEAD = 8 << 20;
 const MOST_AHEAD = 64;
 const SMALL = 1 << 20;
+const MOST_LINKS = 40;
 
 export interface SyncOptions {
   /** `context`, `dockerfile`, or that of a named context. */
   readonly name: string;
   readonly include?: readonly string[];
   readonly exclude?: readonly string[];
+  /** Paths whose symlinks are followed: what they lead to is listed too. */
+  readonly follow?: readonly string[];
 }
 
 interface RemoteFile {
@@ -60,11 +53,16 @@ export class FileSync {
   }
 
   /** Errors: GrpcError when the client offers no such directory; invalid for a listing that is none. */
-  static async open(session: Session, { name, include, exclude }: SyncOptions, signal: AbortSignal): Promise<FileSync> {
+  static async open(
+    session: Session,
+    { name, include, exclude, follow }: SyncOptions,
+    signal: AbortSignal,
+  ): Promise<FileSync> {
     const metadata = {
       ...encoded("dir-name", [name]),
       ...(include ? encoded("include-patterns", include) : {}),
       ...(exclude?.length ? encoded("exclude-patterns", exclude) : {}),
+      ...(follow ? encoded("followpaths", follow) : {}),
     };
     const stream = openCall(session.http2, METHOD, metadata, AbortSignal.any([signal, session.gone]));
     const messages = stream.messages();
@@ -77,7 +75,7 @@ export class FileSync {
         if (!stat) break;
         if (number >= MOST_FILES) throw invalid(`a build context of more than ${MOST_FILES} files`);
         const file = remoteFile(number, stat);
-        if ((file.mode & OTHER) === 0) files.push(file);
+        if ((file.mode & GO_OTHER) === 0) files.push(file);
       }
       return new FileSync(stream, files, messages);
     } catch (error) {
@@ -114,9 +112,21 @@ export class FileSync {
     return writeTar(this.#members(entries.map((at) => this.files[at]!)));
   }
 
+  /** The file of this path, symlinks among the listed files followed. */
+  find(path: string): RemoteFile | undefined {
+    let at = path;
+    for (let links = 0; links < MOST_LINKS; links++) {
+      const file = this.files.find((one) => one.path === at);
+      if (!file || !isSymlink(file.mode)) return file && !isDirectory(file.mode) ? file : undefined;
+      at = posix.join("/", posix.dirname(at), file.linkname).slice(1);
+    }
+    return undefined;
+  }
+
   /** One file's content. */
   async read(file: RemoteFile, limit: number): Promise<Buffer> {
     if (file.size > limit) throw invalid(`${file.path.slice(0, 200)} is larger than ${limit} bytes`);
+    if (file.size === 0) return Buffer.alloc(0);
     await this.#request(file, limit);
     return Buffer.concat(await Array.fromAsync(this.#content(file)));
   }
@@ -196,16 +206,12 @@ export class FileSync {
   }
 }
 
-const isDirectory = (mode: number) => (mode & DIRECTORY) !== 0;
-const isSymlink = (mode: number) => (mode & SYMLINK) !== 0;
+const isDirectory = (mode: number) => (mode & GO_DIRECTORY) !== 0;
+const isSymlink = (mode: number) => (mode & GO_SYMLINK) !== 0;
 /** A further name of a file: newer clients list it without a size. */
 const isHardLink = ({ mode, linkname }: RemoteFile) => linkname !== "" && !isDirectory(mode) && !isSymlink(mode);
 const hasContent = (file: RemoteFile) =>
   !isDirectory(file.mode) && !isSymlink(file.mode) && !isHardLink(file) && file.size > 0;
-
-function permissions(mode: number): number {
-  return SPECIAL.reduce((all, [go, unix]) => ((mode & go) === 0 ? all : all | unix), mode & 0o777);
-}
 
 function remoteFile(number: number, stat: MessageReader): RemoteFile {
   const size = Number(stat.int64(5));

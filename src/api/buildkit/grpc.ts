@@ -2,7 +2,17 @@ import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 
 import { InroError, messageOf, unavailable } from "../../base/errors.ts";
 
 /** Codes of gRPC (grpc.io/docs/guides/status-codes). */
-export const GRPC = { ok: 0, unknown: 2, notFound: 5, unimplemented: 12, unavailable: 14 } as const;
+export const GRPC = {
+  ok: 0,
+  unknown: 2,
+  invalidArgument: 3,
+  notFound: 5,
+  alreadyExists: 6,
+  permissionDenied: 7,
+  failedPrecondition: 9,
+  unimplemented: 12,
+  unavailable: 14,
+} as const;
 
 /** A call that the other side answered with an error. */
 export class GrpcError extends InroError {
@@ -22,13 +32,48 @@ const LARGEST = 16 << 20;
 /** Answers that nobody has read yet, in bytes, before the other side has to wait. */
 const MOST_HELD = 1 << 20;
 
+/** A message as it goes over a connection (gRPC over HTTP2, "Length-Prefixed-Message"). */
+export function framed(message: Uint8Array): Buffer {
+  const prefix = Buffer.alloc(PREFIX);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+/** Cuts what comes of a call into its messages. */
+export class MessageFrames {
+  #held: Buffer[] = [];
+  #length = 0;
+
+  constructor(private readonly method: string) {}
+
+  /** The messages that are whole now. One that is compressed, or larger than 16 MiB, is a GrpcError. */
+  take(chunk: Buffer): Buffer[] {
+    const messages: Buffer[] = [];
+    this.#held.push(chunk);
+    this.#length += chunk.length;
+    while (this.#length >= PREFIX) {
+      if (this.#held.length > 1 && this.#held[0]!.length < PREFIX) this.#held = [Buffer.concat(this.#held)];
+      const length = this.#held[0]!.readUInt32BE(1);
+      if (length > LARGEST || this.#held[0]![0] !== 0) {
+        throw new GrpcError(this.method, GRPC.unknown, `a message of ${length} bytes, or a compressed one`);
+      }
+      if (this.#length < PREFIX + length) break;
+      const all = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held);
+      messages.push(all.subarray(PREFIX, PREFIX + length));
+      const rest = all.subarray(PREFIX + length);
+      this.#held = rest.length > 0 ? [rest] : [];
+      this.#length = rest.length;
+    }
+    return messages;
+  }
+}
+
 /** One call, as a stream of messages in both directions. It is over when `messages` has ended, or thrown. */
 export class GrpcStream {
   readonly #stream: ClientHttp2Stream;
   readonly #queue: Buffer[] = [];
   #queued = 0;
-  #held: Buffer[] = [];
-  #heldLength = 0;
+  readonly #frames: MessageFrames;
   #wake = () => {};
   #ended = false;
   #failure: unknown;
@@ -41,6 +86,7 @@ export class GrpcStream {
     signal: AbortSignal,
   ) {
     this.#stream = stream;
+    this.#frames = new MessageFrames(method);
     const abort = () => {
       this.#fail(signal.reason);
       stream.close();
@@ -69,23 +115,15 @@ export class GrpcStream {
   }
 
   #take(chunk: Buffer): void {
-    this.#held.push(chunk);
-    this.#heldLength += chunk.length;
-    while (this.#heldLength >= PREFIX) {
-      if (this.#held.length > 1 && this.#held[0]!.length < PREFIX) this.#held = [Buffer.concat(this.#held)];
-      const length = this.#held[0]!.readUInt32BE(1);
-      if (length > LARGEST || this.#held[0]![0] !== 0) {
-        this.#fail(new GrpcError(this.method, GRPC.unknown, `a message of ${length} bytes, or a compressed one`));
-        this.#stream.close();
-        return;
+    try {
+      for (const message of this.#frames.take(chunk)) {
+        this.#queue.push(message);
+        this.#queued += message.length;
       }
-      if (this.#heldLength < PREFIX + length) break;
-      const all = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held);
-      this.#queue.push(all.subarray(PREFIX, PREFIX + length));
-      this.#queued += length;
-      const rest = all.subarray(PREFIX + length);
-      this.#held = rest.length > 0 ? [rest] : [];
-      this.#heldLength = rest.length;
+    } catch (error) {
+      this.#fail(error);
+      this.#stream.close();
+      return;
     }
     if (this.#queued > MOST_HELD) this.#stream.pause();
     this.#wake();
@@ -94,12 +132,15 @@ export class GrpcStream {
   /** Resolves when there is room for more. */
   async send(message: Uint8Array): Promise<void> {
     if (this.#ended) return;
-    const prefix = Buffer.alloc(PREFIX);
-    prefix.writeUInt32BE(message.length, 1);
-    if (this.#stream.write(Buffer.concat([prefix, message]))) return;
+    if (this.#stream.write(framed(message))) return;
     await new Promise<void>((resolve) => {
       for (const event of ["drain", "close", "error"]) this.#stream.once(event, () => resolve());
     });
+  }
+
+  /** Whether the other side has ended it: what is sent goes nowhere. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   /** Nothing more comes from here. */

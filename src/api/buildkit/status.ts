@@ -54,7 +54,7 @@ function encodeVertex({ digest, inputs, name, cached, started, completed, error 
 const digestOf = (name: string) => (isDigest(name) ? name : sha256(name));
 
 /** google.protobuf.Timestamp of milliseconds since 1970. */
-function timestamp(ms: number | undefined): Buffer | undefined {
+export function timestamp(ms: number | undefined): Buffer | undefined {
   if (ms === undefined) return undefined;
   const seconds = Math.floor(ms / 1000);
   return new MessageWriter()

@@ -138,6 +138,16 @@ export class Builds {
     return this.ctx.paths.execRoot;
   }
 
+  /** Where what is of one build lies on the disk; the next engine empties it. */
+  get temporary(): string {
+    return join(this.ctx.paths.build, "steps");
+  }
+
+  /** The engine's name among builders. */
+  get worker(): string {
+    return this.ctx.store.engineId;
+  }
+
   get busy(): boolean {
     return this.#running > 0;
   }

@@ -1,0 +1,103 @@
+import { invalid } from "../../base/errors.ts";
+import { ignorePatterns } from "../../base/ignore.ts";
+import type { OpenContext } from "../../build/roots.ts";
+import type { Builds } from "../../engine/build/builds.ts";
+import { parseReference } from "../../images/reference.ts";
+import type { RegistryAuth } from "../../registry/auth.ts";
+import { FileSync } from "./file-sync.ts";
+import { type AgentSocket, agentOf, credentialsOf, secretOf } from "./services.ts";
+import type { Session } from "./sessions.ts";
+
+const MOST_DOCKERFILE = 4 << 20;
+const HUB = "https://index.docker.io/v1/";
+
+/** Names of the client's directories, as a session knows them. */
+export interface Directories {
+  readonly dockerfile: string;
+  /** By the build's name of a context; the main one is `context`. */
+  readonly contexts: ReadonlyMap<string, string>;
+}
+
+/** What the session's client has for one build. */
+export class SessionClient {
+  /** Of the Dockerfile's own ignore file. */
+  #ignored: readonly string[] | undefined;
+  readonly #agents = new Map<string, Promise<AgentSocket | undefined>>();
+
+  constructor(
+    readonly session: Session,
+    private readonly builds: Builds,
+    private readonly dockerfileName: string,
+    private readonly directories: Directories,
+  ) {}
+
+  async dockerfile(signal: AbortSignal): Promise<{ text: string; name: string }> {
+    const name = this.dockerfileName;
+    const files = await this.#small(this.directories.dockerfile, [name, `${name}.dockerignore`], signal);
+    const text = files.get(name);
+    if (text === undefined) throw invalid(`failed to read dockerfile: open ${name}: no such file or directory`);
+    const own = files.get(`${name}.dockerignore`);
+    if (own !== undefined) this.#ignored = ignorePatterns(own);
+    return { text, name };
+  }
+
+  async open(name: string, transferred: (bytes: number) => void, signal: AbortSignal): Promise<OpenContext> {
+    const directory = this.directories.contexts.get(name);
+    if (directory === undefined) throw invalid(`there is no build context ${name.slice(0, 200)}`);
+    const own = name === "context" ? this.#ignored : undefined;
+    const exclude =
+      own ?? ignorePatterns((await this.#small(directory, [".dockerignore"], signal)).get(".dockerignore") ?? "");
+    const sync = await FileSync.open(this.session, { name: directory, exclude }, signal);
+    try {
+      const key = JSON.stringify([this.session.sharedKey || this.session.id, name]);
+      const counted = async function* (tar: AsyncIterable<Uint8Array>) {
+        let total = 0;
+        for await (const chunk of tar) {
+          total += chunk.length;
+          transferred(total);
+          yield chunk;
+        }
+      };
+      const fetch = (entries: number[]) => counted(sync.fetch(entries));
+      return await this.builds.contexts.sync(key, sync.listing(), fetch, signal);
+    } finally {
+      await sync.close();
+    }
+  }
+
+  secret(id: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    return secretOf(this.session, id, signal);
+  }
+
+  /** Path of a socket that leads to the client's agent; it goes when the client is closed. */
+  async agent(id: string, signal: AbortSignal): Promise<string | undefined> {
+    const made = this.#agents.get(id) ?? agentOf(this.session, id, signal);
+    this.#agents.set(id, made);
+    return (await made)?.path;
+  }
+
+  /** For the registry of an image's whole name. */
+  async credentials(reference: string, signal: AbortSignal): Promise<RegistryAuth | undefined> {
+    const { domain } = parseReference(reference);
+    return await credentialsOf(this.session, domain === "docker.io" ? HUB : domain, signal);
+  }
+
+  async close(): Promise<void> {
+    for (const made of this.#agents.values()) await (await made.catch(() => undefined))?.close();
+  }
+
+  /** Text files by their names, as far as they are there. */
+  async #small(directory: string, names: string[], signal: AbortSignal): Promise<Map<string, string>> {
+    const sync = await FileSync.open(this.session, { name: directory, include: names, follow: names }, signal);
+    try {
+      const found = new Map<string, string>();
+      for (const name of names) {
+        const file = sync.find(name);
+        if (file) found.set(name, (await sync.read(file, MOST_DOCKERFILE)).toString());
+      }
+      return found;
+    } finally {
+      await sync.close();
+    }
+  }
+}
