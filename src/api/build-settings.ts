@@ -63,7 +63,7 @@ function limitsOf(query: URLSearchParams): NonNullable<EngineBuild["limits"]> {
   const ulimits = list(query.get("ulimits"), "ulimits").map((one) => {
     const { Name, Soft, Hard } = Object(one) as { Name?: unknown; Soft?: unknown; Hard?: unknown };
     if (typeof Name !== "string" || !/^[a-z]{1,20}$/.test(Name)) throw invalid("invalid ulimits: a name is missing");
-    return { type: `RLIMIT_${Name.toUpperCase()}`, soft: Number(Soft), hard: Number(Hard) };
+    return { name: Name, soft: Number(Soft), hard: Number(Hard) };
   });
   const shmSize = number("shmsize");
   return {

@@ -209,11 +209,7 @@ function requestOf(call: Call, body: BuildBody, connection: BuildConnection, age
   const auths = authsOf(body.auths);
   const contexts = new Map(Object.entries(body.contexts).map(([name, one]) => [name, named(one)] as const));
   const { network, extraHosts, pull, target, noCache, noCacheFilter } = body;
-  const ulimits = body.ulimits.map(({ Name, Soft, Hard }) => ({
-    type: `RLIMIT_${Name.toUpperCase()}`,
-    soft: Soft,
-    hard: Hard,
-  }));
+  const ulimits = body.ulimits.map(({ Name, Soft, Hard }) => ({ name: Name, soft: Soft, hard: Hard }));
   const platforms = [...new Set(body.platforms)].map(parsePlatform);
   const request: EngineBuild = {
     frontend: {

@@ -9,7 +9,7 @@ const ping: Handler = async (call) => ({
   headers: {
     "Cache-Control": "no-cache, no-store, must-revalidate",
     Pragma: "no-cache",
-    "Builder-Version": "1",
+    "Builder-Version": "2",
     Swarm: "inactive",
     "Api-Version": API_VERSION,
   },

@@ -3,7 +3,7 @@ import { formatPlatform } from "../images/platform.ts";
 import type { StoredLayer } from "../images/store.ts";
 import type { BuildEvent } from "../spec/build.ts";
 import type { ImageConfig, Platform } from "../spec/oci-image.ts";
-import { describeOutline, describeTargets, describeWarnings } from "./describe.ts";
+import { type Description, describeOutline, describeTargets, describeWarnings } from "./describe.ts";
 import type { Dockerfile, Warning } from "./dockerfile/ast.ts";
 import { excerpt } from "./excerpt.ts";
 import type { BaseImage, FrontendOptions, Plan } from "./frontend/options.ts";
@@ -90,11 +90,7 @@ export class Builder<R extends BuildRequest> {
   }
 
   /** Another look at the Dockerfile: nothing is built. As of {@link build}. */
-  async look(
-    request: R,
-    call: "check" | "outline" | "targets",
-    signal: AbortSignal,
-  ): Promise<{ text: string; exitCode: number }> {
+  async look(request: R, call: "check" | "outline" | "targets", signal: AbortSignal): Promise<Description> {
     const file = await request.dockerfile(signal);
     let parsed: Dockerfile;
     try {
@@ -102,9 +98,9 @@ export class Builder<R extends BuildRequest> {
     } catch (error) {
       throw withExcerpt(error, file);
     }
-    if (call === "targets") return { text: describeTargets(parsed), exitCode: 0 };
+    if (call === "targets") return describeTargets(parsed);
     const { target, args } = request.frontend;
-    if (call === "outline") return { text: describeOutline(parsed, target, args), exitCode: 0 };
+    if (call === "outline") return describeOutline(parsed, target, args);
     return describeWarnings(await this.#warnings(parsed, request, signal), file);
   }
 

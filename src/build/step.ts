@@ -142,7 +142,8 @@ export interface RunStep {
     readonly cpusetMems?: string;
   };
   readonly shmSize?: number;
-  readonly ulimits?: readonly { readonly type: string; readonly soft: number; readonly hard: number }[];
+  /** By docker's names: `nofile`. */
+  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
 }
 
 /** What ADD has fetched: a file in the content store, kept by the hold of its context. */

@@ -22,6 +22,7 @@ const ENTITLEMENTS = ["network.host", "security.insecure"];
 export const grpc: Handler = async (call) => {
   mustBeH2c(call);
   const connection = new H2cConnection();
+  connection.onClose = () => connection.far.destroy();
   // After the answer's header has gone out.
   setImmediate(() => serveGrpc(connection.far, methodsOf(call.engine)));
   return connection.hijack();

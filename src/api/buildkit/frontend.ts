@@ -136,7 +136,7 @@ function limitsOf(attributes: ReadonlyMap<string, string>): NonNullable<EngineBu
   const ulimits = fields(attributes.get("ulimit") ?? "", "ulimit").map((text) => {
     const [, name, soft, hard] = /^([a-z]{1,20})=(-?\d{1,15})(?::(-?\d{1,15}))?$/.exec(text) ?? [];
     if (name === undefined) throw invalid(`invalid ulimit ${JSON.stringify(text.slice(0, 100))}`);
-    return { type: `RLIMIT_${name.toUpperCase()}`, soft: Number(soft), hard: Number(hard ?? soft) };
+    return { name, soft: Number(soft), hard: Number(hard ?? soft) };
   });
   return { ...(shm ? { shmSize: parseBytes(shm) } : {}), ...(ulimits.length > 0 ? { ulimits } : {}) };
 }

@@ -85,8 +85,13 @@ export async function solveFrontend(
   const either = AbortSignal.any([signal, session.gone]);
   try {
     if (subrequest) {
-      const { text, exitCode } = await builds.look(build, subrequest, either);
-      const texts = { "result.txt": text, "result.statuscode": String(exitCode), version: "1.0.0" };
+      const { text, exitCode, data } = await builds.look(build, subrequest, either);
+      const texts = {
+        "result.json": JSON.stringify(data, undefined, 2),
+        "result.txt": text,
+        "result.statuscode": String(exitCode),
+        version: "1.0.0",
+      };
       return { metadata: new Map(Object.entries(texts).map(([key, value]) => [key, Buffer.from(value)])) };
     }
     const result = await builds.build(build, one.report, either);

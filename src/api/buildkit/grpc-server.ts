@@ -1,7 +1,8 @@
 import { createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
 import { InroError, messageOf, notImplemented, unavailable } from "../../base/errors.ts";
-import { framed, GRPC, GrpcError, MessageFrames } from "./grpc.ts";
+import { BuildFailed } from "../../build/builder.ts";
+import { framed, GRPC, GrpcError, MessageFrames, written } from "./grpc.ts";
 import { MessageReader } from "./protobuf.ts";
 
 /** One call of a client. */
@@ -41,6 +42,8 @@ export function serveGrpc(connection: Duplex, methods: Readonly<Record<string, G
   server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     void answer(stream, headers, methods);
   });
+  // Its calls end with it.
+  server.on("session", (session) => connection.on("close", () => session.destroy()));
   server.emit("connection", connection);
 }
 
@@ -65,11 +68,7 @@ async function answer(
   };
   const send = async (message: Uint8Array): Promise<void> => {
     begin();
-    if (stream.destroyed) return;
-    if (stream.write(framed(message))) return;
-    await new Promise<void>((resolve) => {
-      for (const event of ["drain", "close", "error"]) stream.once(event, () => resolve());
-    });
+    if (!stream.destroyed) await written(stream, framed(message));
   };
   try {
     const path = String(headers[":path"]);
@@ -87,6 +86,8 @@ async function answer(
 
 function codeOf(error: unknown): number {
   if (error instanceof GrpcError) return error.status;
+  // Clients say the others' names: what a Dockerfile has wrong has been said.
+  if (error instanceof BuildFailed) return GRPC.unknown;
   return (error instanceof InroError && CODES[error.kind]) || GRPC.unknown;
 }
 

@@ -1,4 +1,4 @@
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import type { ClientHttp2Session, ClientHttp2Stream, Http2Stream, IncomingHttpHeaders } from "node:http2";
 import { InroError, messageOf, unavailable } from "../../base/errors.ts";
 
 /** Codes of gRPC (grpc.io/docs/guides/status-codes). */
@@ -37,6 +37,19 @@ export function framed(message: Uint8Array): Buffer {
   const prefix = Buffer.alloc(PREFIX);
   prefix.writeUInt32BE(message.length, 1);
   return Buffer.concat([prefix, message]);
+}
+
+/** Writes; resolves when there is room for more, or nobody takes any. */
+export async function written(stream: Http2Stream, data: Uint8Array): Promise<void> {
+  if (stream.write(data)) return;
+  const events = ["drain", "close", "error"] as const;
+  await new Promise<void>((resolve) => {
+    const over = () => {
+      for (const event of events) stream.off(event, over);
+      resolve();
+    };
+    for (const event of events) stream.on(event, over);
+  });
 }
 
 /** Cuts what comes of a call into its messages. */
@@ -132,10 +145,7 @@ export class GrpcStream {
   /** Resolves when there is room for more. */
   async send(message: Uint8Array): Promise<void> {
     if (this.#ended) return;
-    if (this.#stream.write(framed(message))) return;
-    await new Promise<void>((resolve) => {
-      for (const event of ["drain", "close", "error"]) this.#stream.once(event, () => resolve());
-    });
+    await written(this.#stream, framed(message));
   }
 
   /** Whether the other side has ended it: what is sent goes nowhere. */

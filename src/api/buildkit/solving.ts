@@ -47,7 +47,7 @@ export class Solving {
   /** The client's last word: the name of the result, none for nothing, or why there is none. */
   return(outcome: { id: string } | { error: string }): void {
     if ("id" in outcome) this.#returned.resolve(outcome.id);
-    else this.#returned.reject(new InroError("invalid", outcome.error));
+    else this.#returned.reject(new InroError("internal", outcome.error));
   }
 
   /** What the client has returned; undefined for nothing. */

@@ -19,7 +19,7 @@ export function stepSpec({ id, step, directories, files, mounts, network }: Step
     NetworkMode: network === "given" ? "default" : network,
     Privileged: insecure,
     ...(shmSize ? { ShmSize: shmSize } : {}),
-    ...(ulimits ? { Ulimits: ulimits.map(({ type, soft, hard }) => ({ Name: type, Soft: soft, Hard: hard })) } : {}),
+    ...(ulimits ? { Ulimits: ulimits.map(({ name, soft, hard }) => ({ Name: name, Soft: soft, Hard: hard })) } : {}),
     ...(limits.memory ? { Memory: limits.memory } : {}),
     ...(limits.memorySwap ? { MemorySwap: limits.memorySwap } : {}),
     ...(limits.cpuPeriod ? { CpuPeriod: limits.cpuPeriod } : {}),
