@@ -84,7 +84,10 @@ export async function startContainer(
     ctx.store.updateState(container.id, container.state);
     const prepared = await prepareLaunch(ctx, volumes, container);
     try {
-      running = await run(prepared.request);
+      const launching = run(prepared.request);
+      // The engine has nothing to do until it hears of the launch.
+      if (network && prepared.request.given?.network !== undefined) ctx.endpoints.next.prepare();
+      running = await launching;
     } catch (error) {
       await prepared.undo();
       throw error;

@@ -5,7 +5,8 @@ import { formatAddress, type IpFamily } from "../../network/address.ts";
 import { type Bandwidth, shape } from "../../network/bandwidth.ts";
 import type { InterfaceSpec } from "../../network/interface.ts";
 import { plug, unplug } from "../../network/interface.ts";
-import { adoptNetworkNamespace, createNetworkNamespace, type NetworkNamespace } from "../../network/namespace.ts";
+import { adoptNetworkNamespace, type NetworkNamespace } from "../../network/namespace.ts";
+import { NextNamespace } from "../../network/next-namespace.ts";
 import { bandwidthOf } from "../config/bandwidth.ts";
 import type { Container } from "../container.ts";
 import type { EventLog } from "../events.ts";
@@ -33,6 +34,7 @@ export class Endpoints {
   readonly ports: PublishedPorts;
   readonly portChanges: PortChanges;
   readonly egress: EgressControl;
+  readonly next = new NextNamespace();
   /** Interfaces that go with their namespaces: the kernel is at it. */
   readonly #departing = new Set<string>();
   /** Containers of whose networks the world was told. */
@@ -93,7 +95,7 @@ export class Endpoints {
    */
   wire(container: Container, given?: number): NetworkNamespace {
     const run = container.state.network!;
-    const namespace = given === undefined ? createNetworkNamespace() : adoptNetworkNamespace(given);
+    const namespace = given === undefined ? this.next.take() : adoptNetworkNamespace(given);
     try {
       const routes = this.#routes(container, run);
       this.egress.apply(container, run);
@@ -112,7 +114,7 @@ export class Endpoints {
   guest(ref: string): { namespace: NetworkNamespace; run: RunNetwork; gateway: string | undefined; release(): void } {
     const network = this.networks.get(ref);
     const run: RunNetwork = { endpoints: [this.#endpoint(network.id, {}, [])], ports: [] };
-    const namespace = createNetworkNamespace();
+    const namespace = this.next.take();
     const release = () => {
       namespace.close();
       for (const endpoint of run.endpoints) {
@@ -298,6 +300,7 @@ export class Endpoints {
     } catch (error) {
       this.log(`networks: ${messageOf(error)}`);
     }
+    this.next.close();
     this.ports.close();
     this.egress.close();
     driver.close();
