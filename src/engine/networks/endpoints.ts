@@ -2,32 +2,25 @@ import { randomBytes } from "node:crypto";
 import { newId } from "../../base/digest.ts";
 import { InroError, messageOf } from "../../base/errors.ts";
 import { formatAddress, type IpFamily } from "../../network/address.ts";
-import { type Bandwidth, shape } from "../../network/bandwidth.ts";
-import type { InterfaceSpec } from "../../network/interface.ts";
-import { plug, unplug } from "../../network/interface.ts";
 import { adoptNetworkNamespace, type NetworkNamespace } from "../../network/namespace.ts";
 import { NextNamespace } from "../../network/next-namespace.ts";
 import { bandwidthOf } from "../config/bandwidth.ts";
 import type { Container } from "../container.ts";
 import type { EventLog } from "../events.ts";
-import { openNamespaceOf } from "../join.ts";
 import type { Store } from "../store.ts";
 import type { ContainerTable } from "../table.ts";
+import { Connections } from "./connections.ts";
+import { Departures } from "./departures.ts";
 import { EgressControl } from "./egress.ts";
 import { interfaceName, macOf } from "./endpoint-names.ts";
-import { endpointConfig } from "./endpoint-settings.ts";
 import { checkLinks, linkedNames } from "./links.ts";
 import type { Networks } from "./networks.ts";
+import { plugEndpoint } from "./plug-endpoint.ts";
 import { PortChanges } from "./port-changes.ts";
 import { portRequests } from "./ports.ts";
 import { PublishedPorts, type Target } from "./published.ts";
 import type { EndpointConfig, EndpointState, NetworkRecord, RunNetwork } from "./records.ts";
-import { FAMILIES, routesOf, targetOf } from "./routes.ts";
-import { mtuOf } from "./validate.ts";
-
-const DEPARTURE_MS = 5;
-const LONGEST_DEPARTURE_MS = 5000;
-const MOST_DEPARTING = 10_000;
+import { routesOf, targetOf } from "./routes.ts";
 
 /** The places of containers in networks: what a run has is reserved first, then recorded, then made. */
 export class Endpoints {
@@ -35,14 +28,14 @@ export class Endpoints {
   readonly portChanges: PortChanges;
   readonly egress: EgressControl;
   readonly next = new NextNamespace();
-  /** Interfaces that go with their namespaces: the kernel is at it. */
-  readonly #departing = new Set<string>();
+  readonly departures = new Departures();
+  readonly connections: Connections;
   /** Containers of whose networks the world was told. */
   readonly #announced = new Set<string>();
 
   constructor(
     private readonly networks: Networks,
-    private readonly store: Store,
+    store: Store,
     private readonly table: ContainerTable,
     private readonly events: EventLog,
     /** Of ports that name no address. A firewall's INPUT rules do not see what is sent on to a container, so: nobody's but ours. */
@@ -53,6 +46,7 @@ export class Endpoints {
     const nameOf = (id: string) => (table.has(id) ? table.get(id).record.name : id.slice(0, 12));
     this.ports = new PublishedPorts(networks.driver.firewall, nameOf, log);
     this.portChanges = new PortChanges(networks, store, this.ports, publishAddress);
+    this.connections = new Connections(this, networks, store);
   }
 
   /** The networks of a new container by id, checked: they exist, and have the addresses that are asked for. */
@@ -60,7 +54,7 @@ export class Endpoints {
     const planned: Record<string, EndpointConfig> = {};
     for (const [ref, config] of requested) {
       const network = this.networks.get(ref);
-      this.#check(network, config);
+      this.check(network, config);
       if (Object.hasOwn(planned, network.id)) throw new InroError("invalid", `network ${network.name} is given twice`);
       planned[network.id] = config;
     }
@@ -78,13 +72,13 @@ export class Endpoints {
     );
     const run: RunNetwork = { endpoints: [], ports: [] };
     try {
-      for (const [id, asked] of Object.entries(wanted)) run.endpoints.push(this.#endpoint(id, asked, run.endpoints));
+      for (const [id, asked] of Object.entries(wanted)) run.endpoints.push(this.endpoint(id, asked, run.endpoints));
       const requests = portRequests(config, host);
       const target = requests.length > 0 ? this.#target(container, run) : undefined;
       if (target) run.ports = this.ports.reserve(container.id, requests, target);
       return run;
     } catch (error) {
-      this.#freeAddresses(run);
+      this.freeAddresses(run);
       throw error;
     }
   }
@@ -100,7 +94,7 @@ export class Endpoints {
       const routes = this.#routes(container, run);
       this.egress.apply(container, run);
       for (const endpoint of run.endpoints)
-        this.#plug(namespace, bandwidthOf(container.record.host), run, endpoint, routes);
+        plugEndpoint(this.networks, namespace, bandwidthOf(container.record.host), run, endpoint, routes);
       const target = run.ports.length > 0 ? this.#target(container, run) : undefined;
       if (target) this.ports.open(container.id, run.ports, target);
       return namespace;
@@ -113,19 +107,19 @@ export class Endpoints {
   /** A network namespace in a network, for who is no container: a step of a build. The caller releases it. */
   guest(ref: string): { namespace: NetworkNamespace; run: RunNetwork; gateway: string | undefined; release(): void } {
     const network = this.networks.get(ref);
-    const run: RunNetwork = { endpoints: [this.#endpoint(network.id, {}, [])], ports: [] };
+    const run: RunNetwork = { endpoints: [this.endpoint(network.id, {}, [])], ports: [] };
     const namespace = this.next.take();
     const release = () => {
       namespace.close();
       for (const endpoint of run.endpoints) {
         this.networks.driver.unprotect(endpoint);
-        if (endpoint.hostInterface) this.#departing.add(endpoint.hostInterface);
+        if (endpoint.hostInterface) this.departures.add(endpoint.hostInterface);
       }
-      this.#freeAddresses(run);
+      this.freeAddresses(run);
     };
     try {
       const routes = routesOf(this.networks, {}, run);
-      for (const endpoint of run.endpoints) this.#plug(namespace, {}, run, endpoint, routes);
+      for (const endpoint of run.endpoints) plugEndpoint(this.networks, namespace, {}, run, endpoint, routes);
     } catch (error) {
       release();
       throw error;
@@ -138,21 +132,20 @@ export class Endpoints {
   release(container: Container, run: RunNetwork): void {
     this.ports.release(container.id);
     this.egress.release(container.id);
-    this.#freeAddresses(run);
-    if (this.#departing.size > MOST_DEPARTING) this.#departing.clear();
+    this.freeAddresses(run);
     for (const endpoint of run.endpoints) {
       this.networks.driver.unprotect(endpoint);
-      if (endpoint.hostInterface) this.#departing.add(endpoint.hostInterface);
+      if (endpoint.hostInterface) this.departures.add(endpoint.hostInterface);
     }
     if (!this.#announced.delete(container.id)) return;
-    for (const { network } of run.endpoints) this.#emit("disconnect", network, container);
+    for (const { network } of run.endpoints) this.emit("disconnect", network, container);
   }
 
   /** Tells the world, once the container runs. */
   announce(container: Container): void {
     if (!container.state.network) return;
     this.#announced.add(container.id);
-    for (const { network } of container.state.network.endpoints) this.#emit("connect", network, container);
+    for (const { network } of container.state.network.endpoints) this.emit("connect", network, container);
   }
 
   /** What a running container has is its own again, after a restart of the engine. */
@@ -227,68 +220,8 @@ export class Endpoints {
   }
 
   /** Resolves when the kernel has taken apart what ended containers have left. */
-  async settled(): Promise<void> {
-    const end = Date.now() + LONGEST_DEPARTURE_MS;
-    while (this.#departing.size > 0 && Date.now() < end) {
-      const names = new Set(this.networks.driver.stack.links().map(({ name }) => name));
-      for (const name of this.#departing) if (!names.has(name)) this.#departing.delete(name);
-      if (this.#departing.size > 0) await new Promise((resolve) => setTimeout(resolve, DEPARTURE_MS));
-    }
-    this.#departing.clear();
-  }
-
-  /** POST /networks/{id}/connect; the caller holds the container's mutex. */
-  async connect(ref: string, container: Container, settings: unknown): Promise<void> {
-    const network = this.networks.get(ref);
-    const { record } = container;
-    if (record.endpoints === undefined) {
-      const mode = record.host.NetworkMode ?? "none";
-      const why =
-        mode === "host"
-          ? "container cannot be connected to network endpoints: it shares the host's network"
-          : mode === "none"
-            ? "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-            : "container sharing network namespace with another container or host cannot be connected to any other network";
-      throw new InroError(mode === "none" ? "invalid" : "forbidden", why);
-    }
-    const config = endpointConfig(settings, "EndpointConfig");
-    this.#check(network, config);
-    if (Object.hasOwn(record.endpoints, network.id)) {
-      throw new InroError("forbidden", `endpoint with name ${record.name} already exists in network ${network.name}`);
-    }
-    this.egress.check(container, [network.driver]);
-    if (container.isRunning) await this.#connectRunning(container, network, config);
-    container.record = { ...record, endpoints: { ...record.endpoints, [network.id]: config } };
-    this.store.updateContainer(container.record);
-    if (container.isRunning) this.#emit("connect", network.id, container);
-  }
-
-  /** POST /networks/{id}/disconnect; as {@link connect}. */
-  async disconnect(ref: string, container: Container): Promise<void> {
-    const network = this.networks.get(ref);
-    const { record } = container;
-    if (record.endpoints === undefined || !Object.hasOwn(record.endpoints, network.id)) {
-      throw new InroError("forbidden", `container ${record.name} is not connected to network ${network.name}`);
-    }
-    const run = container.state.network;
-    const endpoint = run?.endpoints.find(({ network: id }) => id === network.id);
-    if (run && endpoint && container.running) {
-      const left: RunNetwork = { ...run, endpoints: run.endpoints.filter((one) => one !== endpoint) };
-      await this.#inside(container, async (namespace) => {
-        await unplug(namespace, endpoint.interface);
-        this.networks.driver.unprotect(endpoint);
-        this.#reroute(namespace, container, left);
-      });
-      this.egress.apply(container, left);
-      this.#retarget(container, left);
-      container.state = { ...container.state, network: left };
-      this.store.updateState(container.id, container.state);
-      this.#freeAddresses({ endpoints: [endpoint], ports: [] });
-    }
-    const { [network.id]: _, ...endpoints } = record.endpoints;
-    container.record = { ...record, endpoints };
-    this.store.updateContainer(container.record);
-    if (endpoint) this.#emit("disconnect", network.id, container);
+  settled(): Promise<void> {
+    return this.departures.settled(this.networks.driver.stack);
   }
 
   /** Lets go of everything; where no container runs, the machine is as it was before. */
@@ -306,40 +239,8 @@ export class Endpoints {
     driver.close();
   }
 
-  async #connectRunning(container: Container, network: NetworkRecord, config: EndpointConfig): Promise<void> {
-    const run = container.state.network ?? { endpoints: [], ports: [] };
-    const endpoint = this.#endpoint(network.id, config, run.endpoints);
-    const more: RunNetwork = { ...run, endpoints: [...run.endpoints, endpoint] };
-    const before = container.record;
-    try {
-      container.record = { ...before, endpoints: { ...before.endpoints, [network.id]: config } };
-      await this.#inside(container, (namespace) => {
-        this.egress.apply(container, more);
-        this.#plug(namespace, bandwidthOf(container.record.host), more, endpoint, new Map());
-        this.#reroute(namespace, container, more);
-      });
-    } catch (error) {
-      this.#freeAddresses({ endpoints: [endpoint], ports: [] });
-      throw error;
-    } finally {
-      container.record = before;
-    }
-    container.state = { ...container.state, network: more };
-    this.store.updateState(container.id, container.state);
-  }
-
-  async #inside(container: Container, body: (namespace: NetworkNamespace) => unknown): Promise<void> {
-    const fd = container.running && openNamespaceOf(container.running, "network");
-    if (fd === undefined) throw new InroError("conflict", `container ${container.id} is not running`);
-    const namespace = adoptNetworkNamespace(fd);
-    try {
-      await body(namespace);
-    } finally {
-      namespace.close();
-    }
-  }
-
-  #check(network: NetworkRecord, config: EndpointConfig): void {
+  /** Throws where a network has no place for who asks for this. */
+  check(network: NetworkRecord, config: EndpointConfig): void {
     const { name, driver } = network;
     if (network.configOnly) {
       throw new InroError("forbidden", `cannot connect container to network ${name}: it is a configuration network`);
@@ -354,7 +255,8 @@ export class Endpoints {
     for (const address of [config.ipv4, config.ipv6]) if (address) addresses.check(address);
   }
 
-  #endpoint(id: string, asked: EndpointConfig, others: readonly EndpointState[]): EndpointState {
+  /** A new place in a network, its addresses taken. */
+  endpoint(id: string, asked: EndpointConfig, others: readonly EndpointState[]): EndpointState {
     const network = this.networks.byId(id);
     if (!network) throw new InroError("notFound", `network ${id} not found`);
     const addresses = this.networks.addresses(network);
@@ -385,52 +287,8 @@ export class Endpoints {
     return owner && `container ${owner.record.name}`;
   }
 
-  #plug(
-    namespace: NetworkNamespace,
-    bandwidth: Bandwidth,
-    run: RunNetwork,
-    endpoint: EndpointState,
-    routes: ReadonlyMap<IpFamily, EndpointState>,
-  ): void {
-    const network = this.networks.byId(endpoint.network)!;
-    const addresses = this.networks.addresses(network);
-    const { driver } = this.networks;
-    const attachment = driver.attachment(network, addresses, endpoint, { publishes: run.ports.length > 0 });
-    const mtu = mtuOf(network);
-    const spec: InterfaceSpec = {
-      name: endpoint.interface,
-      attachment,
-      // An ipvlan has its parent's.
-      ...(attachment.kind === "ipvlan" ? {} : { mac: Buffer.from(endpoint.mac.replaceAll(":", ""), "hex") }),
-      ...(mtu === undefined ? {} : { mtu }),
-      addresses: [endpoint.ipv4, endpoint.ipv6].flatMap((text) => (text ? [addresses.interfaceAddress(text)] : [])),
-      gateways: FAMILIES.flatMap((family) => (routes.get(family) === endpoint ? [addresses.gateway(family)!] : [])),
-    };
-    driver.protect(network, endpoint, bandwidth.egress);
-    try {
-      plug(driver.stack, namespace, spec);
-      // Packets that wait are better than packets that are dropped, which comes to those whose container undoes this.
-      if (bandwidth.egress !== undefined) shape(namespace.stack, endpoint.interface, bandwidth.egress);
-      if (bandwidth.ingress !== undefined && endpoint.hostInterface) {
-        shape(driver.stack, endpoint.hostInterface, bandwidth.ingress);
-      }
-    } catch (error) {
-      driver.unprotect(endpoint);
-      throw error;
-    }
-  }
-
   #routes({ record }: Pick<Container, "record">, run: RunNetwork): Map<IpFamily, EndpointState> {
     return routesOf(this.networks, record, run);
-  }
-
-  /** Default routes as they should be now. */
-  #reroute(namespace: NetworkNamespace, container: Container, run: RunNetwork): void {
-    for (const [family, endpoint] of this.#routes(container, run)) {
-      const network = this.networks.byId(endpoint.network)!;
-      const gateway = this.networks.addresses(network).gateway(family)!;
-      namespace.stack.setDefaultRoute(endpoint.interface, gateway);
-    }
   }
 
   #target({ record }: Container, run: RunNetwork): Target {
@@ -438,7 +296,7 @@ export class Endpoints {
   }
 
   /** Ports follow the container's way to the outside. */
-  #retarget(container: Container, run: RunNetwork): void {
+  retarget(container: Container, run: RunNetwork): void {
     if (run.ports.length === 0) return;
     const target = this.#target(container, run);
     this.ports.release(container.id);
@@ -446,7 +304,7 @@ export class Endpoints {
     this.ports.open(container.id, run.ports, target);
   }
 
-  #freeAddresses(run: RunNetwork): void {
+  freeAddresses(run: RunNetwork): void {
     for (const { network: id, ipv4, ipv6 } of run.endpoints) {
       const network = this.networks.byId(id);
       if (!network) continue;
@@ -455,7 +313,8 @@ export class Endpoints {
     }
   }
 
-  #emit(action: string, id: string, container: Container): void {
+  /** Tells the world of a container's network. */
+  emit(action: string, id: string, container: Container): void {
     const network = this.networks.byId(id);
     if (!network) return;
     this.events.emit("network", action, id, { container: container.id, name: network.name, type: network.driver });

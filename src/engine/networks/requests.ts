@@ -60,7 +60,7 @@ export class NetworkRequests {
     const container = this.ctx.table.get(containerRef(name));
     await container.mutex.run(async () => {
       const served = this.ctx.dns.serves(container);
-      await this.ctx.endpoints.connect(ref, container, settings);
+      await this.ctx.endpoints.connections.connect(ref, container, settings);
       if (!container.isRunning) return;
       this.ctx.dns.changed();
       writeHosts(this.ctx, container);
@@ -75,7 +75,7 @@ export class NetworkRequests {
     const { Container: name } = objectOf(body, "the request body");
     const container = this.ctx.table.get(containerRef(name));
     await container.mutex.run(async () => {
-      await this.ctx.endpoints.disconnect(ref, container);
+      await this.ctx.endpoints.connections.disconnect(ref, container);
       if (!container.isRunning) return;
       this.ctx.dns.changed();
       writeHosts(this.ctx, container);
