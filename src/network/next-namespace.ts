@@ -7,6 +7,11 @@ import { createNetworkNamespace, type NetworkNamespace } from "./namespace.ts";
 export class NextNamespace {
   #ready: NetworkNamespace | undefined;
 
+  /** Of the one that is ready. */
+  get fd(): number | undefined {
+    return this.#ready?.fd;
+  }
+
   /** The caller's from now on. */
   take(): NetworkNamespace {
     const ready = this.#ready;

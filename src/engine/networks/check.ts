@@ -55,7 +55,7 @@ export function* networkProbe(ctx: Context): Iterable<Found> {
     }
   }
   yield* firewallProbe(ctx, running.length > 0);
-  yield* namespaceProbe();
+  yield* namespaceProbe(ctx.endpoints.next.fd);
 }
 
 function* firewallProbe(ctx: Context, wanted: boolean): Iterable<Found> {
@@ -73,9 +73,10 @@ function* firewallProbe(ctx: Context, wanted: boolean): Iterable<Found> {
   }
 }
 
-/** The engine holds a network namespace for the moment of a start alone. */
-function* namespaceProbe(): Iterable<Found> {
+/** The engine holds a network namespace for the moment of a start alone, and the one of the next start. */
+function* namespaceProbe(next: number | undefined): Iterable<Found> {
   for (const fd of readdirSync("/proc/self/fd")) {
+    if (fd === String(next)) continue;
     let target: string;
     try {
       target = readlinkSync(`/proc/self/fd/${fd}`);
