@@ -12,6 +12,7 @@ import { Engine } from "../engine/engine.ts";
 import { Configuration, engineSettings, reload } from "./configuration.ts";
 import { planDoors } from "./doors.ts";
 import { type Listener, listen } from "./listen.ts";
+import { Quiet } from "./quiet.ts";
 import { entered, leaveNamespaces } from "./rootless/leave.ts";
 
 const MILLISECONDS = 1000;
@@ -58,9 +59,11 @@ export async function serve(options: ServeOptions): Promise<void> {
     () => active === 0 && engine.idle,
     () => stop(IDLE),
   );
+  const quiet = new Quiet();
   const onActive = (change: 1 | -1) => {
     active += change;
     idle.touch();
+    quiet.touch();
   };
   const peers: Peers | undefined = accessLog && new WeakMap();
   const listeners: Listener[] = [];
@@ -105,6 +108,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     log(`engine leaves: ${await stopped}`);
   } finally {
     idle.stop();
+    quiet.stop();
     for (const listener of listeners) listener.close();
     await engine.close({ idle: idleNow });
     await accessLog?.close();
