@@ -11,6 +11,7 @@ import { parseReference } from "../images/reference.ts";
 import type { BuildEvent } from "../spec/build.ts";
 import {
   BUILD_FRAME,
+  type BuildAttestations,
   type BuildBody,
   type BuildContextSource,
   type BuildDone,
@@ -122,6 +123,13 @@ const shape = object<BuildBody>({
     if (value !== "check" && value !== "outline" && value !== "targets") throw invalid(`${at}: unknown`);
     return value;
   },
+  attestations: object<BuildAttestations>({
+    sbom: boolean,
+    provenance: (value, at) => {
+      if (value !== "min" && value !== "max") throw invalid(`${at}: expected min or max`);
+      return value;
+    },
+  }),
   auths: record,
 });
 
@@ -163,6 +171,9 @@ function bodyOf(value: unknown): BuildBody {
   if (body.cacheTo.length > 0) throw notImplemented("exporting the cache of builds (--cache-to) is not supported yet");
   const unknown = body.cacheFrom.find(({ type }) => type !== "registry");
   if (unknown) throw notImplemented("importing a cache of builds (--cache-from) is not supported yet");
+  const { sbom, provenance } = body.attestations ?? {};
+  if ((sbom || provenance) && !body.outputs.some(({ attributes }) => attributes.push === "true"))
+    throw invalid("attestations are attached to an image at its registry: push it (--push)");
   if (body.outputs.length > MAX_OUTPUTS) throw invalid(`more than ${MAX_OUTPUTS} outputs`);
   return body;
 }

@@ -8,6 +8,7 @@ import type { Dockerfile, Warning } from "./dockerfile/ast.ts";
 import { excerpt } from "./excerpt.ts";
 import type { BaseImage, FrontendOptions, Plan } from "./frontend/options.ts";
 import { planDockerfile } from "./frontend/plan.ts";
+import { inputsOf, type Vertex } from "./graph.ts";
 import { parseAside } from "./parse.ts";
 import { Progress } from "./progress.ts";
 import { type BuildSession, type Solve, type Solver, VertexError } from "./solver.ts";
@@ -31,12 +32,19 @@ export interface BuiltImage {
   readonly layers: readonly StoredLayer[];
 }
 
+/** A base image that is here, or what was fetched from a URI, credentials and queries left out. */
+export type Material =
+  | Pick<BaseImage, "reference" | "id">
+  | { readonly uri: string; readonly digest: Readonly<Record<string, string>> };
+
 /** To be closed when it is exported. */
 export interface BuildResult {
   /** One a platform, in the request's order. */
   readonly images: readonly BuiltImage[];
   /** Seconds since 1970, of the youngest image. */
   readonly epoch: number;
+  /** What was taken from elsewhere, each once, in no order. */
+  readonly materials: readonly Material[];
   close(): Promise<void>;
 }
 
@@ -81,7 +89,8 @@ export class Builder<R extends BuildRequest> {
     const solve = this.solver.open(request, progress, signal);
     try {
       const images = await Promise.all(plans.map((plan) => this.#image(plan, solve)));
-      return { images, epoch: Math.max(...plans.map(({ epoch }) => epoch)), close: () => solve.close() };
+      const epoch = Math.max(...plans.map((plan) => plan.epoch));
+      return { images, epoch, materials: materialsOf(plans, solve), close: () => solve.close() };
     } catch (error) {
       await solve.close();
       signal.throwIfAborted();
@@ -161,6 +170,20 @@ export class Builder<R extends BuildRequest> {
     };
     return { platform: plan.platform, config: JSON.stringify(config), layers };
   }
+}
+
+function materialsOf(plans: readonly Plan[], solve: Pick<Solve<never>, "fetched">): Material[] {
+  const found = new Map<string, Material>();
+  const seen = new Set<string>();
+  const visit = (one: Vertex) => {
+    if (seen.has(one.digest)) return;
+    seen.add(one.digest);
+    if (one.kind === "image") found.set(one.id, { reference: one.reference, id: one.id });
+    for (const input of inputsOf(one)) visit(input);
+  };
+  for (const { target } of plans) visit(target);
+  for (const fetched of solve.fetched) found.set(fetched.uri, fetched);
+  return [...found.values()];
 }
 
 /** The base image's history, with as many layers as the image has. */

@@ -96,6 +96,9 @@ export class Solve<S extends BuildSession> {
     }
   }
 
+  /** What was fetched: credentials and queries are no part of a URI. */
+  readonly fetched: { readonly uri: string; readonly digest: Readonly<Record<string, string>> }[] = [];
+
   /** Whether the vertex, once done, has a layer of its own. */
   hasLayer(one: Vertex): boolean {
     return this.#records.get(one.digest)?.layer !== undefined;
@@ -317,7 +320,9 @@ export class Solve<S extends BuildSession> {
   async #http(one: HttpVertex): Promise<Identity> {
     const options = one.checksum ? { checksum: one.checksum } : {};
     const ctx = this.#context(this.#signal, 0, (stream, bytes) => this.progress.log(one.digest, stream, bytes));
-    return { kind: "download", file: await this.solver.options.ops.fetchUrl(one.url, options, ctx) };
+    const file = await this.solver.options.ops.fetchUrl(one.url, options, ctx);
+    this.fetched.push({ uri: publicUri(one.url), digest: { sha256: file.digest.slice("sha256:".length) } });
+    return { kind: "download", file };
   }
 
   async #git(one: GitVertex): Promise<Identity> {
@@ -325,6 +330,7 @@ export class Solve<S extends BuildSession> {
     const ctx = this.#context(this.#signal, 0, (stream, bytes) => this.progress.log(one.digest, stream, bytes));
     const options = { keepGitDir, ...(checksum ? { checksum } : {}) };
     const { source, commit, release } = await this.solver.options.ops.fetchGit(reference, options, ctx);
+    this.fetched.push({ uri: publicUri(reference), digest: { gitCommit: commit } });
     const identity = digestOf({ git: commit, reference, keepGitDir });
     const open = { source, identity, release };
     this.#opened.push(open);
@@ -345,6 +351,13 @@ export class Solve<S extends BuildSession> {
   #context(signal: AbortSignal, epoch: number, log: StepContext["log"], hold = this.#hold): StepContext {
     return this.solver.options.context(this.session, { signal, epoch, log, hold });
   }
+}
+
+/** Without what may be a secret. */
+function publicUri(text: string): string {
+  const url = URL.parse(text);
+  if (!url) return text;
+  return `${url.protocol}//${url.host}${url.pathname}${url.hash}`;
 }
 
 function isStep(one: Vertex): one is StepVertex {

@@ -45,6 +45,14 @@ export interface BuildOutput {
   attributes: Record<string, string>;
 }
 
+/** In-toto statements that are attached to an image. */
+export interface BuildAttestations {
+  /** SPDX of the image's packages. */
+  sbom?: boolean;
+  /** SLSA provenance; `max` has the build arguments and labels too. */
+  provenance?: "min" | "max";
+}
+
 /** A named build context: the client's files by the number of their listing, or what the engine gets itself. */
 export type BuildContextSource =
   | { files: number; key: string }
@@ -82,6 +90,8 @@ export interface BuildBody {
   cacheFrom: Record<string, string>[];
   cacheTo: Record<string, string>[];
   allow: string[];
+  /** Of images that are pushed. */
+  attestations?: BuildAttestations;
   /** Only the build checks, or another look at the Dockerfile. */
   call?: "check" | "outline" | "targets";
   /** By registry: X-Registry-Auth's JSON. */

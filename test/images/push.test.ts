@@ -83,13 +83,68 @@ describe.skipIf(why !== "")(`push to docker-registry${why && ` (${why})`}`, () =
     expect(none.stderr).toContain("tag is needed when pushing to registry");
   });
 
+  test("inro build --push --attest: what is in the image, and how it was built", async () => {
+    const name = `${registry.host}/built/attested:1`;
+    const context = join(dir, "attested");
+    mkdirSync(context);
+    writeFileSync(
+      join(context, "Dockerfile"),
+      "FROM box:1 AS a\nARG A\nRUN --mount=type=secret,id=s true\nFROM box:1\nCOPY --from=a /bin/sh /x\n",
+    );
+    writeFileSync(join(context, "a-secret"), "never-published");
+    const env = { DOCKER_CONFIG: dir };
+    const secret = ["--secret", `id=s,src=${join(context, "a-secret")}`, "--build-arg", "A=argument"];
+    const build = (...flags: string[]) => engine.inro(["build", "-t", name, ...secret, ...flags, context], { env });
+    const attached = async () => {
+      const listed = await engine.inro(["image", "referrers", "--format", "json", name], { env });
+      const digests = [...listed.stdout.matchAll(/"digest": ?"(sha256:[0-9a-f]{64})"/gi)].map((match) => match[1]!);
+      const found = new Map<string, { digest: string; text: string }>();
+      for (const digest of digests) {
+        const auth = {
+          Authorization: `Basic ${btoa("anna:secret")}`,
+          Accept: "application/vnd.oci.image.manifest.v1+json",
+        };
+        const at = `http://${registry.host}/v2/built/attested`;
+        const manifest = (await (await fetch(`${at}/manifests/${digest}`, { headers: auth })).json()) as {
+          subject?: object;
+          layers: { digest: string; annotations: Record<string, string> }[];
+        };
+        const [layer] = manifest.layers;
+        if (!manifest.subject) continue;
+        const text = await (await fetch(`${at}/blobs/${layer!.digest}`, { headers: auth })).text();
+        found.set(layer!.annotations["in-toto.io/predicate-type"]!, { digest, text });
+      }
+      return found;
+    };
+    expect(await build("--push", "--sbom=true", "--attest", "type=provenance,mode=max")).toMatchObject({ code: 0 });
+    const first = await attached();
+    expect([...first.keys()].sort()).toEqual(["https://slsa.dev/provenance/v1", "https://spdx.dev/Document"]);
+    const said = JSON.parse(first.get("https://slsa.dev/provenance/v1")!.text);
+    expect(said.predicate.buildDefinition.externalParameters.args).toEqual({ A: "argument" });
+    expect(said.predicate.buildDefinition.resolvedDependencies).toEqual([
+      {
+        uri: expect.stringMatching(/^pkg:docker\/.*box@1\?platform=linux/),
+        digest: { sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+      },
+    ]);
+    expect(JSON.parse(first.get("https://spdx.dev/Document")!.text).predicate.spdxVersion).toBe("SPDX-2.3");
+    for (const { text } of first.values()) expect(text).not.toContain("never-published");
+    // The same again is the same: nothing is added.
+    expect(await build("--push", "--sbom=true", "--provenance=mode=max", "--no-cache")).toMatchObject({ code: 0 });
+    expect(await attached()).toEqual(first);
+    const kept = await build("--sbom=true");
+    expect(kept.code).toBe(1);
+    expect(kept.stderr).toContain("push it");
+    expect((await build("--sbom=false", "--provenance=false")).code).toBe(0);
+  });
+
   test.skipIf(!docker || !skopeo)("docker's command line pushes, skopeo reads", async () => {
     const name = `${registry.host}/by/docker:1`;
     await engine.ok("tag", "box:1", name);
     const env = { DOCKER_HOST: engine.host, DOCKER_CONFIG: dir };
     const pushed = await run([docker!, "push", name], env);
     expect(pushed).toMatchObject({ code: 0, err: "" });
-    expect(pushed.out).toMatch(/^[0-9a-f]{12}: (Pushed|Mounted from (team\/box|built\/app))$/m);
+    expect(pushed.out).toMatch(/^[0-9a-f]{12}: (Pushed|Mounted from (team\/box|built\/(app|attested)))$/m);
     const missing = await run([docker!, "push", `${registry.host}/by/docker:2`], env);
     expect(missing).toMatchObject({ code: 1 });
     expect(missing.err).toContain(`tag does not exist: ${registry.host}/by/docker:2`);

@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import type { BuildBody, BuildDone, BuildOutput } from "../../spec/build-stream.ts";
+import { attestationsOf } from "../build/attestations.ts";
 import { BuildError, carryBuild } from "../build/connection.ts";
 import { buildArgs, fields, parseOutput, parseSecret, parseSsh } from "../build/options.ts";
 import { type BuildProgress, NoProgress, PlainProgress, RawJsonProgress, TerminalProgress } from "../build/progress.ts";
@@ -24,7 +25,7 @@ export const command: Command = {
     { name: "add-host", ...list, value: "host:ip", help: "Add a line to /etc/hosts of RUN" },
     { name: "allow", ...list, value: "entitlement", help: "Allow network.host or security.insecure" },
     { name: "annotation", ...list, help: "Annotation of the image ([type:]key=value)" },
-    { name: "attest", ...list, help: "Attestation (type=sbom, type=provenance)", hidden: true },
+    { name: "attest", ...list, help: "Attest the pushed image (type=sbom, type=provenance[,mode=max])" },
     { name: "build-arg", ...list, value: "name[=value]", help: "Value of an ARG" },
     { name: "build-context", ...list, value: "name=path", help: "More files or images, by a name" },
     { name: "builder", ...string, hidden: true, help: "" },
@@ -73,12 +74,17 @@ export const command: Command = {
       choices: ["auto", "plain", "tty", "rawjson", "quiet"],
       help: "How progress is shown",
     },
-    { name: "provenance", ...string, hidden: true, help: "" },
+    {
+      name: "provenance",
+      ...string,
+      value: "mode",
+      help: "Attest how it was built (min, max): --attest type=provenance",
+    },
     { name: "pull", type: "bool", help: "Look for newer base images" },
     { name: "push", type: "bool", help: "Push the image to its registry" },
     { name: "quiet", short: "q", type: "bool", help: "Print only the image's id" },
     { name: "rm", type: "bool", hidden: true, help: "" },
-    { name: "sbom", ...string, hidden: true, help: "" },
+    { name: "sbom", ...string, value: "true", help: "Attest what is in it: --attest type=sbom" },
     { name: "secret", ...list, value: "id=id[,src=file]", help: "Secret for RUN --mount=type=secret (or ,env=NAME)" },
     { name: "security-opt", ...list, hidden: true, help: "" },
     { name: "shm-size", ...string, parse: parseBytes, help: "Size of /dev/shm of RUN" },
@@ -117,11 +123,7 @@ async function run(context: Context): Promise<number> {
   const { options, args } = context;
   for (const name of UNSUPPORTED)
     if (options.has(name)) throw new ExitError(1, `--${name} is not supported for builds`);
-  for (const name of ["sbom", "provenance"]) {
-    const value = options.string(name);
-    if (value !== "" && value !== "false") throw new ExitError(1, `--${name} is not supported yet`);
-  }
-  if (options.has("attest")) throw new ExitError(1, "--attest is not supported yet");
+  const attestations = attestationsOf(options);
   const sources = await findSources(args[0]!, options.string("file"), options.list("build-context"));
   const secrets = new Map(options.list("secret").map(parseSecret));
   const agents = new Map(options.list("ssh").map(parseSsh));
@@ -152,6 +154,7 @@ async function run(context: Context): Promise<number> {
     cacheFrom: options.list("cache-from").map((text) => cache(text, "cache-from")),
     cacheTo: options.list("cache-to").map((text) => cache(text, "cache-to")),
     allow: options.list("allow").flatMap((text) => text.split(",")),
+    ...(attestations.sbom || attestations.provenance ? { attestations } : {}),
     ...(call ? { call } : {}),
     auths: await auths(context, sources.dockerfile ?? ""),
   };

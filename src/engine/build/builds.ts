@@ -26,6 +26,7 @@ import { CGROUP_ROOT } from "../config/to-spec.ts";
 import type { Context } from "../context.ts";
 import { isHostImage } from "../host-image.ts";
 import { endKeeper } from "../reconcile.ts";
+import { attest, type ToldOf } from "./attestations.ts";
 import { endSteps, removeCgroup } from "./cgroups.ts";
 import { Contexts, leftToReconcile } from "./contexts.ts";
 import { stepNetwork } from "./network.ts";
@@ -263,7 +264,8 @@ export class Builds {
   async export(
     result: BuildResult,
     output: BuildOutput,
-    body: Pick<BuildBody, "tags" | "annotations"> & { auth?(reference: string): RegistryAuth | undefined },
+    body: Pick<BuildBody, "tags" | "annotations" | "attestations"> &
+      Partial<ToldOf> & { auth?(reference: string): RegistryAuth | undefined },
     report: (event: BuildEvent) => void,
     signal: AbortSignal,
     give: (kind: "file" | "files", bytes: AsyncIterable<Uint8Array>) => Promise<void>,
@@ -299,6 +301,14 @@ export class Builds {
             exported.descriptor = Descriptor;
           }
         });
+        const { attestations: wanted, dockerfileName = "Dockerfile", target, args = {}, labels = {} } = body;
+        if (!wanted?.sbom && !wanted?.provenance) continue;
+        const told = { dockerfileName, args, labels, ...(target === undefined ? {} : { target }) };
+        const { digest, imageId } = exported;
+        const reference = name.slice(0, name.lastIndexOf(":"));
+        await progress.during(`attesting ${name}`, () =>
+          attest(this.ctx, result, { reference, digest, imageId, auth: body.auth?.(name), wanted, told }, signal),
+        );
       }
       return exported;
     }
