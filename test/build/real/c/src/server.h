@@ -1,0 +1,2 @@
+int serve(unsigned short port, const char *version);
+int check(unsigned short port);

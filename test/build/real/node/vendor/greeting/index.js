@@ -1,0 +1,1 @@
+export const greeting = (version, uid) => `node ${version} uid ${uid}\n`;
