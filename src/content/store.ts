@@ -94,12 +94,17 @@ export class ContentStore {
     }
   }
 
+  /** Where a blob's ingest is. It may be there or not, and what is in it is checked by nobody. */
+  partial(digest: string): string {
+    const { algorithm, hex } = parseDigest(digest);
+    return join(this.#dir, "ingest", `${algorithm}-${hex}`);
+  }
+
   /**
    * Opens the ingest of a blob that is about to arrive; `size` in bytes, where the descriptor said it. A partial ingest
    * goes on at `offset`. The caller ends it with commit, close or abort; a second writer until then is a `conflict`.
    */
   async writer(expected: { digest: string; size?: number }): Promise<BlobWriter> {
-    const { algorithm, hex } = parseDigest(expected.digest);
     if (expected.size !== undefined && !(Number.isSafeInteger(expected.size) && expected.size >= 0)) {
       throw invalid(`write blob ${expected.digest}: invalid size ${expected.size}`);
     }
@@ -109,7 +114,7 @@ export class ContentStore {
     try {
       return await IngestWriter.open({
         ...expected,
-        partial: join(this.#dir, "ingest", `${algorithm}-${hex}`),
+        partial: this.partial(expected.digest),
         blob: this.#file(expected.digest),
         ended: () => this.#writing.delete(expected.digest),
       });

@@ -1,6 +1,7 @@
 import { chainId, sha256 } from "../base/digest.ts";
 import { invalid } from "../base/errors.ts";
 import { Slots } from "../base/slots.ts";
+import { GrowingFile } from "../layers/growing.ts";
 import { download } from "../registry/download.ts";
 import type { Patience } from "../registry/http.ts";
 import type { Repository } from "../registry/repository.ts";
@@ -22,6 +23,8 @@ export interface FetchOptions {
 }
 
 const PARALLEL = 3;
+/** Bytes of a layer: a smaller one is here before a process has started. */
+const FOLLOWED = 1 << 20;
 
 /** Downloads and unpacks all of an image: layers in order, while later ones still arrive. The first failure ends the rest. */
 export async function fetchImage(
@@ -52,7 +55,12 @@ export async function fetchImage(
       ({ digest }, index) => arrivals.get(digest)!.present && store.layers.has(chainId(diffIds.slice(0, index + 1))),
     );
     const arriving = layers.map(({ digest }, index) => {
-      return { diffId: diffIds[index]!, blob: digest, arrived: arrivals.get(digest)!.done };
+      return {
+        diffId: diffIds[index]!,
+        blob: digest,
+        arrived: arrivals.get(digest)!.done,
+        growing: arrivals.get(digest)!.growing,
+      };
     });
     const unpacking = store.unpackAll(arriving, options.hold, {
       signal,
@@ -101,6 +109,8 @@ interface Arrival {
   /** It was in the content store before. */
   present: boolean;
   done: Promise<void>;
+  /** Worth to be unpacked before it is all here. */
+  growing?: GrowingFile;
 }
 
 /** The blobs of one pull on their way into the content store: at most three at once, each at most once in the process. */
@@ -130,13 +140,17 @@ class Blobs {
     const id = shortId(layer);
     progress.say("Pulling fs layer", id);
     if (this.slots.full) progress.say("Waiting", id);
+    const growing = new GrowingFile(content.partial(layer.digest), layer.size);
     const onProgress = (current: number) => {
+      growing.grown();
       progress.advance("Downloading", id, current, layer.size);
       if (current === layer.size) progress.say("Verifying Checksum", id);
     };
     const onRetry = (seconds: number) => progress.say(`Retrying in ${seconds} second${seconds === 1 ? "" : "s"}`, id);
-    const done = this.fetch(layer, { onProgress, onRetry }).then(() => progress.say("Download complete", id));
-    return { present: false, done };
+    const done = this.fetch(layer, { onProgress, onRetry })
+      .finally(() => growing.end())
+      .then(() => progress.say("Download complete", id));
+    return { present: false, done, ...(layer.size >= FOLLOWED && { growing }) };
   }
 
   private fetch(

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { sha256 } from "../base/digest.ts";
 import { messageOf } from "../base/errors.ts";
@@ -282,6 +282,77 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     await bench.images.pull({ reference, onMessage: () => {} });
     expect(proxy.requests.at(-1)).toEndWith("bytes=1000-");
     expect(bench.images.layerSizes(reference).size).toBe(2);
+  });
+
+  describe("a large layer is taken in while it arrives", () => {
+    let large: SampleLayer;
+    beforeAll(async () => {
+      large = await layerOf({ noise: randomBytes(3 << 20) });
+    });
+    /** Bytes of tars that are being made. */
+    const made = () => {
+      const names = readdirSync(join(bench.dir, "layers")).filter((name) => name.startsWith("tmp-"));
+      const tars = names.map((name) =>
+        statSync(join(bench.dir, "layers", name, "layer.tar"), { throwIfNoEntry: false }),
+      );
+      return tars.reduce((sum, tar) => sum + (tar?.size ?? 0), 0);
+    };
+    let ends = 0;
+    /** A registry that sends half, and the rest, or what `end` makes of it, once half of the layer is there. */
+    const halting = async (end: (rest: Buffer, send: (rest: Buffer) => void, cut: () => void) => void) => {
+      let halves = 0;
+      ends = 0;
+      proxy = await interpose(registry.host, (req, res) => {
+        if (!req.url!.endsWith(sha256(large.data)) || halves++ > 0) return false;
+        const half = large.data.length >> 1;
+        res.writeHead(200, { "Content-Length": String(large.data.length) });
+        res.write(large.data.subarray(0, half));
+        const look = () => {
+          // All that is there but what the decompressor holds back.
+          if (res.destroyed) return;
+          if (made() < 1 << 20) return void setImmediate(look);
+          ends++;
+          end(
+            Buffer.from(large.data.subarray(half)),
+            (rest) => res.end(rest),
+            () => res.destroy(),
+          );
+        };
+        look();
+        return true;
+      });
+      return proxy.host;
+    };
+
+    test("the layer is made before the blob is whole", async () => {
+      await pusher("large").image(configOf([large]), [large], "t");
+      const host = await halting((rest, send) => send(rest));
+      await bench.images.pull({ reference: `${host}/large:t`, onMessage: () => {} });
+      expect(ends).toBe(1);
+      expect(bench.images.layerSizes(`${host}/large:t`).size).toBe(1);
+      expect(bench.leftovers()).toEqual({ blobs: 3, layers: 1, temporary: [] });
+    });
+
+    test("a lost connection is taken up, by the layer too", async () => {
+      await pusher("large").image(configOf([large]), [large], "t");
+      const host = await halting((_rest, _send, cut) => cut());
+      await bench.images.pull({ reference: `${host}/large:t`, onMessage: () => {} });
+      expect(ends).toBe(1);
+      expect(proxy!.requests.at(-1)).toContain("bytes=");
+      expect(bench.leftovers()).toEqual({ blobs: 3, layers: 1, temporary: [] });
+    });
+
+    test("of one whose digest is wrong in the end nothing is left", async () => {
+      await pusher("large").image(configOf([large]), [large], "t");
+      const host = await halting((rest, send) => {
+        rest[rest.length - 1]! ^= 1;
+        send(rest);
+      });
+      const failed = bench.images.pull({ reference: `${host}/large:t`, onMessage: () => {} });
+      await expect(failed).rejects.toThrow(`filesystem layer verification failed for digest ${sha256(large.data)}`);
+      expect(ends).toBe(1);
+      expect(bench.leftovers()).toEqual(NOTHING);
+    });
   });
 
   test("concurrent pulls fetch a blob once; one that is aborted does not disturb the other", async () => {

@@ -5,6 +5,7 @@ import { invalid } from "../base/errors.ts";
 import { Slots } from "../base/slots.ts";
 import type { ContentStore } from "../content/store.ts";
 import { decompress } from "../layers/compression.ts";
+import type { GrowingFile } from "../layers/growing.ts";
 import type { Layers } from "../layers/layers.ts";
 import { type Descriptor, type ImageConfig, type Manifest, MEDIA } from "../spec/oci-image.ts";
 import { parseImageConfig } from "./config.ts";
@@ -26,6 +27,8 @@ export interface ArrivingLayer {
   /** Digest of the blob, which is in the content store once `arrived` has resolved. */
   blob: string;
   arrived?: Promise<unknown>;
+  /** What there is of it until then. */
+  growing?: GrowingFile | undefined;
 }
 
 export interface UnpackOptions {
@@ -42,6 +45,9 @@ export class ImageStore {
   readonly holds: Holds;
   readonly downloads = new Flights<void, number>();
   private readonly unpacking = new Slots(Math.max(2, Math.min(availableParallelism(), MAX_UNPACKING)));
+
+  /** Beside those, since a slow registry must not keep others waiting. */
+  private readonly following = new Slots(2);
 
   constructor(
     readonly records: Records,
@@ -65,6 +71,7 @@ export class ImageStore {
     const works = layers.map((layer, index) => {
       const before = apart ? undefined : below;
       below = (async () => {
+        if (apart && (await this.follow(diffIds, index, layer, hold, signal))) return;
         await layer.arrived;
         await before;
         const onProgress = (bytes: number) => options.onProgress?.(index, bytes);
@@ -84,6 +91,34 @@ export class ImageStore {
       await Promise.allSettled(works);
       throw signal.reason;
     }
+  }
+
+  /**
+   * Unpacks a layer while it still arrives. False where it is not done, for whatever reason: who then unpacks all of it
+   * meets the reason again, if it was not the way it came.
+   */
+  private async follow(
+    diffIds: string[],
+    index: number,
+    { blob, growing, arrived }: ArrivingLayer,
+    hold: Hold,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const chain = chainId(diffIds.slice(0, index + 1));
+    await growing?.begun;
+    if (!growing || growing.ended || !blob.startsWith("sha256:") || this.following.full || this.layers.has(chain))
+      return false;
+    hold.chain(chain);
+    const source = { path: growing.path, digest: blob, growing };
+    const layer = { source, diffId: diffIds[index]!, parents: diffIds.slice(0, index) };
+    try {
+      await this.following.run(() => this.layers.apply({ ...layer, covered: true, apart: true, signal }));
+    } catch {
+      signal.throwIfAborted();
+      return false;
+    }
+    await arrived;
+    return this.content.has(blob);
   }
 
   /**

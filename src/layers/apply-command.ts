@@ -9,6 +9,7 @@ import type { CopyRequest } from "./copy-directory.ts";
 import { APPLY_DOOR } from "./door.ts";
 import type { IndexRequest, MergeRequest } from "./erofs/index-layer.ts";
 import type { LayerProblem, VerifyRequest } from "./erofs/verify.ts";
+import type { GrowingFile } from "./growing.ts";
 
 /**
  * Runs applyLayer in a child of the same program. `onProgress` hears of the bytes taken from the blob, in all. An abort
@@ -22,7 +23,10 @@ export async function applyInChild(request: ApplyRequest, options: ChildOptions)
 }
 
 /** As {@link applyInChild}, of indexLayer. */
-export async function indexInChild(request: IndexRequest, options: ChildOptions): Promise<Applied> {
+export async function indexInChild(
+  request: IndexRequest,
+  options: ChildOptions & { growing?: GrowingFile | undefined },
+): Promise<Applied> {
   const result = await workInChild({ index: request }, options);
   if ("applied" in result) return result.applied;
   throw new InroError("internal", "index layer: its process did something else");
@@ -101,19 +105,23 @@ interface ChildOptions {
   signal?: AbortSignal | undefined;
 }
 
-async function workInChild(work: LayerWork, { onProgress, signal }: ChildOptions): Promise<LayerResult> {
+async function workInChild(
+  work: LayerWork,
+  { onProgress, signal, growing }: ChildOptions & { growing?: GrowingFile | undefined },
+): Promise<LayerResult> {
   signal?.throwIfAborted();
   let result: LayerResult = {};
   const worker = startWorker<LayerMessage>({
     command: doorCommand(APPLY_DOOR, join(import.meta.dir, "apply-process.ts"), JSON.stringify(work)),
     what: "work on layers",
-    stdio: ["ignore", "ignore"],
+    stdio: [growing ? "pipe" : "ignore", "ignore"],
     signal,
     onMessage: (message) => {
       if ("progress" in message) onProgress?.(message.progress);
       else result = message;
     },
   });
-  await worker.ended;
+  const stop = growing?.wake(worker.stdin);
+  await worker.ended.finally(stop);
   return result;
 }

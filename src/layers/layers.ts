@@ -11,14 +11,16 @@ import { IndexedImages } from "./erofs/images.ts";
 import { indexLayer, linkLayer, TAR, TREE } from "./erofs/index-layer.ts";
 import { canMountIndexes } from "./erofs/mount.ts";
 import type { LayerProblem, VerifyRequest } from "./erofs/verify.ts";
+import type { GrowingFile } from "./growing.ts";
 import { removeTrees } from "./remove-tree.ts";
 
 export interface ApplyOptions {
   /**
    * A layer's tar: plain, gzip or zstd, as its first bytes say. Nobody ever writes to the file: a plain one may be linked.
-   * `digest` is what it is known to hash to.
+   * `digest` is what it is known to hash to. `growing`: it is still written, as a compressed one; `digest` is what it must
+   * hash to in the end, and what has been read is then of just that.
    */
-  source: { path: string; digest?: string };
+  source: { path: string; digest?: string; growing?: GrowingFile };
   /** DiffIDs of the layers below, base first; each must be here. */
   parents: readonly string[];
   /** What the uncompressed tar must hash to. */
@@ -331,11 +333,12 @@ export class Layers {
       if (linkLayer(this.#home(chain), target)) return { diffId: other.diffId, size: other.size };
     }
     const below = options.covered || options.apart ? undefined : { directory: this.#dir, chains: parents };
-    const request = { source: source.path, target, digest: source.digest, below };
+    const { growing } = source;
+    const request = { source: source.path, growing: growing?.size, target, digest: source.digest, below };
     // What is known to be a plain tar cannot grow while it is read.
     const plain = diffId !== undefined && source.digest === diffId;
-    const here = plain && this.#isSmall(source.path, below?.chains ?? []);
-    return here ? indexLayer(request) : indexInChild(request, options);
+    const here = plain && !growing && this.#isSmall(source.path, below?.chains ?? []);
+    return here ? indexLayer(request) : indexInChild(request, { ...options, growing });
   }
 
   /** Sooner done than a process is started. */

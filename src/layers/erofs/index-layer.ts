@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import {
   closeSync,
   fdatasyncSync,
@@ -11,10 +11,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { chainId, parseDigest } from "../../base/digest.ts";
-import { codeOf } from "../../base/errors.ts";
+import { codeOf, invalid } from "../../base/errors.ts";
 import { writeAll } from "../../linux/file.ts";
 import type { Applied } from "../apply.ts";
 import { type Compression, decompress, readFileChunks } from "../compression.ts";
+import { readGrowing } from "../growing.ts";
 import { TarParser } from "../tar-read.ts";
 import { encodeImage } from "./image.ts";
 import { mergeTrees } from "./tree.ts";
@@ -31,9 +32,11 @@ export const INDEX = "index";
 export interface IndexRequest {
   /** The layer blob: a file, which nobody ever writes to. */
   source: string;
+  /** The source still grows, to this many bytes; stdin says when. It is compressed. */
+  growing?: number | undefined;
   /** An existing empty directory. */
   target: string;
-  /** The source is known to have this digest. */
+  /** The source is known to have this digest, a sha256; one that grows must have it in the end. */
   digest?: string | undefined;
   /** Makes the image's index as well; the layers below, base first. */
   below?: { directory: string; chains: readonly string[] } | undefined;
@@ -44,12 +47,13 @@ export interface IndexRequest {
  * `onProgress` hears of the bytes taken from the blob, in all. On an error `target` is left half filled.
  */
 export async function indexLayer(
-  { source, target, digest, below }: IndexRequest,
+  { source, growing, target, digest, below }: IndexRequest,
   onProgress?: (bytes: number) => void,
 ): Promise<Applied> {
   const parser = new TarParser();
   const builder = new TreeBuilder();
   const hash = createHash("sha256");
+  const received = growing === undefined ? undefined : createHash("sha256");
   const tar = join(target, TAR);
   let taken = 0;
   let file: number | undefined;
@@ -60,15 +64,22 @@ export async function indexLayer(
       onProgress?.(taken);
     };
     const begin = (compression: Compression) => {
+      // What still grows may yet be thrown away, and written anew.
+      if (growing !== undefined && compression === "none") throw invalid(`read ${source}: it is not compressed`);
       linked = compression === "none" && tryLink(source, tar);
       if (!linked) file = openSync(tar, "wx", 0o600);
     };
-    for await (const chunk of decompress(readFileChunks(source), count, begin)) {
+    const chunks =
+      growing === undefined ? readFileChunks(source) : tee(readGrowing(source, growing, process.stdin), received!);
+    for await (const chunk of decompress(chunks, count, begin)) {
       if (!linked) writeAll(file!, chunk);
       if (!linked || digest === undefined) hash.update(chunk);
       for (const event of parser.push(chunk)) if ("entry" in event) builder.entry(event.entry);
     }
     parser.end();
+    // Its writer may have begun anew, with other bytes than those that were read here.
+    const found = received && `sha256:${received.digest("hex")}`;
+    if (found !== undefined && found !== digest) throw invalid(`read ${source}: its digest is ${found}, not ${digest}`);
   } finally {
     if (file !== undefined) closeSync(file);
   }
@@ -80,6 +91,13 @@ export async function indexLayer(
     writeIndex([...lowers, target], parseDigest(chainId([...below.chains.slice(-1), diffId])).hex, false);
   }
   return { diffId, size: builder.size };
+}
+
+async function* tee(chunks: AsyncIterable<Uint8Array>, hash: Hash): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
 }
 
 /** Makes the layer of one directory that of another as well; false where that cannot be. */
