@@ -3,6 +3,7 @@ import { BuildFailed } from "../build/builder.ts";
 import type { NamedContext } from "../build/frontend/options.ts";
 import type { OpenContext } from "../build/roots.ts";
 import type { EngineBuild } from "../engine/build/builds.ts";
+import { cacheOption } from "../engine/build/cache-transfer.ts";
 import { readContextFile } from "../engine/build/context-files.ts";
 import { boolean, integer, list, map, object, record, text } from "../engine/config/fields.ts";
 import { parseExtraHost } from "../engine/config/hosts.ts";
@@ -168,9 +169,8 @@ function bodyOf(value: unknown): BuildBody {
     if (entitlement === "network.host" || entitlement === "security.insecure") continue;
     throw invalid(`invalid entitlement ${JSON.stringify(entitlement.slice(0, 100))}`);
   }
-  if (body.cacheTo.length > 0) throw notImplemented("exporting the cache of builds (--cache-to) is not supported yet");
-  const unknown = body.cacheFrom.find(({ type }) => type !== "registry");
-  if (unknown) throw notImplemented("importing a cache of builds (--cache-from) is not supported yet");
+  for (const given of body.cacheFrom) cacheOption(given, "--cache-from");
+  for (const given of body.cacheTo) cacheOption(given, "--cache-to");
   const { sbom, provenance } = body.attestations ?? {};
   if ((sbom || provenance) && !body.outputs.some(({ attributes }) => attributes.push === "true"))
     throw invalid("attestations are attached to an image at its registry: push it (--push)");
@@ -312,10 +312,9 @@ async function builtOf(
   }
   const auths = authsOf(body.auths);
   const exporting = { ...body, auth: (name: string) => authFor(auths, name) };
-  if (body.cacheFrom.length > 0) {
-    report({ warnings: [{ short: "--cache-from is not used: caches of builds are not imported yet" }] });
-  }
-  const result = await builds.build(request, report, signal);
+  const from = body.cacheFrom.map((given) => cacheOption(given, "--cache-from"));
+  const imported = from.length > 0 ? await builds.transfer.open(from, exporting.auth, report, signal) : undefined;
+  const result = await builds.build({ ...request, imported }, report, signal);
   try {
     const done: BuildDone = { names: [] };
     const outputs = body.outputs.length > 0 ? body.outputs : [{ type: "docker" as const, attributes: {} }];
@@ -324,6 +323,9 @@ async function builtOf(
         connection.give({ ask: "output", index, kind }, bytes),
       );
       Object.assign(done, exported);
+    }
+    for (const given of body.cacheTo) {
+      await builds.transfer.export(result, cacheOption(given, "--cache-to"), exporting.auth, report, signal);
     }
     return done;
   } finally {

@@ -3,6 +3,7 @@ import { formatPlatform } from "../images/platform.ts";
 import type { StoredLayer } from "../images/store.ts";
 import type { BuildEvent } from "../spec/build.ts";
 import type { ImageConfig, Platform } from "../spec/oci-image.ts";
+import type { CacheRecord } from "./cache.ts";
 import { type Description, describeOutline, describeTargets, describeWarnings } from "./describe.ts";
 import type { Dockerfile, Warning } from "./dockerfile/ast.ts";
 import { excerpt } from "./excerpt.ts";
@@ -37,6 +38,15 @@ export type Material =
   | Pick<BaseImage, "reference" | "id">
   | { readonly uri: string; readonly digest: Readonly<Record<string, string>> };
 
+/** What a build has for others' caches. */
+export interface BuildCacheContent {
+  /** Of the images' own steps, or of all. Base first. */
+  records(mode: "min" | "max"): CacheRecord[];
+  readonly selections: readonly (readonly [source: string, selection: string, digest: string])[];
+  /** Ids of the cache mounts of its RUN steps. */
+  readonly mounts: readonly string[];
+}
+
 /** To be closed when it is exported. */
 export interface BuildResult {
   /** One a platform, in the request's order. */
@@ -45,6 +55,8 @@ export interface BuildResult {
   readonly epoch: number;
   /** What was taken from elsewhere, each once, in no order. */
   readonly materials: readonly Material[];
+  /** For the export of a cache; here, and held as the layers are. */
+  readonly cache: BuildCacheContent;
   close(): Promise<void>;
 }
 
@@ -90,7 +102,8 @@ export class Builder<R extends BuildRequest> {
     try {
       const images = await Promise.all(plans.map((plan) => this.#image(plan, solve)));
       const epoch = Math.max(...plans.map((plan) => plan.epoch));
-      return { images, epoch, materials: materialsOf(plans, solve), close: () => solve.close() };
+      const materials = materialsOf(plans, solve);
+      return { images, epoch, materials, cache: cacheOf(plans, solve), close: () => solve.close() };
     } catch (error) {
       await solve.close();
       signal.throwIfAborted();
@@ -172,16 +185,38 @@ export class Builder<R extends BuildRequest> {
   }
 }
 
-function materialsOf(plans: readonly Plan[], solve: Pick<Solve<never>, "fetched">): Material[] {
-  const found = new Map<string, Material>();
-  const seen = new Set<string>();
+function cacheOf(plans: readonly Plan[], solve: Pick<Solve<never>, "recordsOf" | "selections">): BuildCacheContent {
+  const mounts = new Set<string>();
+  for (const one of verticesOf(plans)) {
+    if (one.kind === "run") for (const mount of one.mounts) if (mount.type === "cache") mounts.add(mount.id);
+  }
+  return {
+    records(mode) {
+      const all = plans.flatMap(({ target }) => solve.recordsOf(target, mode));
+      return [...new Map(all.map((record) => [record.key, record])).values()];
+    },
+    selections: solve.selections,
+    mounts: [...mounts],
+  };
+}
+
+/** All that the plans have, each once. */
+function verticesOf(plans: readonly Plan[]): Iterable<Vertex> {
+  const seen = new Map<string, Vertex>();
   const visit = (one: Vertex) => {
     if (seen.has(one.digest)) return;
-    seen.add(one.digest);
-    if (one.kind === "image") found.set(one.id, { reference: one.reference, id: one.id });
+    seen.set(one.digest, one);
     for (const input of inputsOf(one)) visit(input);
   };
   for (const { target } of plans) visit(target);
+  return seen.values();
+}
+
+function materialsOf(plans: readonly Plan[], solve: Pick<Solve<never>, "fetched">): Material[] {
+  const found = new Map<string, Material>();
+  for (const one of verticesOf(plans)) {
+    if (one.kind === "image") found.set(one.id, { reference: one.reference, id: one.id });
+  }
   for (const fetched of solve.fetched) found.set(fetched.uri, fetched);
   return [...found.values()];
 }

@@ -13,6 +13,7 @@ import { prepareStep } from "./prepare.ts";
 import { named, type Progress } from "./progress.ts";
 import { EMPTY, extended, type Identity, keep, type OpenContext, type Root } from "./roots.ts";
 import type { Download, FileSource, RunStep, Snapshot, StepContext } from "./step.ts";
+import type { ImportedCaches } from "./transfer/imported.ts";
 
 /** What one build brings along: its client's side. */
 export interface BuildSession {
@@ -21,6 +22,8 @@ export interface BuildSession {
   readonly limits?: Pick<RunStep, "limits" | "shmSize" | "ulimits">;
   /** Part of the key of every RUN: hosts that are added. */
   readonly extraHosts: readonly string[];
+  /** Caches of others that this build may use. */
+  readonly imported?: ImportedCaches | undefined;
 }
 
 export interface SolverOptions<S extends BuildSession> {
@@ -67,6 +70,9 @@ export class Solve<S extends BuildSession> {
   readonly #identities = new Map<string, Promise<Identity>>();
   readonly #results = new Map<string, Promise<Identity>>();
   readonly #records = new Map<string, CacheRecord>();
+  /** Of steps whose data was not needed. */
+  readonly #noted = new Map<string, CacheRecord>();
+  readonly #selections: [source: string, selection: string, digest: string][] = [];
   readonly #opened: OpenContext[] = [];
   readonly #hold: Hold;
   readonly #controller = new AbortController();
@@ -99,6 +105,22 @@ export class Solve<S extends BuildSession> {
   /** What was fetched: credentials and queries are no part of a URI. */
   readonly fetched: { readonly uri: string; readonly digest: Readonly<Record<string, string>> }[] = [];
 
+  /** What the steps came to: those that `target` stands on, or all. Base first, each once. */
+  recordsOf(target: Vertex, mode: "min" | "max"): CacheRecord[] {
+    const found = new Map<string, CacheRecord>();
+    const visit = (one: Vertex) => {
+      for (const input of mode === "max" ? inputsOf(one) : isStep(one) ? [one.base] : []) visit(input);
+      const record = this.#records.get(one.digest) ?? this.#noted.get(one.digest);
+      if (record) found.set(record.key, record);
+    };
+    visit(target);
+    return [...found.values()];
+  }
+
+  get selections(): readonly (readonly [source: string, selection: string, digest: string])[] {
+    return this.#selections;
+  }
+
   /** Whether the vertex, once done, has a layer of its own. */
   hasLayer(one: Vertex): boolean {
     return this.#records.get(one.digest)?.layer !== undefined;
@@ -120,8 +142,11 @@ export class Solve<S extends BuildSession> {
       this.#ahead(one);
       if (!one.noCache) {
         const base = await this.#root(one.base, false);
-        const record = this.solver.options.cache.get(await this.#key(one, base));
-        if (record) return extended(base, record.layer);
+        const record = this.#lookup(await this.#key(one, base));
+        if (record) {
+          this.#noted.set(one.digest, record);
+          return extended(base, record.layer);
+        }
       }
       return await this.#result(one);
     });
@@ -167,7 +192,7 @@ export class Solve<S extends BuildSession> {
     let root: Root;
     try {
       const key = await this.#key(one, base);
-      record = one.noCache ? undefined : this.#found(key, base, this.#hold);
+      record = one.noCache ? undefined : await this.#found(key, base, this.#hold);
       this.progress.started(named(one));
       if (record) {
         cache.touch(key);
@@ -202,13 +227,21 @@ export class Solve<S extends BuildSession> {
     return new VertexError(one, error);
   }
 
-  /** A record of the cache whose data is here, held. */
-  #found(key: string, base: Root, hold: Hold): CacheRecord | undefined {
+  #lookup(key: string): CacheRecord | undefined {
+    return this.solver.options.cache.get(key) ?? this.session.imported?.record(key);
+  }
+
+  /** A record of the cache whose data is here, or comes, held. */
+  async #found(key: string, base: Root, hold: Hold): Promise<CacheRecord | undefined> {
     const { cache, content } = this.solver.options;
-    const record = cache.get(key);
-    if (!record?.layer) return record;
-    keep(hold, extended(base, record.layer));
-    return content.has(record.layer.blob.digest) ? record : undefined;
+    const { imported } = this.session;
+    for (const record of [cache.get(key), imported?.record(key)]) {
+      if (!record) continue;
+      if (!record.layer) return record;
+      keep(hold, extended(base, record.layer));
+      if (content.has(record.layer.blob.digest)) return record;
+    }
+    return (await imported?.fetch(key, this.#signal)) ? imported!.record(key) : undefined;
   }
 
   /** The root that a record makes of `base`. Its layer may have been made on another, as a linked one's. */
@@ -239,7 +272,7 @@ export class Solve<S extends BuildSession> {
     const ctx = this.#context(signal, one.epoch, log, hold);
     try {
       // Another build may have come first.
-      const other = one.noCache ? undefined : this.#found(key, base, hold);
+      const other = one.noCache ? undefined : await this.#found(key, base, hold);
       if (other) return other;
       const layer = await this.#work(one, { layers: base.layers }, ctx);
       const root = extended(base, layer);
@@ -308,12 +341,21 @@ export class Solve<S extends BuildSession> {
     if (source !== undefined && paths.every((path) => /^\/*$/.test(path)) && options.excludes.length === 0)
       return source;
     const selection = digestOf({ paths, options });
-    const known = source === undefined ? undefined : cache.selection(source, selection);
-    if (known !== undefined) return known;
+    const known =
+      source === undefined
+        ? undefined
+        : (cache.selection(source, selection) ?? this.session.imported?.selection(source, selection));
+    if (known !== undefined) {
+      this.#selections.push([source!, selection, known]);
+      return known;
+    }
     const files = await this.#source(from);
     const ctx = this.#context(this.#signal, epoch, () => {});
     const digest = await ops.digestSelection(files, paths, options, ctx);
-    if (source !== undefined) cache.putSelection(source, selection, digest);
+    if (source !== undefined) {
+      cache.putSelection(source, selection, digest);
+      this.#selections.push([source, selection, digest]);
+    }
     return digest;
   }
 

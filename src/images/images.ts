@@ -13,6 +13,7 @@ import type {
   StreamMessage,
 } from "../spec/docker-api.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
+import { type OpenArtifact, openArtifact, pushArtifact } from "./artifacts.ts";
 import { type CommitOptions, commit } from "./commit.ts";
 import { type CopyOptions, copy } from "./copy.ts";
 import {
@@ -259,6 +260,16 @@ export class Images {
   /** Attaches an artifact to a manifest (`subject`, its digest) in the reference's repository. Rejects as {@link push}. */
   attach(options: AskOptions & { subject: string; artifact: Artifact }): Promise<Descriptor> {
     return attachArtifact(this.#context, options);
+  }
+
+  /** A manifest at a registry whose layers are fetched one by one; it need not be an image's. Rejects as {@link pull}. */
+  openArtifact(options: AskOptions): Promise<OpenArtifact> {
+    return openArtifact(this.#context, options);
+  }
+
+  /** Pushes files under a tag, their manifest last. Rejects as {@link push}. */
+  pushArtifact(options: AskOptions, artifact: Parameters<typeof pushArtifact>[2]): Promise<Descriptor> {
+    return pushArtifact(this.#context, options, artifact);
   }
 
   /** A manifest or index at a registry, as it is. Rejects as {@link pull}. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { startInroRegistry } from "../../src/registry/testing/inro-registry.ts";
 import { engineForTests, hasBusybox, isRoot } from "../harness.ts";
 
 /** Docker's plugins, by path: Debian has neither. */
@@ -142,6 +143,22 @@ describe.skipIf(why !== "")(`docker buildx${why && ` (${why})`}`, () => {
     expect(pruned.code).toBe(0);
     expect(pruned.stdout).toMatch(/Total:\s+[1-9]/);
     expect((await run(buildx!, ["du"])).stdout).toMatch(/Total:\s+0B/);
+  });
+
+  test("a cache at a registry", async () => {
+    const registry = await startInroRegistry();
+    try {
+      const from = directory({ Dockerfile: "FROM busybox\nRUN echo ran it\n" });
+      const option = `type=registry,ref=${registry.host}/cache:1`;
+      expect((await build("--cache-to", `${option},mode=max`, from)).code).toBe(0);
+      expect((await run(buildx!, ["prune", "--all", "--force"])).code).toBe(0);
+      const again = await build("--cache-from", option, from);
+      expect(again.code).toBe(0);
+      expect(again.text).toContain(`importing cache manifest from ${registry.host}/cache:1`);
+      expect(again.text).not.toMatch(/\d ran it\n/);
+    } finally {
+      await registry.stop();
+    }
   });
 
   test.skipIf(!compose)(`Compose builds and runs${compose ? "" : " (no docker compose)"}`, async () => {

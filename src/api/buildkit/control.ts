@@ -1,5 +1,6 @@
 import { invalid, notImplemented } from "../../base/errors.ts";
 import type { Builds } from "../../engine/build/builds.ts";
+import { type CacheOption, cacheOption } from "../../engine/build/cache-transfer.ts";
 import type { PruneRequest } from "../../engine/build/usage.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { hostPlatform } from "../../images/platform.ts";
@@ -10,7 +11,8 @@ import { exported } from "./exports.ts";
 import { gatewayMethods, solveFrontend } from "./gateway.ts";
 import { type GrpcMethod, type ServerCall, serveGrpc } from "./grpc-server.ts";
 import { H2cConnection, mustBeH2c } from "./h2c.ts";
-import { type MessageReader, MessageWriter } from "./protobuf.ts";
+import { MessageReader, MessageWriter } from "./protobuf.ts";
+import { credentialsFor } from "./session-client.ts";
 import { Solving, solving, solvingOf } from "./solving.ts";
 import { encodeStatus, timestamp } from "./status.ts";
 
@@ -59,7 +61,8 @@ function methodsOf(engine: Engine): Record<string, GrpcMethod> {
 async function solve(builds: Builds, call: ServerCall): Promise<Uint8Array> {
   const { request } = call;
   if (request.message(2)) throw notImplemented("LLB of the client's own is not supported");
-  refuseCaches(request.message(8));
+  const caches = request.message(8);
+  const [to, from] = [4, 5].map((field) => cacheOptions(caches, field));
   const allow = new Set(request.all(9).map(String));
   for (const name of allow) {
     if (!ENTITLEMENTS.includes(name)) throw invalid(`invalid entitlement ${JSON.stringify(name.slice(0, 100))}`);
@@ -68,6 +71,7 @@ async function solve(builds: Builds, call: ServerCall): Promise<Uint8Array> {
   const [frontend, options] = [request.text(6), request.map(7)];
   const one = new Solving(session, allow, call.signal);
   return await solving(request.text(1), one, async () => {
+    one.caches = from!;
     const solved =
       frontend === "" ? await one.outcome() : await solveFrontend(builds, one, frontend, options, call.signal);
     if (frontend !== "" && solved) one.keep(solved);
@@ -82,13 +86,21 @@ async function solve(builds: Builds, call: ServerCall): Promise<Uint8Array> {
     for (const [key, value] of Object.entries(entries)) {
       answer.message(1, new MessageWriter().text(1, key).text(2, value).finish());
     }
+    for (const option of to!) {
+      const auth = await credentialsFor(session, option.ref, call.signal);
+      await builds.transfer.export(solved.result, option, () => auth, one.report, call.signal);
+    }
     return answer.finish();
   });
 }
 
-function refuseCaches(options: MessageReader | undefined): void {
-  const [to] = options?.all(4) ?? [];
-  if (to) throw notImplemented("exporting the cache of builds (--cache-to) is not supported yet");
+/** `CacheOptionsEntry`, repeated. */
+function cacheOptions(options: MessageReader | undefined, field: number): CacheOption[] {
+  return (options?.all(field) ?? []).map((bytes) => {
+    const entry = new MessageReader(bytes);
+    const flag = field === 4 ? "--cache-to" : "--cache-from";
+    return cacheOption({ ...Object.fromEntries(entry.map(2)), type: entry.text(1) }, flag);
+  });
 }
 
 function version(engine: Engine): Uint8Array {

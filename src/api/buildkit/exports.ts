@@ -5,7 +5,7 @@ import { parseReference } from "../../images/reference.ts";
 import type { BuildEvent } from "../../spec/build.ts";
 import type { BuildOutput } from "../../spec/build-stream.ts";
 import { sendDirectory, sendFile } from "./file-send.ts";
-import { credentialsOf } from "./services.ts";
+import { credentialsFor } from "./session-client.ts";
 import { sessionOf } from "./sessions.ts";
 
 /** Exporters by their names in BuildKit; `moby` is dockerd's own, after which its client pushes. */
@@ -41,15 +41,9 @@ export async function exported(
   for (const name of names) parseReference(name);
   const session = await sessionOf(id, signal);
   const output: BuildOutput = { type: kind, attributes, ...(kind === "docker" ? { dest: "-" } : {}) };
-  const auths = new Map<string, Awaited<ReturnType<typeof credentialsOf>>>();
+  const auths = new Map<string, Awaited<ReturnType<typeof credentialsFor>>>();
   if (attributes.push === "true") {
-    for (const name of names) {
-      const { domain } = parseReference(name);
-      auths.set(
-        domain,
-        await credentialsOf(session, domain === "docker.io" ? "https://index.docker.io/v1/" : domain, signal),
-      );
-    }
+    for (const name of names) auths.set(parseReference(name).domain, await credentialsFor(id, name, signal));
   }
   const body = { tags: names, annotations: [], auth: (name: string) => auths.get(parseReference(name).domain) };
   const done = await builds.export(result, output, body, report, signal, async (what, bytes) => {

@@ -1,7 +1,9 @@
-import { messageOf, notImplemented } from "../../base/errors.ts";
+import { invalid, messageOf, notImplemented } from "../../base/errors.ts";
 import { BuildFailed } from "../../build/builder.ts";
 import type { Builds } from "../../engine/build/builds.ts";
+import { type CacheOption, cacheOption } from "../../engine/build/cache-transfer.ts";
 import { formatPlatform } from "../../images/platform.ts";
+import type { RegistryAuth } from "../../registry/auth.ts";
 import { DOCKERFILE, frontendBuild } from "./frontend.ts";
 import type { GrpcMethod, ServerCall } from "./grpc-server.ts";
 import { MessageReader, MessageWriter } from "./protobuf.ts";
@@ -94,7 +96,12 @@ export async function solveFrontend(
       };
       return { metadata: new Map(Object.entries(texts).map(([key, value]) => [key, Buffer.from(value)])) };
     }
-    const result = await builds.build(build, one.report, either);
+    const from = [...one.caches, ...importsOf(attributes.get("cache-imports"))];
+    const auths = new Map<string, RegistryAuth | undefined>();
+    for (const { ref } of from) auths.set(ref, await client.credentials(ref, either));
+    const auth = (ref: string) => auths.get(ref);
+    const imported = from.length > 0 ? await builds.transfer.open(from, auth, one.report, either) : undefined;
+    const result = await builds.build({ ...build, imported }, one.report, either);
     const several = result.images.length > 1 || attributes.get("multi-platform") === "true";
     const metadata = new Map<string, Uint8Array>();
     for (const { platform, config } of result.images) {
@@ -115,6 +122,23 @@ export async function solveFrontend(
   } finally {
     await client.close();
   }
+}
+
+/** What the client puts among a frontend's attributes: JSON of `CacheOptionsEntry`s. */
+function importsOf(text: string | undefined): CacheOption[] {
+  if (!text) return [];
+  let entries: unknown;
+  try {
+    entries = JSON.parse(text);
+  } catch (error) {
+    throw invalid("invalid cache-imports: not JSON", error);
+  }
+  if (!Array.isArray(entries)) throw invalid("invalid cache-imports: not a list");
+  return entries.map((entry) => {
+    const { Type, Attrs } = Object(entry) as { Type?: unknown; Attrs?: unknown };
+    const given = Object.entries(Object(Attrs)).map(([key, value]) => [key, String(value)]);
+    return cacheOption({ ...Object.fromEntries(given), type: String(Type) }, "--cache-from");
+  });
 }
 
 /** The client says itself that it failed to solve. */

@@ -6,10 +6,24 @@ import { parseReference } from "../../images/reference.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
 import { FileSync } from "./file-sync.ts";
 import { type AgentSocket, agentOf, credentialsOf, secretOf } from "./services.ts";
-import type { Session } from "./sessions.ts";
+import { type Session, sessionOf } from "./sessions.ts";
 
 const MOST_DOCKERFILE = 4 << 20;
 const HUB = "https://index.docker.io/v1/";
+
+/** Of the session with this id. */
+export async function credentialsFor(id: string, reference: string, signal: AbortSignal) {
+  return await credentialsIn(await sessionOf(id, signal), reference, signal);
+}
+
+async function credentialsIn(
+  session: Session,
+  reference: string,
+  signal: AbortSignal,
+): Promise<RegistryAuth | undefined> {
+  const { domain } = parseReference(reference);
+  return await credentialsOf(session, domain === "docker.io" ? HUB : domain, signal);
+}
 
 /** Names of the client's directories, as a session knows them. */
 export interface Directories {
@@ -77,9 +91,8 @@ export class SessionClient {
   }
 
   /** For the registry of an image's whole name. */
-  async credentials(reference: string, signal: AbortSignal): Promise<RegistryAuth | undefined> {
-    const { domain } = parseReference(reference);
-    return await credentialsOf(this.session, domain === "docker.io" ? HUB : domain, signal);
+  credentials(reference: string, signal: AbortSignal): Promise<RegistryAuth | undefined> {
+    return credentialsIn(this.session, reference, signal);
   }
 
   async close(): Promise<void> {

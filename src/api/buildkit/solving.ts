@@ -1,5 +1,6 @@
 import { InroError, notFound } from "../../base/errors.ts";
 import type { BuildResult } from "../../build/builder.ts";
+import type { CacheOption } from "../../engine/build/cache-transfer.ts";
 import type { BuildEvent } from "../../spec/build.ts";
 import { Arrivals } from "./arrivals.ts";
 
@@ -18,6 +19,8 @@ export class Solving {
   readonly #returned = Promise.withResolvers<string>();
   readonly #events: BuildEvent[] = [];
   #queued = 0;
+  /** That the control call named; a frontend's may be others. */
+  caches: readonly CacheOption[] = [];
   #over = false;
   #wake = () => {};
 

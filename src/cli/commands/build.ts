@@ -29,8 +29,18 @@ export const command: Command = {
     { name: "build-arg", ...list, value: "name[=value]", help: "Value of an ARG" },
     { name: "build-context", ...list, value: "name=path", help: "More files or images, by a name" },
     { name: "builder", ...string, hidden: true, help: "" },
-    { name: "cache-from", ...list, help: "Take a cache from (type=local,src=DIR; an image)" },
-    { name: "cache-to", ...list, help: "Keep the cache in (type=local,dest=DIR)" },
+    {
+      name: "cache-from",
+      ...list,
+      value: "ref=name",
+      help: "Use a cache at a registry (with ,mounts=true: RUN cache mounts too)",
+    },
+    {
+      name: "cache-to",
+      ...list,
+      value: "ref=name",
+      help: "Push the cache to a registry (,mode=max ,mounts=true ,ignore-error=true)",
+    },
     { name: "call", ...string, default: "build", help: "Look only: check, outline, targets" },
     { name: "cgroup-parent", ...string, help: "Parent cgroup of RUN" },
     { name: "check", type: "bool", help: "Only the build checks (--call=check)" },
@@ -156,7 +166,10 @@ async function run(context: Context): Promise<number> {
     allow: options.list("allow").flatMap((text) => text.split(",")),
     ...(attestations.sbom || attestations.provenance ? { attestations } : {}),
     ...(call ? { call } : {}),
-    auths: await auths(context, sources.dockerfile ?? ""),
+    auths: await auths(context, sources.dockerfile ?? "", [
+      ...options.list("tag"),
+      ...[...options.list("cache-from"), ...options.list("cache-to")].flatMap((text) => cache(text, "cache").ref ?? []),
+    ]),
   };
   const quiet = options.bool("quiet") || call !== undefined;
   const progress = progressOf(options, quiet);
@@ -237,8 +250,7 @@ function platforms(options: Options): string[] {
 function cache(text: string, flag: string): Record<string, string> {
   if (!text.includes("=")) return { type: "registry", ref: text };
   const given = Object.fromEntries(fields(text, flag));
-  if (!given.type) throw new ExitError(1, `type required form> ${JSON.stringify(text)}`);
-  return given;
+  return { type: "registry", ...given };
 }
 
 /** Proxies of the configuration, as every new container has them. */
@@ -265,13 +277,18 @@ function proxies({ config }: Context): Record<string, string> {
 }
 
 /** Credentials of the registries that the build may ask: all that are kept here, and those of a helper as far as they are named. */
-async function auths({ config }: Context, dockerfile: string): Promise<Record<string, unknown>> {
+async function auths(
+  { config }: Context,
+  dockerfile: string,
+  references: readonly string[],
+): Promise<Record<string, unknown>> {
   const registries = new Set(Object.keys(config.auths ?? {}));
   for (const key of Object.keys(config.credHelpers ?? {})) registries.add(key);
   if (config.credsStore) {
-    for (const [, reference] of dockerfile.matchAll(/^\s*FROM\s+(?:--\S+\s+)*(\S+)/gim)) {
-      const first = reference!.split("/")[0]!;
-      registries.add(reference!.includes("/") && /[.:]/.test(first) ? first : "https://index.docker.io/v1/");
+    const bases = [...dockerfile.matchAll(/^\s*FROM\s+(?:--\S+\s+)*(\S+)/gim)].map(([, reference]) => reference!);
+    for (const reference of [...bases, ...references]) {
+      const first = reference.split("/")[0]!;
+      registries.add(reference.includes("/") && /[.:]/.test(first) ? first : "https://index.docker.io/v1/");
     }
   }
   const found: Record<string, unknown> = {};

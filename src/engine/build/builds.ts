@@ -27,6 +27,7 @@ import type { Context } from "../context.ts";
 import { isHostImage } from "../host-image.ts";
 import { endKeeper } from "../reconcile.ts";
 import { attest, type ToldOf } from "./attestations.ts";
+import { CacheTransfer } from "./cache-transfer.ts";
 import { endSteps, removeCgroup } from "./cgroups.ts";
 import { Contexts, leftToReconcile } from "./contexts.ts";
 import { stepNetwork } from "./network.ts";
@@ -83,6 +84,7 @@ export class Builds {
   readonly cache: BuildCache;
   readonly contexts: Contexts;
   readonly cacheMounts: CacheMounts;
+  readonly transfer: CacheTransfer;
   readonly #builder: Builder<EngineBuild>;
   private readonly layers: Layers;
   readonly #cgroup: string;
@@ -107,6 +109,7 @@ export class Builds {
     this.#left = existsSync(steps) && readdirSync(steps).length > 0 ? steps : undefined;
     left(steps);
     mkdirSync(steps, { recursive: true, mode: 0o700 });
+    this.transfer = new CacheTransfer(ctx, parts.content, this.cacheMounts, steps);
     const solver = new Solver<EngineBuild>({
       ops,
       cache: this.cache,

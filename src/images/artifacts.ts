@@ -1,0 +1,102 @@
+import { createReadStream } from "node:fs";
+import { sha256 } from "../base/digest.ts";
+import { invalid } from "../base/errors.ts";
+import { Slots } from "../base/slots.ts";
+import { download } from "../registry/download.ts";
+import { originOf } from "../registry/endpoint.ts";
+import { PATIENCE } from "../registry/http.ts";
+import { parseManifest } from "../registry/manifest.ts";
+import { uploadBytes } from "../registry/referrers.ts";
+import { Repository } from "../registry/repository.ts";
+import { locate, upload } from "../registry/upload.ts";
+import { type Descriptor, type Manifest, MEDIA } from "../spec/oci-image.ts";
+import type { AskOptions } from "./distribution.ts";
+import type { PullContext } from "./pull.ts";
+import { parseReference, withDefaultTag } from "./reference.ts";
+import { repositoriesOf } from "./repositories.ts";
+import { firstOf } from "./resolve.ts";
+
+const PARALLEL = 3;
+const CHUNK = 1 << 18;
+
+/** A manifest at a registry that need not be an image's. */
+export interface OpenArtifact {
+  readonly manifest: Manifest;
+  /** At most `limit` bytes of the config; more is invalid. */
+  config(limit: number, signal: AbortSignal): Promise<Buffer>;
+  /** Puts a layer into the content store, verified; the caller holds it. */
+  fetch(layer: Descriptor, signal: AbortSignal): Promise<void>;
+}
+
+/** See Images.openArtifact. */
+export async function openArtifact(
+  { store, registries, patience = PATIENCE }: PullContext,
+  { reference: text, auth, signal }: AskOptions,
+): Promise<OpenArtifact> {
+  const reference = withDefaultTag(parseReference(text));
+  const repositories = repositoriesOf(reference, registries, auth, patience);
+  const wanted = reference.digest ?? reference.tag!;
+  const { value, from } = await firstOf(repositories, (one) => one.manifest(wanted, signal));
+  const parsed = parseManifest(value.bytes, value.mediaType);
+  if (parsed.kind !== "manifest") throw invalid(`${text.slice(0, 300)} is an index of several manifests`);
+  const { manifest } = parsed;
+  return {
+    manifest,
+    config: (limit, inner) => from[0]!.smallBlob(manifest.config, limit, inner),
+    async fetch(layer, inner) {
+      if (store.content.has(layer.digest)) return;
+      await store.downloads.run(layer.digest, { signal: inner, onEvent: () => {} }, async (flight) => {
+        if (store.content.has(layer.digest)) return;
+        await download({ repositories: from, descriptor: layer, content: store.content, patience, signal: flight });
+      });
+    },
+  };
+}
+
+/** A blob to be pushed: a file of these bytes. */
+export interface ArtifactFile {
+  readonly descriptor: Descriptor;
+  readonly path: string;
+}
+
+/** See Images.pushArtifact. */
+export async function pushArtifact(
+  { registries, patience = PATIENCE }: PullContext,
+  { reference: text, auth, signal = new AbortController().signal }: AskOptions,
+  artifact: { artifactType: string; config: { mediaType: string; data: Buffer }; layers: readonly ArtifactFile[] },
+): Promise<Descriptor> {
+  const { domain, path, tag } = withDefaultTag(parseReference(text));
+  if (tag === undefined) throw invalid(`push ${text.slice(0, 300)}: a tag is needed, not a digest`);
+  const repository = new Repository(originOf(domain, registries), path, auth, patience, "pull,push");
+  const failure = new AbortController();
+  const either = AbortSignal.any([signal, failure.signal]);
+  const slots = new Slots(PARALLEL);
+  const unique = new Map(artifact.layers.map((layer) => [layer.descriptor.digest, layer]));
+  const works = [...unique.values()].map((layer) => slots.run(() => send(repository, layer, either)));
+  for (const work of works) work.catch((error) => failure.abort(error));
+  await Promise.allSettled(works);
+  either.throwIfAborted();
+  const { mediaType, data } = artifact.config;
+  const config = { mediaType, digest: sha256(data), size: data.length };
+  await uploadBytes(repository, data, config, signal);
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: MEDIA.ociManifest,
+    artifactType: artifact.artifactType,
+    config,
+    layers: artifact.layers.map(({ descriptor }) => descriptor),
+  };
+  const bytes = Buffer.from(JSON.stringify(manifest));
+  const descriptor = { mediaType: MEDIA.ociManifest, digest: sha256(bytes), size: bytes.length };
+  await repository.putManifest(bytes, descriptor, tag, signal);
+  return descriptor;
+}
+
+async function send(repository: Repository, { descriptor, path }: ArtifactFile, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const located = await locate(repository, descriptor.digest, [], signal);
+  if (located.at !== "nowhere") return;
+  const open = (start: number) => createReadStream(path, { start, highWaterMark: CHUNK });
+  const { session } = located;
+  await upload({ repository, descriptor, session, patience: repository.patience, signal, open });
+}
