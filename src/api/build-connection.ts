@@ -1,4 +1,5 @@
 import { InroError, invalid } from "../base/errors.ts";
+import { Incoming } from "../base/incoming.ts";
 import { BUILD_FRAME, type BuildAsk, type Frame, FrameReader, frame } from "../spec/build-stream.ts";
 
 type AskOf<K extends BuildAsk["ask"]> = Omit<Extract<BuildAsk, { ask: K }>, "id">;
@@ -171,58 +172,5 @@ export class BuildConnection {
     this.#out.push(bytes);
     this.#outSize += bytes.length;
     this.#wake();
-  }
-}
-
-/** One stream from the client. */
-class Incoming {
-  readonly #chunks: Uint8Array[] = [];
-  #size = 0;
-  #state: "open" | "ended" | Error = "open";
-  #wake = () => {};
-  #room = () => {};
-
-  async push(chunk: Uint8Array): Promise<void> {
-    if (this.#state !== "open") return;
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    this.#wake();
-    if (this.#size < MOST_HELD) return;
-    await new Promise<void>((resolve) => {
-      this.#room = resolve;
-    });
-  }
-
-  end(): void {
-    if (this.#state === "open") this.#state = "ended";
-    this.#wake();
-  }
-
-  fail(error: Error): void {
-    if (this.#state === "open") this.#state = error;
-    this.#wake();
-    this.#room();
-  }
-
-  async *read(over: () => void): AsyncGenerator<Uint8Array> {
-    try {
-      for (;;) {
-        const chunk = this.#chunks.shift();
-        if (chunk) {
-          this.#size -= chunk.length;
-          if (this.#size < MOST_HELD) this.#room();
-          yield chunk;
-        } else if (this.#state === "ended") return;
-        else if (this.#state !== "open") throw this.#state;
-        else {
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve;
-          });
-        }
-      }
-    } finally {
-      over();
-      this.fail(new Error("nobody reads this any more"));
-    }
   }
 }

@@ -1,3 +1,4 @@
+import { counted } from "../base/counted.ts";
 import { InroError, invalid, messageOf, notImplemented } from "../base/errors.ts";
 import { BuildFailed } from "../build/builder.ts";
 import type { NamedContext } from "../build/frontend/options.ts";
@@ -198,18 +199,11 @@ function requestOf(call: Call, body: BuildBody, connection: BuildConnection, age
     signal: AbortSignal,
   ): Promise<OpenContext> => {
     if (!one) throw invalid("there is no such build context");
-    const counted = async function* (bytes: AsyncIterable<Uint8Array>) {
-      let total = 0;
-      for await (const chunk of bytes) {
-        total += chunk.length;
-        transferred(total);
-        yield chunk;
-      }
-    };
-    if ("tar" in one) return await builds.contexts.unpack(counted(connection.unasked()), signal);
+    if ("tar" in one) return await builds.contexts.unpack(counted(connection.unasked(), transferred), signal);
     if ("files" in one) {
       const listing = await connection.listing(one.files);
-      const fetch = (entries: number[]) => counted(connection.ask({ ask: "files", context: one.files, entries }));
+      const fetch = (entries: number[]) =>
+        counted(connection.ask({ ask: "files", context: one.files, entries }), transferred);
       return await builds.contexts.sync(one.key, listing, fetch, signal);
     }
     if ("image" in one) throw invalid("an image is no build context");

@@ -185,10 +185,8 @@ EOT
     const refused = await build(insecure);
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("security.insecure is not allowed")]);
     expect(await build(insecure, "--allow", "security.insecure")).toMatchObject({ code: 0 });
-    const from = await build(context({ Dockerfile: "FROM busybox\nRUN true\n" }), "--cache-from", "busybox");
-    expect([from.code, from.stderr]).toEqual([0, expect.stringContaining("WARN: --cache-from is not used")]);
     const cache = await build(insecure, "--cache-to", "type=local,dest=x");
-    expect([cache.code, cache.stderr]).toEqual([1, expect.stringContaining("not supported yet")]);
+    expect([cache.code, cache.stderr]).toEqual([1, expect.stringContaining("type=local is not supported")]);
   });
 
   test("stdin: a Dockerfile alone, and a tar as the context", async () => {

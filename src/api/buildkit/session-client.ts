@@ -1,5 +1,7 @@
+import { counted } from "../../base/counted.ts";
 import { invalid } from "../../base/errors.ts";
 import { ignorePatterns } from "../../base/ignore.ts";
+import { MAX_DOCKERFILE } from "../../build/dockerfile/parse.ts";
 import type { OpenContext } from "../../build/roots.ts";
 import type { Builds } from "../../engine/build/builds.ts";
 import { parseReference } from "../../images/reference.ts";
@@ -8,7 +10,6 @@ import { FileSync } from "./file-sync.ts";
 import { type AgentSocket, agentOf, credentialsOf, secretOf } from "./services.ts";
 import { type Session, sessionOf } from "./sessions.ts";
 
-const MOST_DOCKERFILE = 4 << 20;
 const HUB = "https://index.docker.io/v1/";
 
 /** Of the session with this id. */
@@ -64,15 +65,7 @@ export class SessionClient {
     const sync = await FileSync.open(this.session, { name: directory, exclude }, signal);
     try {
       const key = JSON.stringify([this.session.sharedKey || this.session.id, name]);
-      const counted = async function* (tar: AsyncIterable<Uint8Array>) {
-        let total = 0;
-        for await (const chunk of tar) {
-          total += chunk.length;
-          transferred(total);
-          yield chunk;
-        }
-      };
-      const fetch = (entries: number[]) => counted(sync.fetch(entries));
+      const fetch = (entries: number[]) => counted(sync.fetch(entries), transferred);
       return await this.builds.contexts.sync(key, sync.listing(), fetch, signal);
     } finally {
       await sync.close();
@@ -106,7 +99,7 @@ export class SessionClient {
       const found = new Map<string, string>();
       for (const name of names) {
         const file = sync.find(name);
-        if (file) found.set(name, (await sync.read(file, MOST_DOCKERFILE)).toString());
+        if (file) found.set(name, (await sync.read(file, MAX_DOCKERFILE)).toString());
       }
       return found;
     } finally {

@@ -10,7 +10,8 @@ import { lint } from "./lint.ts";
 import { blankSeparated } from "./words.ts";
 
 /** UTF-16 units of the longest Dockerfile. */
-const LONGEST = 4 << 20;
+/** Bytes of a Dockerfile, or UTF-16 units of its text. */
+export const MAX_DOCKERFILE = 4 << 20;
 const STAGE_NAME = /^[a-z][a-z0-9-_.]*$/;
 
 type Draft = Stage & { instructions: Instruction[] };
@@ -58,7 +59,7 @@ export function parseInstruction(text: string, token: "\\" | "`" = "\\"): Instru
 }
 
 function bounded(text: string): string {
-  if (text.length > LONGEST) throw invalid(`the Dockerfile is longer than ${LONGEST} characters`);
+  if (text.length > MAX_DOCKERFILE) throw invalid(`the Dockerfile is longer than ${MAX_DOCKERFILE} characters`);
   const nul = text.indexOf("\0");
   if (nul < 0) return text;
   const before = text.slice(0, nul).split("\n");

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { writeTar } from "../../archive/tar.ts";
+import { Incoming } from "../../base/incoming.ts";
 import type { Hijacked } from "../../client/transport.ts";
 import type { BuildEvent } from "../../spec/build.ts";
 import {
@@ -154,52 +155,4 @@ async function take(
   mkdirSync(dest, { recursive: true });
   const warn = (text: string) => void stderr.line(`WARNING: ${text}`);
   await extractLocal(bytes, dest, { keepOwners: false, warn, count: () => {} });
-}
-
-const MOST_HELD = 4 << 20;
-
-/** A stream from the engine. */
-class Incoming {
-  readonly #chunks: Uint8Array[] = [];
-  #size = 0;
-  #ended = false;
-  #wake = () => {};
-  #room = () => {};
-
-  async push(chunk: Uint8Array): Promise<void> {
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    this.#wake();
-    if (this.#size < MOST_HELD) return;
-    await new Promise<void>((resolve) => {
-      this.#room = resolve;
-    });
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake();
-  }
-
-  async *read(): AsyncGenerator<Uint8Array> {
-    try {
-      for (;;) {
-        const chunk = this.#chunks.shift();
-        if (chunk) {
-          this.#size -= chunk.length;
-          if (this.#size < MOST_HELD) this.#room();
-          yield chunk;
-        } else if (this.#ended) return;
-        else {
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve;
-          });
-        }
-      }
-    } finally {
-      // Whatever else comes is dropped.
-      this.#size = -Infinity;
-      this.#room();
-    }
-  }
 }

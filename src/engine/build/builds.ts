@@ -4,6 +4,7 @@ import { treeInChild } from "../../archive/command.ts";
 import { conflict, InroError, invalid, messageOf, notImplemented, unavailable } from "../../base/errors.ts";
 import { Builder, type BuildRequest, type BuildResult } from "../../build/builder.ts";
 import { BuildCache } from "../../build/cache.ts";
+import { MAX_DOCKERFILE } from "../../build/dockerfile/parse.ts";
 import type { BaseImage } from "../../build/frontend/options.ts";
 import { wholeName } from "../../build/frontend/plan.ts";
 import { CacheMounts } from "../../build/ops/cache-mounts.ts";
@@ -16,6 +17,7 @@ import type { StepContext } from "../../build/step.ts";
 import { tagTarget } from "../../images/find.ts";
 import { formatPlatform, hostPlatform, samePlatform, satisfies } from "../../images/platform.ts";
 import { familiar } from "../../images/reference.ts";
+import { detectCompression } from "../../layers/compression.ts";
 import type { Layers } from "../../layers/layers.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
 import { findKeepers } from "../../runtime/running.ts";
@@ -44,7 +46,6 @@ export interface EngineBuild extends BuildRequest {
 /** Records that were of no use for so long are given up, and the oldest when all take more than a part of the disk. */
 const UNUSED_FOR = "1440h";
 const KEPT_PART = 0.2;
-const MAX_DOCKERFILE = 4 << 20;
 const LEAST_KEPT = 2 * 2 ** 30;
 
 /** `[type:]key=value` and an output's `annotation.key`: those of the manifest. */
@@ -71,10 +72,7 @@ function annotationsOf(
 }
 
 /** A tar, or what may be a compressed one. */
-function isArchive(head: Buffer): boolean {
-  const magic = /^(?:1f8b|425a68|fd377a585a00|28b52ffd)/.test(head.toString("hex", 0, 6));
-  return magic || head.toString("latin1", 257, 262) === "ustar";
-}
+const isArchive = (head: Buffer) => detectCompression(head) !== "none" || head.toString("latin1", 257, 262) === "ustar";
 
 /** As people see it. */
 const idOf = (key: string) => key.slice("sha256:".length, "sha256:".length + 25);

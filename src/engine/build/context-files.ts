@@ -1,9 +1,9 @@
 import { invalid, SysError } from "../../base/errors.ts";
 import { IgnoreRules } from "../../base/ignore.ts";
+import { MAX_DOCKERFILE } from "../../build/dockerfile/parse.ts";
 import * as k from "../../linux/constants.ts";
 import { close, openat, openat2, read, readdir, statat, unlinkat } from "../../linux/file.ts";
 
-const MAX_TEXT = 4 << 20;
 const IN_ROOT = k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS;
 
 /** A text file of a context, by its path; symlinks stay inside. Undefined where there is none. */
@@ -15,7 +15,8 @@ export function readContextFile(directory: string, path: string): string | undef
       const { mode, size } = statat(probe, "");
       if ((mode & k.S_IFMT) !== k.S_IFREG)
         throw invalid(`${path.slice(0, 200)} in the build context is no regular file`);
-      if (size > MAX_TEXT) throw invalid(`${path.slice(0, 200)} in the build context is larger than ${MAX_TEXT} bytes`);
+      if (size > MAX_DOCKERFILE)
+        throw invalid(`${path.slice(0, 200)} in the build context is larger than ${MAX_DOCKERFILE} bytes`);
     } finally {
       close(probe);
     }
