@@ -164,8 +164,6 @@ function bodyOf(value: unknown): BuildBody {
   };
   for (const tag of body.tags) parseReference(tag);
   for (const entry of body.extraHosts) parseExtraHost(entry);
-  if (new Set(body.platforms).size > 1)
-    throw notImplemented("building for several platforms at once is not supported yet");
   for (const entitlement of body.allow) {
     if (entitlement === "network.host" || entitlement === "security.insecure") continue;
     throw invalid(`invalid entitlement ${JSON.stringify(entitlement.slice(0, 100))}`);

@@ -9,7 +9,7 @@ import { parseManifest } from "../registry/manifest.ts";
 import { uploadBytes } from "../registry/referrers.ts";
 import { Repository } from "../registry/repository.ts";
 import { locate, upload } from "../registry/upload.ts";
-import { type Descriptor, type Manifest, MEDIA } from "../spec/oci-image.ts";
+import { type Descriptor, type Index, type Manifest, MEDIA, type Platform } from "../spec/oci-image.ts";
 import type { AskOptions } from "./distribution.ts";
 import type { PullContext } from "./pull.ts";
 import { parseReference, withDefaultTag } from "./reference.ts";
@@ -61,21 +61,12 @@ export interface ArtifactFile {
 
 /** See Images.pushArtifact. */
 export async function pushArtifact(
-  { registries, patience = PATIENCE }: PullContext,
+  { registries, patience = PATIENCE }: Pick<PullContext, "registries" | "patience">,
   { reference: text, auth, signal = new AbortController().signal }: AskOptions,
   artifact: { artifactType: string; config: { mediaType: string; data: Buffer }; layers: readonly ArtifactFile[] },
 ): Promise<Descriptor> {
-  const { domain, path, tag } = withDefaultTag(parseReference(text));
-  if (tag === undefined) throw invalid(`push ${text.slice(0, 300)}: a tag is needed, not a digest`);
-  const repository = new Repository(originOf(domain, registries), path, auth, patience, "pull,push");
-  const failure = new AbortController();
-  const either = AbortSignal.any([signal, failure.signal]);
-  const slots = new Slots(PARALLEL);
-  const unique = new Map(artifact.layers.map((layer) => [layer.descriptor.digest, layer]));
-  const works = [...unique.values()].map((layer) => slots.run(() => send(repository, layer, either)));
-  for (const work of works) work.catch((error) => failure.abort(error));
-  await Promise.allSettled(works);
-  either.throwIfAborted();
+  const { repository, tag } = target({ registries, patience }, text, auth);
+  await sendAll(repository, artifact.layers, signal);
   const { mediaType, data } = artifact.config;
   const config = { mediaType, digest: sha256(data), size: data.length };
   await uploadBytes(repository, data, config, signal);
@@ -90,6 +81,71 @@ export async function pushArtifact(
   const descriptor = { mediaType: MEDIA.ociManifest, digest: sha256(bytes), size: bytes.length };
   await repository.putManifest(bytes, descriptor, tag, signal);
   return descriptor;
+}
+
+/** One image of an index that is pushed. */
+export interface PlatformImage {
+  readonly platform: Platform;
+  /** Its configuration as JSON. */
+  readonly config: string;
+  readonly layers: readonly ArtifactFile[];
+}
+
+/** See Images.pushIndex. */
+export async function pushIndex(
+  { registries, patience = PATIENCE }: Pick<PullContext, "registries" | "patience">,
+  { reference: text, auth, signal = new AbortController().signal }: AskOptions,
+  images: readonly PlatformImage[],
+): Promise<Descriptor> {
+  const { repository, tag } = target({ registries, patience }, text, auth);
+  await sendAll(
+    repository,
+    images.flatMap(({ layers }) => layers),
+    signal,
+  );
+  const manifests: Descriptor[] = [];
+  for (const { platform, config: json, layers } of images) {
+    const data = Buffer.from(json);
+    const config = { mediaType: MEDIA.ociConfig, digest: sha256(data), size: data.length };
+    await uploadBytes(repository, data, config, signal);
+    const manifest: Manifest = {
+      schemaVersion: 2,
+      mediaType: MEDIA.ociManifest,
+      config,
+      layers: layers.map(({ descriptor }) => descriptor),
+    };
+    const bytes = Buffer.from(JSON.stringify(manifest));
+    const descriptor = { mediaType: MEDIA.ociManifest, digest: sha256(bytes), size: bytes.length };
+    await repository.putManifest(bytes, descriptor, descriptor.digest, signal);
+    manifests.push({ ...descriptor, platform });
+  }
+  const index: Index = { schemaVersion: 2, mediaType: MEDIA.ociIndex, manifests };
+  const bytes = Buffer.from(JSON.stringify(index));
+  const descriptor = { mediaType: MEDIA.ociIndex, digest: sha256(bytes), size: bytes.length };
+  await repository.putManifest(bytes, descriptor, tag, signal);
+  return descriptor;
+}
+
+function target(
+  { registries, patience }: Required<Pick<PullContext, "registries" | "patience">>,
+  text: string,
+  auth: AskOptions["auth"],
+): { repository: Repository; tag: string } {
+  const { domain, path, tag } = withDefaultTag(parseReference(text));
+  if (tag === undefined) throw invalid(`push ${text.slice(0, 300)}: a tag is needed, not a digest`);
+  return { repository: new Repository(originOf(domain, registries), path, auth, patience, "pull,push"), tag };
+}
+
+/** Each blob once, some at once; the first failure ends the rest. */
+async function sendAll(repository: Repository, layers: readonly ArtifactFile[], signal: AbortSignal): Promise<void> {
+  const failure = new AbortController();
+  const either = AbortSignal.any([signal, failure.signal]);
+  const slots = new Slots(PARALLEL);
+  const unique = new Map(layers.map((layer) => [layer.descriptor.digest, layer]));
+  const works = [...unique.values()].map((layer) => slots.run(() => send(repository, layer, either)));
+  for (const work of works) work.catch((error) => failure.abort(error));
+  await Promise.allSettled(works);
+  either.throwIfAborted();
 }
 
 async function send(repository: Repository, { descriptor, path }: ArtifactFile, signal: AbortSignal): Promise<void> {

@@ -13,7 +13,7 @@ import type {
   StreamMessage,
 } from "../spec/docker-api.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
-import { type OpenArtifact, openArtifact, pushArtifact } from "./artifacts.ts";
+import { type OpenArtifact, openArtifact, type PlatformImage, pushArtifact, pushIndex } from "./artifacts.ts";
 import { type CommitOptions, commit } from "./commit.ts";
 import { type CopyOptions, copy } from "./copy.ts";
 import {
@@ -270,6 +270,11 @@ export class Images {
   /** Pushes files under a tag, their manifest last. Rejects as {@link push}. */
   pushArtifact(options: AskOptions, artifact: Parameters<typeof pushArtifact>[2]): Promise<Descriptor> {
     return pushArtifact(this.#context, options, artifact);
+  }
+
+  /** Pushes images of several platforms under one tag, their index last. Answers its descriptor. Rejects as {@link push}. */
+  pushIndex(options: AskOptions, images: readonly PlatformImage[]): Promise<Descriptor> {
+    return pushIndex(this.#context, options, images);
   }
 
   /** A manifest or index at a registry, as it is. Rejects as {@link pull}. */

@@ -15,15 +15,16 @@ import type { OpenContext } from "../../build/roots.ts";
 import { Solver } from "../../build/solver.ts";
 import type { StepContext } from "../../build/step.ts";
 import { tagTarget } from "../../images/find.ts";
-import { formatPlatform, hostPlatform, samePlatform, satisfies } from "../../images/platform.ts";
+import { choosePlatform, formatPlatform, hostPlatform, samePlatform, satisfies } from "../../images/platform.ts";
 import { familiar } from "../../images/reference.ts";
 import { detectCompression } from "../../layers/compression.ts";
 import type { Layers } from "../../layers/layers.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
+import { parseManifest } from "../../registry/manifest.ts";
 import { findKeepers } from "../../runtime/running.ts";
 import type { BuildEvent, BuildPruneResponse } from "../../spec/build.ts";
 import type { BuildBody, BuildDone, BuildOutput } from "../../spec/build-stream.ts";
-import type { Platform } from "../../spec/oci-image.ts";
+import type { Descriptor, Platform } from "../../spec/oci-image.ts";
 import { CGROUP_ROOT } from "../config/to-spec.ts";
 import type { Context } from "../context.ts";
 import { isHostImage } from "../host-image.ts";
@@ -33,6 +34,7 @@ import { CacheTransfer } from "./cache-transfer.ts";
 import { endSteps, removeCgroup } from "./cgroups.ts";
 import { Contexts, leftToReconcile } from "./contexts.ts";
 import { stepNetwork } from "./network.ts";
+import { checkPlatformsOutput, filesOfPlatforms, withPlatformImages } from "./platforms.ts";
 import { stepSpec } from "./step-spec.ts";
 import { type CacheEntry, type PruneRequest, pruneEntries } from "./usage.ts";
 
@@ -275,10 +277,14 @@ export class Builds {
     const { type, dest, attributes } = output;
     const annotations = annotationsOf(body.annotations, attributes);
     if (type === "cacheonly") return {};
+    const several = result.images.length > 1;
+    if (several) {
+      const { sbom, provenance } = body.attestations ?? {};
+      checkPlatformsOutput(output, { attested: Boolean(sbom || provenance) });
+    }
     if ((type === "docker" && dest === undefined) || type === "image") {
       const pushed = attributes.push === "true";
-      if (pushed && result.images.length > 1)
-        throw notImplemented("pushing an image of several platforms is not supported yet");
+      if (result.images.length > 1) return await this.#pushIndex(result, output, body, progress, signal);
       const exported = await progress.during("exporting to image", async () => {
         const given = (attributes.name ?? "").split(",").filter(Boolean);
         const names = given.length > 0 ? given : body.tags;
@@ -317,11 +323,11 @@ export class Builds {
       return await progress.during(
         type === "tar" ? "exporting to tarball" : "exporting to client directory",
         async () => {
-          for (const { layers } of result.images) {
-            const lowers = this.layers.lowers(layers.map(({ diffId }) => diffId));
-            const tar = treeInChild({ kind: "rootfs", tree: { lowers } }, signal);
-            await give(type === "tar" ? "file" : "files", tar);
-          }
+          const lowers = this.layers.lowers(result.images[0]!.layers.map(({ diffId }) => diffId));
+          const tar = several
+            ? filesOfPlatforms(result.images, this.layers, signal)
+            : treeInChild({ kind: "rootfs", tree: { lowers } }, signal);
+          await give(type === "tar" ? "file" : "files", tar);
           return {};
         },
       );
@@ -340,6 +346,29 @@ export class Builds {
     return await progress.during(form, async () => {
       await give("file", this.ctx.images.archive({ images: result.images, tags, annotations, signal }));
       return { names: tags.map((name) => wholeName(name)) };
+    });
+  }
+
+  /** Of several platforms, which the engine keeps no image of. */
+  async #pushIndex(
+    { images }: BuildResult,
+    { attributes }: BuildOutput,
+    { tags, auth }: Pick<BuildBody, "tags"> & { auth?(reference: string): RegistryAuth | undefined },
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Partial<BuildDone>> {
+    const given = (attributes.name ?? "").split(",").filter(Boolean);
+    const names = (given.length > 0 ? given : tags).map((name) => wholeName(name));
+    if (names.length === 0) throw invalid("tag is needed when pushing to registry");
+    return await withPlatformImages(images, this.parts.content, this.temporary, signal, async (ready) => {
+      const done: Partial<BuildDone> = { names };
+      for (const reference of names) {
+        await progress.during(`pushing ${reference}`, async () => {
+          done.descriptor = await this.ctx.images.pushIndex({ reference, auth: auth?.(reference), signal }, ready);
+          done.digest = (done.descriptor as Descriptor).digest;
+        });
+      }
+      return done;
     });
   }
 
@@ -398,8 +427,10 @@ export class Builds {
     if (isHostImage(reference)) throw invalid("the image host is the machine itself: nothing can be built on it");
     const found = options.pull ? undefined : this.local(reference, platform);
     if (found) return found;
-    const name = wholeName(reference);
+    let name = wholeName(reference);
     const auth = options.auth(name);
+    // A tag is one image's here: another platform's is known by its digest alone.
+    if (!samePlatform(platform, hostPlatform())) name = await this.#digestFor(name, platform, auth, signal);
     await images.pull({
       reference: name,
       platform: formatPlatform(platform),
@@ -411,6 +442,19 @@ export class Builds {
     if (!pulled)
       throw conflict(`image ${name} was pulled, but is gone again, or is not for ${formatPlatform(platform)}`);
     return pulled;
+  }
+
+  /** The name of an image for a platform at its registry, by digest. */
+  async #digestFor(
+    name: string,
+    platform: Platform,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { Descriptor, Manifest } = await this.ctx.images.registryManifest({ reference: name, auth, signal });
+    const parsed = parseManifest(Buffer.from(Manifest, "base64"), Descriptor.mediaType);
+    const { digest } = parsed.kind === "index" ? choosePlatform(parsed.index.manifests, platform, true) : Descriptor;
+    return `${name.replace(/(?:@.*|:[^:/]+)$/, "")}@${digest}`;
   }
 
   /** The image that is here, for a build on it. */

@@ -22,6 +22,7 @@ import type { RegistryAuth } from "../../registry/auth.ts";
 import type { BuildEvent } from "../../spec/build.ts";
 import { type Descriptor, MEDIA } from "../../spec/oci-image.ts";
 import type { Context } from "../context.ts";
+import { compressedLayer } from "./compressed-layer.ts";
 
 /** `--cache-from` and `--cache-to`, as their words say. */
 export interface CacheOption {
@@ -149,7 +150,8 @@ export class CacheTransfer {
         // What another cache said and nothing needed is only there.
         else if (this.content.has(layer.blob.digest)) {
           const before = numbers.get(layer.diffId);
-          const number = before ?? add(await this.#compressed(layer.blob, directory, signal), layer.diffId);
+          const number =
+            before ?? add(await compressedLayer(this.content, layer.blob, directory, signal), layer.diffId);
           numbers.set(layer.diffId, number);
           records.push({ ...known, layer: number });
         }
@@ -169,15 +171,6 @@ export class CacheTransfer {
     } finally {
       await rm(directory, { recursive: true, force: true });
     }
-  }
-
-  /** A layer as it came, or compressed where it is a plain tar of this machine. */
-  async #compressed(blob: Descriptor, directory: string, signal: AbortSignal): Promise<ArtifactFile> {
-    const source = this.content.path(blob.digest);
-    if (blob.mediaType !== MEDIA.ociLayer) return { descriptor: blob, path: source };
-    const target = join(directory, blob.digest.slice("sha256:".length));
-    const made = await compressInChild({ source, digest: blob.digest, target, form: "gzip" }, signal);
-    return { descriptor: { mediaType: MEDIA.ociLayerGzip, ...made }, path: target };
   }
 
   async #mount(tar: AsyncIterable<Uint8Array>, directory: string, signal: AbortSignal): Promise<ArtifactFile> {
