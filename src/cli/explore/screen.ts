@@ -1,4 +1,4 @@
-import type { HistoryEntry } from "../../spec/docker-api.ts";
+
 import { humanSize } from "../human.ts";
 import { type Explored, type Node, treeOf } from "./image-tree.ts";
 

@@ -20,7 +20,7 @@ import { compressInChild } from "../../layers/apply-command.ts";
 import { readFileChunks } from "../../layers/compression.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
 import type { BuildEvent } from "../../spec/build.ts";
-import { type Descriptor, MEDIA } from "../../spec/oci-image.ts";
+import { MEDIA } from "../../spec/oci-image.ts";
 import type { Context } from "../context.ts";
 import { compressedLayer } from "./compressed-layer.ts";
 
