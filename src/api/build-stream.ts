@@ -1,5 +1,5 @@
 import { counted } from "../base/counted.ts";
-import { InroError, invalid, messageOf, } from "../base/errors.ts";
+import { InroError, invalid, messageOf } from "../base/errors.ts";
 import { BuildFailed } from "../build/builder.ts";
 import type { NamedContext } from "../build/frontend/options.ts";
 import type { OpenContext } from "../build/roots.ts";

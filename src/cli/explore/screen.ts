@@ -1,4 +1,3 @@
-
 import { humanSize } from "../human.ts";
 import { type Explored, type Node, treeOf } from "./image-tree.ts";
 

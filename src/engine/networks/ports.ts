@@ -85,5 +85,3 @@ function offset([first, last]: [number, number], by: number, key: string): [numb
   if (first + by > last) throw invalid(`invalid ranges specified for container and host ports: ${key.slice(0, 64)}`);
   return [first + by, first + by];
 }
-
-export const isProtocol = (text: string): text is Protocol => Object.hasOwn(PROTOCOLS, text);

@@ -59,12 +59,6 @@ export function u8(value: number): Buffer {
 }
 
 /** Big-endian, as netfilter has its numbers. */
-export function be16(value: number): Buffer {
-  const out = Buffer.alloc(2);
-  out.writeUInt16BE(value);
-  return out;
-}
-
 export function be32(value: number): Buffer {
   const out = Buffer.alloc(4);
   out.writeUInt32BE(value >>> 0);

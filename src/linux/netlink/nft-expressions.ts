@@ -59,15 +59,6 @@ export const meta = (key: keyof typeof META, into: number): Expression => [
   ],
 ];
 
-/** Sets the packet's mark from a register. */
-export const setMark = (from: number): Expression => [
-  "meta",
-  [
-    [2, be32(META.mark)],
-    [3, be32(from)],
-  ],
-];
-
 const BASES = { link: 0, network: 1, transport: 2 } as const;
 
 /** Loads bytes of a header. */
@@ -211,17 +202,6 @@ export const logTo = (group: number, prefix: string): Expression => [
     [1, Buffer.from([group >> 8, group & 255])],
     [2, text(prefix)],
     [3, be32(64)],
-  ],
-];
-
-/** Puts the key into a set, for as many milliseconds as given. */
-export const addToSet = (set: string, key: number, timeout: number): Expression => [
-  "dynset",
-  [
-    [1, text(set)],
-    [3, be32(1)],
-    [4, be32(key)],
-    [6, be64(timeout)],
   ],
 ];
 
