@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseSubnet } from "../../src/network/address.ts";
 import { ensureBridge } from "../../src/network/bridge.ts";
-import { hasBusybox, isRoot } from "../harness.ts";
+import { hasBusybox, isRoot, TestEngine } from "../harness.ts";
 import { labForTests } from "./lab.ts";
 
 const why = !isRoot ? "needs root" : hasBusybox ? "" : "no busybox-static";
@@ -155,5 +155,24 @@ describe.skipIf(why !== "")(`networks: what is refused, and what is said${why &&
     expect((await engine.inro(["run", "--rm", "--network", "gone", "busybox", "true"])).stderr).toContain(
       "there is no interface gone0",
     );
+  });
+});
+
+describe.skipIf(why !== "")(`a host on which somebody else has the default bridge's name${why && ` (${why})`}`, () => {
+  if (why) return;
+  test("the next one is taken", async () => {
+    const engine = new TestEngine([], { networks: true });
+    const { stack } = engine.namespace!;
+    engine.onHost(() => ensureBridge(stack, { name: "inro0", mark: "another", addresses: [] }));
+    await engine.start();
+    try {
+      await engine.busybox();
+      expect(await engine.ok("run", "--rm", "busybox", "echo", "here")).toBe("here");
+      expect(stack.links().map(({ name }) => name)).toEqual(expect.arrayContaining(["inro0", "inro1"]));
+    } finally {
+      const theirs = stack.link("inro0")!;
+      stack.deleteLink(theirs.index, "inro0");
+      await engine.stop();
+    }
   });
 });

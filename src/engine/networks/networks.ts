@@ -22,7 +22,8 @@ import type { NetworkStore } from "./network-store.ts";
 import type { NetworkRecord } from "./records.ts";
 import { BRIDGE_NAME, exists, gatewayMode, INHIBIT_V4, isOn, networkDraft, PREDEFINED } from "./validate.ts";
 
-const DEFAULT_BRIDGE = "inro0";
+/** Of the default network, with the first number that nobody has: there may be other engines. */
+const DEFAULT_BRIDGE = "inro";
 
 /** The networks that there are. `ref` is a name, a full id or a unique prefix of one. */
 export class Networks {
@@ -285,11 +286,18 @@ export class Networks {
         chosen: false,
         options: {},
         labels: {},
-        ...(driver === "bridge" ? { bridge: DEFAULT_BRIDGE } : {}),
+        ...(driver === "bridge" ? { bridge: this.#freeBridge() } : {}),
       };
     });
     this.store.insert(records);
     for (const record of records) this.#records.set(record.id, record);
+  }
+
+  #freeBridge(): string {
+    const taken = new Set(this.driver.stack.links().map(({ name }) => name));
+    let number = 0;
+    while (taken.has(`${DEFAULT_BRIDGE}${number}`)) number++;
+    return `${DEFAULT_BRIDGE}${number}`;
   }
 
   #emit(action: string, { id, name, driver }: NetworkRecord): void {
