@@ -311,7 +311,7 @@ async function builtOf(
     const done: BuildDone = { names: [] };
     const outputs = body.outputs.length > 0 ? body.outputs : [{ type: "docker" as const, attributes: {} }];
     for (const [index, output] of outputs.entries()) {
-      const exported = await builds.export(result, output, exporting, report, signal, (kind, bytes) =>
+      const exported = await builds.exporter.export(result, output, exporting, report, signal, (kind, bytes) =>
         connection.give({ ask: "output", index, kind }, bytes),
       );
       Object.assign(done, exported);

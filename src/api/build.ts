@@ -129,7 +129,7 @@ async function build(
   }
   try {
     output.finish();
-    const id = await builds.record(result, tags, call.signal);
+    const id = await builds.exporter.record(result, tags, call.signal);
     report({ aux: { ID: id } });
     if (quiet) report({ stream: `${id}\n` });
     else {

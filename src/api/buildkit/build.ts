@@ -85,7 +85,7 @@ async function build(
     return;
   }
   try {
-    const imageId = await builds.record(result, tags, signal);
+    const imageId = await builds.exporter.record(result, tags, signal);
     report({ id: "moby.image.id", aux: { ID: imageId } });
   } finally {
     await result.close();

@@ -46,7 +46,7 @@ export async function exported(
     for (const name of names) auths.set(parseReference(name).domain, await credentialsFor(id, name, signal));
   }
   const body = { tags: names, annotations: [], auth: (name: string) => auths.get(parseReference(name).domain) };
-  const done = await builds.export(result, output, body, report, signal, async (what, bytes) => {
+  const done = await builds.exporter.export(result, output, body, report, signal, async (what, bytes) => {
     if (what === "file") await sendFile(session, bytes, {}, signal);
     else await sendDirectory(session, bytes, builds.temporary, signal);
   });

@@ -35,6 +35,10 @@ export class Solving {
 
   /** Keeps what was built until {@link close}; the answer is its name in later calls. */
   keep(solved: Solved): string {
+    if (this.#over) {
+      void solved.result?.close();
+      throw notFound("the build is over");
+    }
     const id = `inro-${this.#solved.size}`;
     this.#solved.set(id, solved);
     return id;

@@ -1,6 +1,6 @@
 import { invalid } from "../../base/errors.ts";
 import { parseAddress } from "../../network/address.ts";
-import { PROTOCOLS, type Protocol } from "../../network/firewall.ts";
+import type { Protocol } from "../../network/firewall.ts";
 import type { ContainerConfig, HostConfig } from "../../spec/docker-api.ts";
 
 /** A port that is to be published: `hostPorts` are alternatives, none means any that is free. */
