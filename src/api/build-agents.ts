@@ -1,8 +1,18 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import type { BuildConnection } from "./build-connection.ts";
+
+/** A connection to an agent of the client's, by whatever way leads there. */
+export interface AgentChannel {
+  readonly read: AsyncIterable<Uint8Array>;
+  /** Resolves when there is room for more. */
+  write(data: Uint8Array): Promise<void>;
+  /** Nothing more is written. */
+  end(): void;
+  /** Nobody is there any more. */
+  cancel(): void;
+}
 
 /** Sockets that lead to the client's ssh agents, for as long as one build takes. */
 export class AgentSockets {
@@ -10,7 +20,8 @@ export class AgentSockets {
 
   constructor(
     private readonly directory: string,
-    private readonly connection: BuildConnection,
+    /** Throws when the client has left. */
+    private readonly connect: (id: string) => AgentChannel,
   ) {}
 
   /** Path of the socket for this id; made when it is asked for. */
@@ -30,21 +41,41 @@ export class AgentSockets {
 
   #listen(id: string): Promise<{ path: string; server: Server }> {
     const path = join(this.directory, `agent-${randomBytes(6).toString("hex")}`);
-    const server = createServer({ allowHalfOpen: true }, async (socket) => {
-      const channel = this.connection.channel({ ask: "agent", agent: id });
-      socket.on("data", (data: Buffer) => channel.write(data));
-      socket.on("end", () => channel.end());
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.on("error", () => socket.destroy());
+      let channel: AgentChannel;
       try {
-        for await (const chunk of channel.read) socket.write(chunk);
-        socket.end();
+        channel = this.connect(id);
       } catch {
+        // The build is about to hear of it.
         socket.destroy();
+        return;
       }
+      socket.on("data", (data: Buffer) => {
+        socket.pause();
+        channel.write(data).then(
+          () => socket.resume(),
+          () => socket.destroy(),
+        );
+      });
+      socket.on("end", () => channel.end());
+      socket.on("close", () => channel.cancel());
+      answers(channel, socket).catch(() => socket.destroy());
     });
     return new Promise((resolve, reject) => {
       server.once("error", reject);
       server.listen(path, () => resolve({ path, server }));
     });
   }
+}
+
+async function answers({ read }: AgentChannel, socket: Socket): Promise<void> {
+  for await (const chunk of read) {
+    if (socket.write(chunk)) continue;
+    await new Promise<void>((resolve) => {
+      socket.once("drain", resolve);
+      socket.once("close", resolve);
+    });
+  }
+  socket.end();
 }

@@ -1,6 +1,7 @@
 import { InroError, invalid } from "../base/errors.ts";
 import { Incoming } from "../base/incoming.ts";
 import { BUILD_FRAME, type BuildAsk, type Frame, FrameReader, frame } from "../spec/build-stream.ts";
+import type { AgentChannel } from "./build-agents.ts";
 
 type AskOf<K extends BuildAsk["ask"]> = Omit<Extract<BuildAsk, { ask: K }>, "id">;
 type AnyAsk = { [K in BuildAsk["ask"]]: AskOf<K> }[BuildAsk["ask"]];
@@ -16,7 +17,7 @@ export class BuildConnection {
   readonly #out: Uint8Array[] = [];
   #outSize = 0;
   #wake = () => {};
-  #drained = () => {};
+  #waiting: (() => void)[] = [];
   #ended = false;
   #next = 1;
   readonly #streams = new Map<number, Incoming>();
@@ -104,27 +105,36 @@ export class BuildConnection {
     this.send(BUILD_FRAME.ask, { id, ...ask }, id);
     for await (const chunk of bytes) {
       this.#push(frame(BUILD_FRAME.data, id, chunk));
-      if (this.#outSize >= MOST_HELD) {
-        await new Promise<void>((resolve) => {
-          this.#drained = resolve;
-        });
-      }
-      this.#gone.signal.throwIfAborted();
+      await this.#room();
     }
     this.#push(frame(BUILD_FRAME.end, id));
     for await (const _ of answer.read(() => this.#streams.delete(id)));
   }
 
   /** A connection both ways, such as to an agent. */
-  channel(ask: AskOf<"agent">): { read: AsyncGenerator<Uint8Array>; write(data: Uint8Array): void; end(): void } {
+  channel(ask: AskOf<"agent">): AgentChannel {
     const id = this.#next++;
     const stream = this.#stream(id);
     this.send(BUILD_FRAME.ask, { id, ...ask }, id);
     return {
       read: stream.read(() => this.#streams.delete(id)),
-      write: (data) => this.#push(frame(BUILD_FRAME.data, id, data)),
+      write: async (data) => {
+        this.#push(frame(BUILD_FRAME.data, id, data));
+        await this.#room();
+      },
       end: () => this.#push(frame(BUILD_FRAME.end, id)),
+      cancel: () => stream.fail(new Error("the step has closed its connection")),
     };
+  }
+
+  /** Resolves when what is to go out is not too much. Rejects when the client is gone. */
+  async #room(): Promise<void> {
+    if (this.#outSize >= MOST_HELD) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#gone.signal.throwIfAborted();
+  }
+
+  #drained(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   async #take({ type, id, payload }: Frame): Promise<void> {

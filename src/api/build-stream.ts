@@ -34,7 +34,7 @@ export const buildStreamRoutes: Record<string, Handler> = {
     if (!call.upgrade) throw invalid("build: the request must upgrade its connection");
     const body = bodyOf(await jsonBody(call));
     const connection = new BuildConnection();
-    const agents = new AgentSockets(call.engine.builds.sockets, connection);
+    const agents = new AgentSockets(call.engine.builds.sockets, (agent) => connection.channel({ ask: "agent", agent }));
     const request = requestOf(call, body, connection, agents);
     // After the answer's header has gone out.
     setImmediate(() => void run(call, body, request, connection).finally(() => agents.close()));

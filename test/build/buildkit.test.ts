@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { engineForTests, hasBusybox, isRoot } from "../harness.ts";
 
@@ -44,7 +43,7 @@ describe.skipIf(why !== "")(`BuildKit's protocol, by docker's command line${why 
       child.on("close", (code) => resolve({ code: code ?? -1, text }));
     });
 
-  const agents = () => readdirSync(tmpdir()).filter((name) => name.startsWith("inro-agent-"));
+  const agents = () => readdirSync(engine.execRoot).filter((name) => name.startsWith("agent-"));
 
   test("stages, a context less what is ignored, arguments, labels and a tag", async () => {
     const directory = context({
@@ -136,7 +135,7 @@ describe.skipIf(why !== "")(`BuildKit's protocol, by docker's command line${why 
     );
     const [socket] = agents().filter((name) => !before.includes(name));
     // What the step has mounted; nothing in the image could speak to it.
-    const connection = connect(join(tmpdir(), socket!, "agent"), () => connection.write(question));
+    const connection = connect(join(engine.execRoot, socket!), () => connection.write(question));
     let answer = "";
     await new Promise<void>((resolve) => {
       connection.on("data", (data) => {

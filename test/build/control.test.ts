@@ -192,6 +192,10 @@ describe.skipIf(why !== "")(`BuildKit's control API${why && ` (${why})`}`, () =>
         (error: Error) => error.message,
       );
     expect(await fails("/a.b/C", new MessageWriter())).toContain("is not supported");
+    // Cut in the middle of a character, and longer than a header when it is escaped.
+    expect(await fails(`/${"a".repeat(198)}\u{1f600}`, new MessageWriter())).toContain("is not supported");
+    const long = new MessageWriter().text(1, "long").text(6, "dockerfile.v0").text(9, "\u00e9".repeat(90_000));
+    expect(await fails(`${CONTROL}Solve`, long)).toContain("invalid entitlement");
     expect(await fails(`${CONTROL}Solve`, new MessageWriter().text(1, "../x").text(6, "dockerfile.v0"))).toContain(
       "needs a name",
     );

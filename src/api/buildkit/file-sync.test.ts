@@ -1,10 +1,14 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
 import { type ClientHttp2Session, connect, createServer, type Http2Server, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { readTar } from "../../archive/tar.ts";
+import { AgentSockets } from "../build-agents.ts";
 import { FileSync } from "./file-sync.ts";
 import { MessageReader, MessageWriter } from "./protobuf.ts";
-import { agentOf } from "./services.ts";
+import { agentChannel, hasAgent } from "./services.ts";
 import type { Session } from "./sessions.ts";
 
 interface Listed {
@@ -162,6 +166,24 @@ describe("files of a session", () => {
   }
 });
 
+test("a further name of a file is the file, whichever comes first", async () => {
+  const client = new FakeClient();
+  const session = await client.session(
+    [
+      { path: ".dockerignore", size: 4 },
+      { path: "Dockerfile.dockerignore", linkname: ".dockerignore" },
+    ],
+    (_, give) => {
+      give(Buffer.from(".env"));
+      give(new Uint8Array());
+    },
+  );
+  const sync = await FileSync.open(session, { name: "context" }, new AbortController().signal);
+  expect((await sync.read(sync.find("Dockerfile.dockerignore")!, 100)).toString()).toBe(".env");
+  await sync.close();
+  client.close();
+});
+
 test("a step that asks for an agent whose client has left gets a closed connection", async () => {
   const client = new FakeClient();
   const session = await client.session([], () => {});
@@ -170,14 +192,18 @@ test("a step that asks for an agent whose client has left gets a closed connecti
   client.server!.on("stream", (stream: ServerHttp2Stream) => {
     stream.respond({ ":status": 200, "grpc-status": "0" }, { endStream: true });
   });
-  const agent = await agentOf(session, "default", new AbortController().signal);
+  expect(await hasAgent(session, "default", new AbortController().signal)).toBeTrue();
+  const directory = mkdtempSync(join(tmpdir(), "inro-agents-"));
+  const agents = new AgentSockets(directory, (id) => agentChannel(session, id));
+  const path = await agents.socket("default");
   client.close();
   await new Promise((resolve) => (session.http2.closed ? resolve(0) : session.http2.once("close", resolve)));
   const socket = await Bun.connect({
-    unix: agent!.path,
+    unix: path,
     socket: { data() {}, close: () => closed.resolve(), error: () => closed.resolve() },
   }).catch(() => undefined);
   const closed = Promise.withResolvers<void>();
   if (socket) await closed.promise;
-  await agent!.close();
+  await agents.close();
+  rmSync(directory, { recursive: true });
 });

@@ -112,13 +112,15 @@ export class FileSync {
     return writeTar(this.#members(entries.map((at) => this.files[at]!)));
   }
 
-  /** The file of this path, symlinks among the listed files followed. */
+  /** The file of this path, symlinks and further names among the listed files followed. */
   find(path: string): RemoteFile | undefined {
     let at = path;
     for (let links = 0; links < MOST_LINKS; links++) {
       const file = this.files.find((one) => one.path === at);
-      if (!file || !isSymlink(file.mode)) return file && !isDirectory(file.mode) ? file : undefined;
-      at = posix.join("/", posix.dirname(at), file.linkname).slice(1);
+      if (!file || isDirectory(file.mode)) return undefined;
+      if (isHardLink(file)) at = file.linkname;
+      else if (!isSymlink(file.mode)) return file;
+      else at = posix.join("/", posix.dirname(at), file.linkname).slice(1);
     }
     return undefined;
   }

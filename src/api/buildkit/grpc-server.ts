@@ -27,7 +27,7 @@ const CODES: Partial<Record<InroError["kind"], number>> = {
   notImplemented: GRPC.unimplemented,
   unavailable: GRPC.unavailable,
 };
-/** Of a message in a header. */
+/** Of a message in a header, escaped. */
 const LONGEST_MESSAGE = 16_000;
 
 /**
@@ -62,7 +62,7 @@ async function answer(
     begun = true;
     stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
     stream.on("wantTrailers", () => {
-      const message = status.message === "" ? {} : { "grpc-message": encodeURIComponent(status.message) };
+      const message = status.message === "" ? {} : { "grpc-message": encoded(status.message) };
       stream.sendTrailers({ "grpc-status": String(status.code), ...message });
     });
   };
@@ -78,10 +78,20 @@ async function answer(
     const message = await method({ metadata: headers, request, signal: left.signal, send });
     if (message) await send(message);
   } catch (error) {
-    status = { code: codeOf(error), message: messageOf(error).slice(0, LONGEST_MESSAGE) };
+    status = { code: codeOf(error), message: messageOf(error) };
   }
   begin();
   if (!stream.destroyed) stream.end();
+}
+
+/** Percent-encoded, as much of it as a header may hold. A text that was cut may end in half a character. */
+function encoded(message: string): string {
+  let text = message.slice(0, LONGEST_MESSAGE);
+  for (;;) {
+    const escaped = encodeURIComponent(text.toWellFormed());
+    if (escaped.length <= LONGEST_MESSAGE) return escaped;
+    text = text.slice(0, text.length >> 1);
+  }
 }
 
 function codeOf(error: unknown): number {

@@ -1,10 +1,6 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { codeOf } from "../../base/errors.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
-import { callOnce, GRPC, GrpcError, type GrpcStream, openCall } from "./grpc.ts";
+import type { AgentChannel } from "../build-agents.ts";
+import { callOnce, GRPC, GrpcError, openCall } from "./grpc.ts";
 import { MessageReader, MessageWriter } from "./protobuf.ts";
 import type { Session } from "./sessions.ts";
 
@@ -44,58 +40,32 @@ export async function credentialsOf(
   }
 }
 
-/** The client's agent as a socket here. */
-export interface AgentSocket {
-  readonly path: string;
-  close(): Promise<void>;
-}
-
-/** Undefined when the client forwards none of this id. The caller closes it, when nobody uses it any more. */
-export async function agentOf(session: Session, id: string, signal: AbortSignal): Promise<AgentSocket | undefined> {
+/** Whether the client forwards an agent of this id. */
+export async function hasAgent(session: Session, id: string, signal: AbortSignal): Promise<boolean> {
   try {
     const request = new MessageWriter().text(1, id).finish();
     await callOnce(session.http2, "/moby.sshforward.v1.SSH/CheckAgent", request, signal);
+    return true;
   } catch (error) {
-    if (absent(error)) return undefined;
+    if (absent(error)) return false;
     throw error;
   }
-  const directory = await mkdtemp(join(tmpdir(), "inro-agent-"));
-  const path = join(directory, "agent");
-  const server = createServer((socket) => {
-    socket.on("error", () => socket.destroy());
-    let stream: GrpcStream;
-    try {
-      stream = openCall(session.http2, "/moby.sshforward.v1.SSH/ForwardAgent", { "buildkit.ssh.id": id }, signal);
-    } catch {
-      // The client has left; the build is about to hear of it.
-      socket.destroy();
-      return;
-    }
-    socket.on("data", (data: Buffer) => {
-      socket.pause();
-      stream.send(new MessageWriter().bytes(1, data).finish()).then(
-        () => socket.resume(),
-        () => socket.destroy(),
-      );
-    });
-    socket.on("end", () => stream.end());
-    socket.on("close", () => stream.cancel());
-    (async () => {
-      for await (const message of stream.messages()) socket.write(new MessageReader(message).bytes(1));
-      socket.end();
-    })().catch(() => socket.destroy());
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(path, resolve);
-  });
+}
+
+/** A connection to it. */
+export function agentChannel(session: Session, id: string): AgentChannel {
+  const stream = openCall(
+    session.http2,
+    "/moby.sshforward.v1.SSH/ForwardAgent",
+    { "buildkit.ssh.id": id },
+    session.gone,
+  );
   return {
-    path,
-    async close() {
-      server.close();
-      await rm(directory, { recursive: true, force: true }).catch((error) => {
-        if (codeOf(error) !== "ENOENT") throw error;
-      });
-    },
+    read: (async function* () {
+      for await (const message of stream.messages()) yield new MessageReader(message).bytes(1);
+    })(),
+    write: (data) => stream.send(new MessageWriter().bytes(1, data).finish()),
+    end: () => stream.end(),
+    cancel: () => stream.cancel(),
   };
 }

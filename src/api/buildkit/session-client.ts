@@ -6,8 +6,9 @@ import type { OpenContext } from "../../build/roots.ts";
 import type { Builds } from "../../engine/build/builds.ts";
 import { parseReference } from "../../images/reference.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
+import { AgentSockets } from "../build-agents.ts";
 import { FileSync } from "./file-sync.ts";
-import { type AgentSocket, agentOf, credentialsOf, secretOf } from "./services.ts";
+import { agentChannel, credentialsOf, hasAgent, secretOf } from "./services.ts";
 import { type Session, sessionOf } from "./sessions.ts";
 
 const HUB = "https://index.docker.io/v1/";
@@ -37,14 +38,16 @@ export interface Directories {
 export class SessionClient {
   /** Of the Dockerfile's own ignore file. */
   #ignored: readonly string[] | undefined;
-  readonly #agents = new Map<string, Promise<AgentSocket | undefined>>();
+  readonly #agents: AgentSockets;
 
   constructor(
     readonly session: Session,
     private readonly builds: Builds,
     private readonly dockerfileName: string,
     private readonly directories: Directories,
-  ) {}
+  ) {
+    this.#agents = new AgentSockets(builds.sockets, (id) => agentChannel(session, id));
+  }
 
   async dockerfile(signal: AbortSignal): Promise<{ text: string; name: string }> {
     const name = this.dockerfileName;
@@ -78,9 +81,7 @@ export class SessionClient {
 
   /** Path of a socket that leads to the client's agent; it goes when the client is closed. */
   async agent(id: string, signal: AbortSignal): Promise<string | undefined> {
-    const made = this.#agents.get(id) ?? agentOf(this.session, id, signal);
-    this.#agents.set(id, made);
-    return (await made)?.path;
+    return (await hasAgent(this.session, id, signal)) ? await this.#agents.socket(id) : undefined;
   }
 
   /** For the registry of an image's whole name. */
@@ -88,8 +89,8 @@ export class SessionClient {
     return credentialsIn(this.session, reference, signal);
   }
 
-  async close(): Promise<void> {
-    for (const made of this.#agents.values()) await (await made.catch(() => undefined))?.close();
+  close(): Promise<void> {
+    return this.#agents.close();
   }
 
   /** Text files by their names, as far as they are there. */
