@@ -3,11 +3,14 @@ import { join } from "node:path";
 import { chainId } from "../../src/base/digest.ts";
 import type { FileSource, RunStep, Snapshot, StepContext } from "../../src/build/step.ts";
 import { detectHierarchy } from "../../src/cgroups/hierarchy.ts";
+import { removeCgroup } from "../../src/engine/build/cgroups.ts";
 import { stepSpec } from "../../src/engine/build/step-spec.ts";
 import type { StoredLayer } from "../../src/images/store.ts";
 import { Bench } from "../../src/images/testing/samples.ts";
 import { MEDIA } from "../../src/spec/oci-image.ts";
 import { busyboxTar } from "../harness.ts";
+
+const CGROUP = `/inro/lab-${process.pid}`;
 
 /** Steps of a build on stores of their own, without an engine. */
 export class Lab {
@@ -45,7 +48,7 @@ export class Lab {
       hold: this.hold,
       directory: this.directory,
       signal: this.#controller.signal,
-      cgroup: `/inro/lab-${process.pid}`,
+      cgroup: CGROUP,
       epoch: 1_700_000_000,
       log: (_, bytes) => {
         this.#output += Buffer.from(bytes).toString();
@@ -104,6 +107,8 @@ export class Lab {
   }
 
   close(): void {
+    // `/inro` is an engine's as well: it goes when nobody has anything in it.
+    for (const path of [CGROUP, "/inro"]) removeCgroup(detectHierarchy(), path);
     this.hold.release();
     this.bench.close();
   }
