@@ -10,8 +10,9 @@ const PROGRAM = process.env.INRO_TEST_OCI_CONFORMANCE ?? Bun.which("oci-conforma
 
 describe.skipIf(!PROGRAM)(`OCI's own conformance program${PROGRAM ? "" : " (no oci-conformance)"}`, () => {
   let registry: RunningRegistry;
-  const results = mkdtempSync(join(tmpdir(), "inro-conformance-"));
+  let results: string;
   beforeAll(async () => {
+    results = mkdtempSync(join(tmpdir(), "inro-conformance-"));
     registry = await startInroRegistry();
   });
   afterAll(async () => {
