@@ -11,9 +11,18 @@ import type { CgroupDirectory } from "./directory.ts";
 const programs = new Map<string, number>();
 const MAX_PROGRAMS = 64;
 
-function program(rules: readonly DeviceRule[]): number {
+/** Containers of one kind have one list of rules. */
+const compiled = new WeakMap<readonly DeviceRule[], { code: Uint8Array; key: string }>();
+
+function compile(rules: readonly DeviceRule[]): { code: Uint8Array; key: string } {
   const code = compileDeviceProgram(parseDeviceRules(rules));
-  const key = Buffer.from(code).toString("latin1");
+  const program = { code, key: Buffer.from(code).toString("latin1") };
+  compiled.set(rules, program);
+  return program;
+}
+
+function program(rules: readonly DeviceRule[]): number {
+  const { code, key } = compiled.get(rules) ?? compile(rules);
   let fd = programs.get(key);
   programs.delete(key);
   fd ??= loadProgram({

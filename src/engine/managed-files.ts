@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { writeNewFile } from "../linux/file.ts";
 import { hostFacts } from "./config/host-facts.ts";
 import { hostnameOf } from "./config/hosts.ts";
 import { namespaceModes } from "./config/modes.ts";
@@ -23,9 +24,9 @@ export function writeNames(ctx: Context, container: Container): void {
   if (network.kind === "container") return;
   const files = managedFiles(ctx, id);
   const name = hostnameOf(id, config, host, hostFacts());
-  writeNew(files.hostname, () => `${name}\n`);
+  writeNewFile(files.hostname, `${name}\n`, 0o644);
   if (network.kind === "host" || container.record.endpoints) return;
-  writeNew(files.hosts, () => hostsFile([name], host, undefined, undefined));
+  writeNewFile(files.hosts, hostsFile([name], host, undefined, undefined), 0o644);
 }
 
 /**
@@ -40,10 +41,10 @@ export function writeManagedFiles(ctx: Context, container: Container): ManagedFi
   writeNames(ctx, container);
   if (network.kind === "host") {
     const gateway = "127.0.0.1";
-    writeNew(files.hosts, () => readHost("/etc/hosts") + extraHosts(host, gateway));
+    writeNewFile(files.hosts, readHost("/etc/hosts") + extraHosts(host, gateway), 0o644);
   } else if (container.record.endpoints) writeHosts(ctx, container);
   const reach = network.kind === "host" ? "all" : ctx.dns.serves(container) ? "own" : "other";
-  writeNew(files.resolv, () => resolvFile(host, readHost("/etc/resolv.conf"), reach));
+  writeNewFile(files.resolv, resolvFile(host, readHost("/etc/resolv.conf"), reach), 0o644);
   return files;
 }
 
@@ -60,16 +61,6 @@ export function writeHosts(ctx: Context, container: Container): void {
   const { network } = container.state;
   const gateway = ctx.endpoints.hostGateway(container);
   writeFileSync(managedFiles(ctx, id).hosts, hostsFile(names, host, network, gateway, ctx.endpoints.links(container)));
-}
-
-function writeNew(path: string, content: () => string): void {
-  if (existsSync(path)) return;
-  const text = content();
-  try {
-    writeFileSync(path, text, { flag: "wx", mode: 0o644 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
 }
 
 function readHost(path: string): string {

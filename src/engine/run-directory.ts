@@ -1,6 +1,10 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { codeOf } from "../base/errors.ts";
+import { trySys } from "../linux/call.ts";
+import * as k from "../linux/constants.ts";
+import { scratch, str } from "../linux/ffi.ts";
+import { STATUS_FILE } from "../runtime/running.ts";
 
 /** Makes a run directory. Whatever an earlier run left (a crash between its end and its clean-up) is out of date. */
 export function makeRunDirectory(path: string): void {
@@ -13,7 +17,13 @@ export function makeRunDirectory(path: string): void {
   }
 }
 
-/** Removes a run directory, if it is there. Off the event loop: it is nobody's but ours, and flat. */
-export function removeRunDirectory(path: string): Promise<void> {
-  return rm(path, { recursive: true, force: true });
+/** Removes a run directory, if it is there: at once if it holds what a run leaves there, else off the event loop. */
+export function removeRunDirectory(path: string): Promise<void> | undefined {
+  const result = scratch(() => {
+    trySys("unlinkat", k.AT_FDCWD, str(`${path}/${STATUS_FILE}`), 0);
+    return trySys("unlinkat", k.AT_FDCWD, str(path), k.AT_REMOVEDIR);
+  });
+  return result === 0 || result === -ENOENT ? undefined : rm(path, { recursive: true, force: true });
 }
+
+const ENOENT = 2;

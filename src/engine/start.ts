@@ -87,6 +87,7 @@ export async function startContainer(
       const launching = run(prepared.request);
       // The engine has nothing to do until it hears of the launch.
       if (network && prepared.request.given?.network !== undefined) ctx.endpoints.next.prepare();
+      ctx.trash.sweep();
       running = await launching;
     } catch (error) {
       await prepared.undo();

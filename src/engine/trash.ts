@@ -11,6 +11,9 @@ import { close, openat } from "../linux/file.ts";
  * crash in between leaves them to the next engine, which empties the folder.
  */
 export class Trash {
+  /** Names that nobody has begun to delete. */
+  #waiting: string[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #pending = new Set<Promise<void>>();
   #count = 0;
 
@@ -22,7 +25,7 @@ export class Trash {
 
   /** Whether something is still being deleted. */
   get busy(): boolean {
-    return this.#pending.size > 0;
+    return this.#waiting.length + this.#pending.size > 0;
   }
 
   /** Nothing there is no error. */
@@ -34,19 +37,28 @@ export class Trash {
       if (codeOf(error) === "ENOENT") return;
       throw error;
     }
-    const removal = this.#remove(name).finally(() => this.#pending.delete(removal));
-    this.#pending.add(removal);
+    this.#waiting.push(name);
+    this.#timer ??= setTimeout(() => this.sweep(), LATER_MS);
+  }
+
+  /** The engine has a moment to spare: what waits to be deleted is. Without a call it is, a little later. */
+  sweep(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const name of this.#waiting.splice(0)) {
+      const removal = this.#remove(name).finally(() => this.#pending.delete(removal));
+      this.#pending.add(removal);
+    }
   }
 
   /** Resolves when all that was discarded by now is off the disk. */
   async empty(): Promise<void> {
+    this.sweep();
     await Promise.all(this.#pending);
   }
 
   async #remove(name: string): Promise<void> {
     let fd: number | undefined;
-    // Whoever asked for it is answered first.
-    await new Promise(setImmediate);
     try {
       fd = openat(k.AT_FDCWD, this.directory, k.O_RDONLY | k.O_DIRECTORY);
       // One errand for the thread pool, where most containers leave a dozen names behind.
@@ -59,3 +71,6 @@ export class Trash {
     }
   }
 }
+
+/** Whoever asked for a removal is answered first, and what he asks next too. */
+const LATER_MS = 10;

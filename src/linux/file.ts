@@ -137,6 +137,27 @@ export function readHead(fd: number, size: number): Buffer {
   }
 }
 
+/** Writes a regular file that must not be there yet, not even as a link; false where it is. */
+export function writeNewFile(path: string, content: string, mode: number): boolean {
+  return scratch(() => {
+    const flags = k.O_WRONLY | k.O_CREAT | k.O_EXCL | k.O_CLOEXEC;
+    const fd = trySys("openat", k.AT_FDCWD, str(path), flags, mode);
+    if (fd === -EEXIST) return false;
+    if (fd < 0) throw new SysError("open", path, -fd);
+    try {
+      writeAll(fd, Buffer.from(content));
+    } catch (error) {
+      // On a full disk: half a file would be taken for a whole one.
+      trySys("unlinkat", k.AT_FDCWD, str(path), 0);
+      throw error;
+    } finally {
+      close(fd);
+    }
+    return true;
+  });
+}
+
+const EEXIST = 17;
 const PAGE = 4096;
 
 /**
