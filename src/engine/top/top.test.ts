@@ -59,11 +59,15 @@ test("cells", () => {
 });
 
 test("a real process, with the figures that ps finds; one that has ended is left out", async () => {
-  const child = Bun.spawn(["sleep", "1000"]);
+  const child = Bun.spawn(["cat", "-"], { stdin: "pipe", stdout: "pipe" });
   try {
+    // In the middle of its execve(2) a process has no arguments.
+    child.stdin.write("x");
+    child.stdin.flush();
+    await child.stdout.getReader().read();
     const { Titles, Processes } = await processTable([child.pid, 2 ** 22], "-o pid,ppid,ni,nlwp,args");
     expect(Titles).toEqual(["PID", "PPID", "NI", "NLWP", "COMMAND"]);
-    expect(Processes).toEqual([[String(child.pid), String(process.pid), "0", "1", "sleep 1000"]]);
+    expect(Processes).toEqual([[String(child.pid), String(process.pid), "0", "1", "cat -"]]);
     const ps = Bun.which("ps");
     if (ps) {
       const out = Bun.spawnSync([ps, "-o", "pid=,ppid=,ni=,nlwp=,args=", "-p", String(child.pid)]).stdout.toString();
@@ -78,7 +82,6 @@ test("a real process, with the figures that ps finds; one that has ended is left
 test("what a process calls itself is no terminal's business", async () => {
   const child = Bun.spawn(["sh", "-c", "echo; read x", "\x1b[31m)"], { stdin: "pipe", stdout: "pipe" });
   try {
-    // In the middle of its execve(2) a process has no arguments.
     await child.stdout.getReader().read();
     expect(readProcess(child.pid)!.args).toBe("sh -c echo; read x ?[31m)");
   } finally {
