@@ -1,17 +1,63 @@
-import { invalid, notImplemented } from "../base/errors.ts";
+import { invalid } from "../base/errors.ts";
 import { applyChanges } from "../build/changes.ts";
 import { parseFilters } from "../engine/filters.ts";
 import { IMAGE_FILTERS, listImages } from "../engine/image-list.ts";
 import { IMAGE_PRUNE_FILTERS, pruneImages } from "../engine/image-prune.ts";
+import type { Filters } from "../engine/requests.ts";
 import type { CompressedForm } from "../layers/compress.ts";
 import { parseRegistryAuth, type RegistryAuth } from "../registry/auth.ts";
 import { MAX_MANIFEST } from "../registry/repository.ts";
+import { MAX_RESULTS } from "../registry/search.ts";
+import type { SearchResult } from "../spec/docker-api.ts";
 import { type Call, empty, flag, type Handler, json, readBody } from "./call.ts";
 import { messageStream } from "./messages.ts";
 import { askedPlatform, checkPlatforms, onlyHostPlatform } from "./platforms.ts";
 import { imageInspect, imageSummary } from "./versions.ts";
 
 const name = (call: Call) => call.params[0]!;
+
+const DEFAULT_RESULTS = 25;
+
+/** A URL without a scheme is one of http, as in docker. */
+function importSource(source: string): URL {
+  const url = URL.parse(/^[a-z]+:\/\//i.test(source) ? source : `http://${source}`);
+  if (url?.protocol === "http:" || url?.protocol === "https:") return url;
+  throw invalid(
+    `import from ${JSON.stringify(source.slice(0, 200))}: only - and URLs of http and https are understood`,
+  );
+}
+
+/** `is-official`, `is-automated`, `stars` (at least so many), as docker takes them. */
+function searchFilter(filters: Filters): (result: SearchResult) => boolean {
+  const only = (key: string): boolean | undefined => {
+    const values = filters.get(key);
+    if (!values) return undefined;
+    const truth = values.map((value) => TRUTH.get(value));
+    if (truth.includes(undefined) || new Set(truth).size !== 1)
+      throw invalid(`invalid filter '${key}=${values.join(",").slice(0, 100)}'`);
+    return truth[0];
+  };
+  const official = only("is-official");
+  const automated = only("is-automated");
+  const stars = Math.max(
+    0,
+    ...(filters.get("stars") ?? []).map((value) => {
+      if (!/^\d{1,9}$/.test(value)) throw invalid(`invalid filter 'stars=${value.slice(0, 100)}'`);
+      return Number(value);
+    }),
+  );
+  return ({ is_official, is_automated, star_count }) =>
+    (official === undefined || is_official === official) &&
+    (automated === undefined || is_automated === automated) &&
+    star_count >= stars;
+}
+
+const TRUTH = new Map([
+  ["1", true],
+  ["true", true],
+  ["0", false],
+  ["false", false],
+]);
 
 export const imageRoutes: Record<string, Handler> = {
   "GET /images/json": async (call) => {
@@ -32,11 +78,11 @@ export const imageRoutes: Record<string, Handler> = {
     const source = query.get("fromSrc");
     const platform = optional("platform");
     if (source !== null && source !== "") {
-      if (source !== "-")
-        throw notImplemented("import from a URL is not supported: send the archive as the request's body");
+      const url = source === "-" ? undefined : importSource(source);
       return messageStream(async (report) => {
+        if (url) report({ status: `Downloading from ${url.origin}${url.pathname}` });
         const id = await call.engine.images.importTar({
-          source: call.request,
+          source: url ?? call.request,
           config: applyChanges({}, query.getAll("changes")),
           signal: call.signal,
           ...defined({ repo: optional("repo"), tag: optional("tag"), message: optional("message"), platform }),
@@ -98,6 +144,17 @@ export const imageRoutes: Record<string, Handler> = {
         ...defined({ tag: call.query.get("tag") || undefined, platform, auth, compression: compression(call) }),
       }),
     );
+  },
+  "GET /images/search": async (call) => {
+    const { query, signal } = call;
+    const limit = query.get("limit") || String(DEFAULT_RESULTS);
+    if (!/^\d{1,4}$/.test(limit)) throw invalid(`invalid limit ${JSON.stringify(limit.slice(0, 100))}`);
+    const most = Number(limit) || DEFAULT_RESULTS;
+    if (most > MAX_RESULTS) throw invalid(`limit ${most} is outside the range of [1, ${MAX_RESULTS}]`);
+    const wanted = searchFilter(parseFilters(query.get("filters") ?? "", ["is-automated", "is-official", "stars"]));
+    const auth = registryAuth(call);
+    const found = await call.engine.images.search(query.get("term") ?? "", most, { auth, signal });
+    return json(200, found.filter(wanted));
   },
   "GET /distribution/**/json": async (call) =>
     json(

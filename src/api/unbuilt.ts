@@ -64,10 +64,6 @@ export const unbuiltRoutes: Record<string, Handler> = {
     `,
   ),
   ...sentence("BuildKit's control API is not supported yet", "POST /grpc"),
-  ...sentence(
-    "searching is not supported yet: only Docker Hub has a search, by an API of its own",
-    "GET /images/search",
-  ),
   ...sentence("attestations of images are not supported yet", "GET /images/*/attestations"),
   ...sentence(
     "checkpoints of containers are not supported: inro-runtime has checkpoint and restore",

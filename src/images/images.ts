@@ -1,19 +1,22 @@
 import type { Database } from "bun:sqlite";
 import type { ContentStore } from "../content/store.ts";
 import type { LayerForm, Layers } from "../layers/layers.ts";
+import type { RegistryAuth } from "../registry/auth.ts";
 import type { Registries } from "../registry/endpoint.ts";
 import type { Patience } from "../registry/http.ts";
 import type { Artifact } from "../registry/referrers.ts";
+import { searchRegistry } from "../registry/search.ts";
 import type {
   DistributionInspect,
   HistoryEntry,
   ImageInspect,
   ImageReferrers,
   RegistryManifest,
+  SearchResult,
   StreamMessage,
 } from "../spec/docker-api.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
-import { type OpenArtifact, openArtifact, type PlatformImage, pushArtifact, pushIndex } from "./artifacts.ts";
+import { type OpenArtifact, openArtifacts, type PlatformImage, pushArtifact, pushIndex } from "./artifacts.ts";
 import { type CommitOptions, commit } from "./commit.ts";
 import { type CopyOptions, copy } from "./copy.ts";
 import {
@@ -252,6 +255,15 @@ export class Images {
     return digests.filter((digest) => !this.store.content.has(digest));
   }
 
+  /** What a registry finds for `[HOST/]TERM`, at most `limit`. Rejects with invalid, or unavailable. */
+  search(
+    term: string,
+    limit: number,
+    options: { auth?: RegistryAuth | undefined; signal?: AbortSignal | undefined },
+  ): Promise<SearchResult[]> {
+    return searchRegistry(term, limit, { ...options, registries: this.#context.registries });
+  }
+
   /** Asks a registry what a reference is, and for which platforms. Rejects as {@link pull}. */
   distribution(options: AskOptions): Promise<DistributionInspect> {
     return distribution(this.#context, options);
@@ -262,9 +274,12 @@ export class Images {
     return attachArtifact(this.#context, options);
   }
 
-  /** A manifest at a registry whose layers are fetched one by one; it need not be an image's. Rejects as {@link pull}. */
-  openArtifact(options: AskOptions): Promise<OpenArtifact> {
-    return openArtifact(this.#context, options);
+  /**
+   * Manifests at a registry whose layers are fetched one by one, those of an index or the one; they need not be images'.
+   * Rejects as {@link pull}.
+   */
+  openArtifacts(options: AskOptions): Promise<OpenArtifact[]> {
+    return openArtifacts(this.#context, options);
   }
 
   /** Pushes files under a tag, their manifest last. Rejects as {@link push}. */

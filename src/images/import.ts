@@ -1,5 +1,7 @@
 import { chainId } from "../base/digest.ts";
+import { unavailable } from "../base/errors.ts";
 import { detectCompression } from "../layers/compression.ts";
+import { PATIENCE, send } from "../registry/http.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
 import { decompressAny, peek } from "./decompress.ts";
 import { tagTarget } from "./find.ts";
@@ -8,8 +10,8 @@ import { layerDescriptor, Spool, storeFile } from "./spool.ts";
 import { checkOs, type ImageStore } from "./store.ts";
 
 export interface ImportOptions {
-  /** Tar of a root file system: plain, gzip, zstd, bzip2 or xz. */
-  source: AsyncIterable<Uint8Array>;
+  /** Tar of a root file system: plain, gzip, zstd, bzip2 or xz; or where it is got, by http or https. */
+  source: AsyncIterable<Uint8Array> | URL;
   repo?: string;
   tag?: string;
   message?: string;
@@ -33,7 +35,7 @@ export async function importTar(
   const hold = store.holds.open();
   const spool = await Spool.open(tempDir);
   try {
-    const { head, whole } = await peek(options.source);
+    const { head, whole } = await peek(await opened(options.source, signal));
     const compression = detectCompression(head);
     // Layers are plain, gzip or zstd: what is that is stored as it came.
     const foreign = compression === "bzip2" || compression === "xz";
@@ -47,7 +49,12 @@ export async function importTar(
       ...platform,
       config,
       rootfs: { type: "layers", diff_ids: [diffId] },
-      history: [{ created, comment: options.message || "Imported from -" }],
+      history: [
+        {
+          created,
+          comment: options.message || `Imported from ${options.source instanceof URL ? shown(options.source) : "-"}`,
+        },
+      ],
     };
     const layer = { diffId, blob: await layerDescriptor(store.content, file.digest) };
     return await store.finish(JSON.stringify(image), [layer], hold, { signal, targets });
@@ -56,3 +63,14 @@ export async function importTar(
     await spool.close();
   }
 }
+
+async function opened(source: ImportOptions["source"], signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  if (!(source instanceof URL)) return source;
+  const answer = await send({ method: "GET", url: source, headers: {}, signal }, PATIENCE.idle);
+  if (answer.status === 200) return answer.chunks();
+  answer.discard();
+  throw unavailable(`import from ${shown(source).slice(0, 200)}: the server answered with status ${answer.status}`);
+}
+
+/** Without what may be a secret. */
+const shown = ({ origin, pathname }: URL) => `${origin}${pathname}`;

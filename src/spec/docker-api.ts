@@ -568,3 +568,12 @@ export interface ImageReferrers {
   Descriptor: Descriptor;
   Referrers: Descriptor[];
 }
+
+/** `GET /images/search`: one of the list. */
+export interface SearchResult {
+  name: string;
+  description: string;
+  star_count: number;
+  is_official: boolean;
+  is_automated: boolean;
+}

@@ -55,6 +55,63 @@ describe.skipIf(why !== "")(`archives${why && ` (${why})`}`, () => {
     expect((await engine.inro(["import", "-c", "FROM scratch", path("base.tar.gz"), "x"])).stderr).toMatch(/FROM/i);
   });
 
+  test("import from a URL: by the engine, with what it is noted in the history", async () => {
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: ({ url }) =>
+        url.endsWith("/base.tar.gz?secret=1")
+          ? new Response(gzipSync(base, { level: 1 }))
+          : new Response("", { status: 404 }),
+    });
+    try {
+      const from = `http://127.0.0.1:${server.port}/base.tar.gz`;
+      const told = (await engine.ok("import", "-c", 'CMD ["echo", "fetched"]', `${from}?secret=1`, "app:url")).split(
+        "\n",
+      );
+      expect(told).toEqual([`Downloading from ${from}`, expect.stringMatching(/^sha256:[0-9a-f]{64}$/)]);
+      expect(await engine.ok("run", "--rm", "app:url")).toBe("fetched");
+      expect(await engine.ok("history", "--format", "{{.Comment}}", "app:url")).toBe(`Imported from ${from}`);
+      const missing = await engine.inro(["import", from, "app:none"]);
+      expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining("answered with status 404")]);
+      expect(await engine.ok("images", "-q", "app:none")).toBe("");
+      await engine.ok("rmi", "app:url");
+    } finally {
+      await server.stop(true);
+    }
+  });
+
+  test("search: as docker's, by the engine, where a registry has it", async () => {
+    const asked: string[] = [];
+    const results = [
+      { name: "team/one", description: "the first\nof all", star_count: 12, is_official: false },
+      { name: "two", description: "x".repeat(60), star_count: 3, is_official: true },
+    ];
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: ({ url }) => {
+        asked.push(new URL(url).search);
+        return Response.json({ results });
+      },
+    });
+    try {
+      const term = `127.0.0.1:${server.port}/words`;
+      expect((await engine.ok("search", "--limit", "9", term)).split("\n").map((line) => line.trimEnd())).toEqual([
+        "NAME       DESCRIPTION                                     STARS     OFFICIAL",
+        "team/one   the first of all                                12",
+        `two        ${"x".repeat(44)}…   3         [OK]`,
+      ]);
+      expect(asked).toEqual(["?q=words&n=9"]);
+      expect(await engine.ok("search", "-f", "stars=10", "--format", "{{.Name}}", term)).toBe("team/one");
+      expect(await engine.ok("search", "-f", "is-official=true", "--format", "{{.Name}}", term)).toBe("two");
+      const wrong = await engine.inro(["search", "-f", "is-official=x", term]);
+      expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("invalid filter")]);
+    } finally {
+      await server.stop(true);
+    }
+  });
+
   test("save and load: the same ids, layers and names; all layers are shared", async () => {
     const [one, two] = [await idOf("app:one"), await idOf("app:two")];
     await engine.ok("tag", "app:one", "registry.example/other/name:v1");

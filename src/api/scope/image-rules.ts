@@ -8,7 +8,10 @@ import { body, filterByLabel, type Rule } from "./rule.ts";
 const image = (guard: Guard, call: Call) => guard.image(call.params[0]!);
 
 function pull(guard: Guard, call: Call): void {
-  if (call.query.get("fromSrc")) guard.namesImages("importing images");
+  const source = call.query.get("fromSrc");
+  if (source) guard.namesImages("importing images");
+  // The engine would fetch it: what only the machine itself reaches too.
+  if (source && source !== "-") throw forbidden(guard.scope, "importing from a URL");
   const reference = call.query.get("fromImage") ?? "";
   if (isHostImage(reference)) throw notFound("No such image: host");
   if (reference !== "") guard.pull(reference, call.query.get("tag") || undefined);
@@ -69,6 +72,7 @@ export const imageRules: Record<string, Rule> = {
   "POST /images/load": { sets: ["images"], before: (guard) => guard.namesImages("loading images") },
   "POST /images/**/tag": { sets: ["images"], before: (guard) => guard.namesImages("naming images") },
   "POST /images/**/push": { sets: ["images"], before: pushed },
+  "GET /images/search": { sets: ["images"], before: (guard) => guard.namesImages("searching") },
   "GET /distribution/**/json": { sets: ["images"], before: asked },
   "GET /inro/distribution/**/manifest": { sets: ["images"], before: asked },
   "PUT /inro/distribution/**/manifest": {

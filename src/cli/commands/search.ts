@@ -1,15 +1,9 @@
+import type { SearchResult } from "../../spec/docker-api.ts";
 import type { Command } from "../command.ts";
 import { filterFlag, toFilters } from "../filters.ts";
 import { stdout } from "../output.ts";
 import { formatRows } from "../table.ts";
 import { truncate } from "../text.ts";
-
-interface Result {
-  name: string;
-  description: string;
-  star_count: number;
-  is_official: boolean;
-}
 
 const COLUMNS = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}";
 const HEADERS = { Name: "NAME", Description: "DESCRIPTION", StarCount: "STARS", IsOfficial: "OFFICIAL" };
@@ -23,10 +17,14 @@ export const command: Command = {
     { name: "limit", type: "int", help: "Most results" },
     { name: "no-trunc", type: "bool", help: "Do not shorten" },
   ],
+  description:
+    "Asks Docker Hub, or the registry of HOST/TERM where it has the search of the old registry API. Filters: is-official, stars.",
   examples: [["inro search --filter is-official=true busybox", "Official images of that name"]],
   async run({ options, args, engine }) {
     const filters = toFilters(options.list("filter"));
-    const results = await engine().json<Result[]>("GET", "/images/search", {
+    const auth = await engine().registryAuth(args[0]!);
+    const results = await engine().json<SearchResult[]>("GET", "/images/search", {
+      headers: auth ? { "X-Registry-Auth": auth } : {},
       query: {
         term: args[0]!,
         limit: options.number("limit"),

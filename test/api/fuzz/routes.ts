@@ -48,7 +48,7 @@ GET /images/{image}/json ? manifests:bool platform:platformJson
 GET /images/{image}/history ? platform:platformJson
 POST /images/{image}/tag ? repo:repo tag:tag
 DELETE /images/{lostImage} ? force:bool noprune:bool platforms:platformJson
-GET /images/search ? term:text limit:int filters:filters
+GET /images/search ? term:remote limit:int filters:filters
 POST /images/prune ? filters:pruneNone
 ~ GET /images/{image}/get
 ~ GET /images/get ? names:image
