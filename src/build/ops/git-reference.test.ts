@@ -26,6 +26,10 @@ describe("git references", () => {
         submodules: false,
       },
     ],
+    [
+      "https://h.example/r.git?ref=main&commit=0123456&fetch-by-commit=true&mtime=checkout",
+      { url: "https://h.example/r.git", host: "h.example", ref: "0123456", checksum: "0123456" },
+    ],
     ["https://h.example/r.git?branch=b", { url: "https://h.example/r.git", host: "h.example", ref: "refs/heads/b" }],
   ];
   test.each(good)("%s", (text, expected) => expect(parseGitReference(text)).toEqual(expected));
@@ -40,6 +44,8 @@ describe("git references", () => {
     ["https://h.example/r.git?branc=b", "did you mean branch?"],
     ["https://h.example/r.git?tag=a&branch=b", "say both"],
     ["https://h.example/r.git?checksum=zz", "checksum is no commit"],
+    ["https://h.example/r.git?ref=a&fetch-by-commit=1", "needs a commit"],
+    ["https://h.example/r.git?mtime=commit", "mtime is not supported"],
     ["https://h.example/r.git?ref=a#b", "either a fragment or a query"],
   ];
   test.each(bad)("CVE-2017-1000117 and the like: %s", (text, message) =>

@@ -16,7 +16,9 @@ export interface GitReference {
   readonly submodules?: boolean;
 }
 
-const KEYS = ["ref", "tag", "branch", "subdir", "commit", "checksum", "keep-git-dir", "submodules"];
+const KEYS = [
+  ...["ref", "tag", "branch", "subdir", "commit", "checksum", "keep-git-dir", "submodules", "mtime", "fetch-by-commit"],
+];
 const REF = /^[A-Za-z0-9_][^\s~^:?*[\\\0]{0,254}$/;
 const COMMIT = /^[0-9a-f]{7,64}$/;
 
@@ -46,7 +48,10 @@ export function parseGitReference(text: string): GitReference {
   const prefix = refs[0] === "tag" ? "refs/tags/" : refs[0] === "branch" ? "refs/heads/" : "";
   const checksum = given.get("checksum") ?? given.get("commit") ?? undefined;
   if (checksum !== undefined && !COMMIT.test(checksum)) throw wrong("checksum is no commit");
-  const ref = named ? prefix + named : checksum;
+  if ((given.get("mtime") ?? "checkout") !== "checkout") throw wrong("mtime is not supported but for checkout");
+  const byCommit = flag(given.get("fetch-by-commit"), wrong) ?? false;
+  if (byCommit && checksum === undefined) throw wrong("fetch-by-commit needs a commit");
+  const ref = named && !byCommit ? prefix + named : checksum;
   if (ref && (!REF.test(ref) || ref.includes("..") || ref.endsWith(".lock"))) throw wrong("its ref is none");
   const subdir = (given.get("subdir") ?? fragmentDir ?? "").replace(/^\/+|\/+$/g, "");
   if (subdir.split("/").includes("..")) throw wrong("its directory leads out of the repository");

@@ -9,6 +9,7 @@ import * as k from "../../linux/constants.ts";
 import { close, openat, openat2 } from "../../linux/file.ts";
 import type { FileSource, StepContext } from "../step.ts";
 import { type GitReference, parseGitReference } from "./git-reference.ts";
+import { headerValue } from "./http.ts";
 
 export interface Checkout {
   readonly source: FileSource;
@@ -41,7 +42,8 @@ const MOST_OUTPUT = 64 * 1024;
 
 /**
  * Checks a repository out by the machine's own git: the commit alone where the server allows it, with its submodules.
- * GIT_AUTH_TOKEN (or GIT_AUTH_TOKEN.<host>) among the secrets, and the agent `default`, are its credentials. No git is
+ * GIT_AUTH_HEADER or GIT_AUTH_TOKEN (with .<host>, for that alone) among the secrets, and the agent `default`, are its
+ * credentials. No git is
  * unavailable; what the server has not is notFound. The caller releases it.
  */
 export async function fetchGit(
@@ -50,7 +52,7 @@ export async function fetchGit(
   ctx: StepContext,
 ): Promise<Checkout> {
   const parsed = parseGitReference(reference);
-  const git = Bun.which("git");
+  const git = Bun.which("git", { PATH: process.env.PATH ?? "" });
   if (!git) throw unavailable("git is not installed: it is needed for git repositories (Debian: apt install git)");
   const id = newId();
   const home = join(ctx.directory, id);
@@ -103,15 +105,23 @@ async function fetchInto(run: Run, { url, ref = "HEAD" }: GitReference, referenc
   }
 }
 
+/** What the secrets say of a server: the whole header, or a token; those of the host alone come first. */
+async function authorizationFor(host: string, ctx: StepContext): Promise<string | undefined> {
+  for (const of of [`.${host}`, ""]) {
+    const header = await ctx.secret(`GIT_AUTH_HEADER${of}`);
+    if (header) return headerValue(header);
+    const token = await ctx.secret(`GIT_AUTH_TOKEN${of}`);
+    if (token) return `basic ${Buffer.from(`x-access-token:${headerValue(token)}`).toString("base64")}`;
+  }
+  return undefined;
+}
+
 /** git in the repository; rejects with what it said. */
 async function runner(git: string, home: string, { host, url }: GitReference, ctx: StepContext): Promise<Run> {
   const config = [...CONFIG];
-  const token = (await ctx.secret(`GIT_AUTH_TOKEN.${host}`)) ?? (await ctx.secret("GIT_AUTH_TOKEN"));
   const origin = URL.parse(url)?.origin;
-  if (token && origin?.startsWith("http")) {
-    const basic = Buffer.from(`x-access-token:${Buffer.from(token).toString().trim()}`).toString("base64");
-    config.push([`http.${origin}/.extraheader`, `Authorization: basic ${basic}`]);
-  }
+  const authorization = origin?.startsWith("http") ? await authorizationFor(host, ctx) : undefined;
+  if (authorization !== undefined) config.push([`http.${origin}/.extraheader`, `Authorization: ${authorization}`]);
   const agent = await ctx.agent("default");
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? "/usr/bin:/bin",

@@ -10,7 +10,8 @@ const LARGEST = 64 * 2 ** 30;
 const LONGEST_NAME = 255;
 
 /**
- * ADD of a URL: at most 10 redirects, never from https to http, at most 64 GiB. `checksum` is what it must hash to. A
+ * ADD of a URL: at most 10 redirects, never from https to http, at most 64 GiB. The secret HTTP_AUTH_HEADER_<host> or
+ * HTTP_AUTH_TOKEN_<host> is for that host alone, where the URL has no user. `checksum` is what it must hash to. A
  * server that has it not is notFound, one that does not answer unavailable, anything else invalid; then nothing is left.
  */
 export async function fetchUrl(url: string, { checksum }: { checksum?: string }, ctx: StepContext): Promise<Download> {
@@ -18,6 +19,8 @@ export async function fetchUrl(url: string, { checksum }: { checksum?: string },
   if (!target || !/^https?:$/.test(target.protocol)) throw invalid(`ADD ${url.slice(0, 200)}: no http or https URL`);
   if (checksum !== undefined) parseDigest(checksum);
   const headers = takeCredentials(target);
+  const authorization = headers.Authorization ?? (await authorizationFor(target.hostname, ctx));
+  if (authorization !== undefined) headers.Authorization = authorization;
   const request = { method: "GET", url: target, headers, signal: ctx.signal } as const;
   const answer = await sendPatiently(request, PATIENCE);
   if (answer.status !== 200) {
@@ -64,6 +67,21 @@ function takeCredentials(target: URL): Record<string, string> {
     throw invalid(`ADD ${target}: its user or password has a % that begins no escape`);
   }
   return { Authorization: `Basic ${Buffer.from(pair).toString("base64")}` };
+}
+
+async function authorizationFor(host: string, ctx: StepContext): Promise<string | undefined> {
+  const header = await ctx.secret(`HTTP_AUTH_HEADER_${host}`);
+  if (header) return headerValue(header);
+  const token = await ctx.secret(`HTTP_AUTH_TOKEN_${host}`);
+  return token ? `Bearer ${headerValue(token)}` : undefined;
+}
+
+/** A secret as part of a header: it has one line. Errors are invalid, without what it says. */
+export function headerValue(secret: Uint8Array): string {
+  const text = Buffer.from(secret).toString().trim();
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what would begin another header
+  if (/[\x00-\x1f\x7f]/.test(text)) throw invalid("a secret for an Authorization header has more than one line");
+  return text;
 }
 
 async function save(answer: HttpAnswer, path: string, what: string): Promise<string> {
