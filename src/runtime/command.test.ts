@@ -30,7 +30,11 @@ const OTHER = process.arch === "arm64" ? 62 : 183;
 test.each([
   ["ENOEXEC", "", "exec format error: the file is empty"],
   ["ENOEXEC", "echo\n", "exec format error: neither an ELF file nor a script with a first line such as #!/bin/sh"],
-  ["ENOEXEC", elf(OTHER), /^exec format error: the file is for (amd64|arm64), this machine is (amd64|arm64)$/],
+  [
+    "ENOEXEC",
+    elf(OTHER),
+    /^exec format error: the file is for (amd64|arm64), this machine is (amd64|arm64): it needs an emulator .*qemu-user-static/,
+  ],
   ["ENOEXEC", elf(4242), /the file is for machine 4242/],
   ["ENOEXEC", elf(OWN), "exec format error: the ELF file is damaged"],
   ["ENOEXEC", "\x7fELF", "exec format error: the ELF file is cut short"],

@@ -77,7 +77,11 @@ function describeElf(tree: Tree, content: Buffer, code: string): string | undefi
   const machine = little ? content.readUInt16LE(18) : content.readUInt16BE(18);
   const name = MACHINES[machine] ?? `machine ${machine}`;
   if (code === "ENOEXEC") {
-    return name === OWN ? "the ELF file is damaged" : `the file is for ${name}, this machine is ${OWN}`;
+    if (name === OWN) return "the ELF file is damaged";
+    const emulator = name.startsWith("machine ")
+      ? ""
+      : ": it needs an emulator in binfmt_misc (Debian: qemu-user-static)";
+    return `the file is for ${name}, this machine is ${OWN}${emulator}`;
   }
   if (content[4] !== 2 || !little) return undefined;
   const [start, size, count] = [
