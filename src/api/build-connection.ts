@@ -99,7 +99,7 @@ export class BuildConnection {
   }
 
   /** Sends an output, and waits for the client's word that it has it. */
-  async give(ask: AskOf<"output">, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  async give(ask: AskOf<"output"> | AskOf<"cache">, bytes: AsyncIterable<Uint8Array>): Promise<void> {
     const id = this.#next++;
     const answer = this.#stream(id);
     this.send(BUILD_FRAME.ask, { id, ...ask }, id);

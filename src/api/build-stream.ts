@@ -4,7 +4,9 @@ import { BuildFailed } from "../build/builder.ts";
 import type { NamedContext } from "../build/frontend/options.ts";
 import type { OpenContext } from "../build/roots.ts";
 import type { EngineBuild } from "../engine/build/builds.ts";
-import { cacheOption } from "../engine/build/cache-transfer.ts";
+import { withInlineCache } from "../engine/build/cache-inline.ts";
+import { type CacheOption, cacheOption } from "../engine/build/cache-options.ts";
+import type { CacheReach } from "../engine/build/cache-transfer.ts";
 import { readContextFile } from "../engine/build/context-files.ts";
 import { boolean, integer, list, map, object, record, text } from "../engine/config/fields.ts";
 import { parseExtraHost } from "../engine/config/hosts.ts";
@@ -23,6 +25,7 @@ import { AgentSockets } from "./build-agents.ts";
 import { BuildConnection } from "./build-connection.ts";
 import { authFor, authsOf, networkMode } from "./build-settings.ts";
 import { type Call, type Handler, jsonBody } from "./call.ts";
+import { clientFiles } from "./client-files.ts";
 
 const TYPE = "application/vnd.inro.build-stream";
 const MAX_SECRET = 500 << 10;
@@ -168,13 +171,23 @@ function bodyOf(value: unknown): BuildBody {
     if (entitlement === "network.host" || entitlement === "security.insecure") continue;
     throw invalid(`invalid entitlement ${JSON.stringify(entitlement.slice(0, 100))}`);
   }
-  for (const given of body.cacheFrom) cacheOption(given, "--cache-from");
-  for (const given of body.cacheTo) cacheOption(given, "--cache-to");
+  cachesOf(body);
   const { sbom, provenance } = body.attestations ?? {};
   if ((sbom || provenance) && !body.outputs.some(({ attributes }) => attributes.push === "true"))
     throw invalid("attestations are attached to an image at its registry: push it (--push)");
   if (body.outputs.length > MAX_OUTPUTS) throw invalid(`more than ${MAX_OUTPUTS} outputs`);
   return body;
+}
+
+/** Errors are invalid. */
+function cachesOf({ cacheFrom, cacheTo }: BuildBody): { from: CacheOption[]; to: CacheOption[] } {
+  return {
+    from: cacheFrom.map((given) => cacheOption(given, "--cache-from", true)),
+    // Where the client has one go to is its number.
+    to: cacheTo.map((given, index) =>
+      cacheOption(given.type === "local" ? { ...given, files: `${index}` } : given, "--cache-to", true),
+    ),
+  };
 }
 
 /** What the solver gets. */
@@ -304,10 +317,16 @@ async function builtOf(
   }
   const auths = authsOf(body.auths);
   const exporting = { ...body, auth: (name: string) => authFor(auths, name) };
-  const from = body.cacheFrom.map((given) => cacheOption(given, "--cache-from"));
-  const imported = from.length > 0 ? await builds.transfer.open(from, exporting.auth, report, signal) : undefined;
-  const result = await builds.build({ ...request, imported }, report, signal);
+  const { from, to } = cachesOf(body);
+  const reach: CacheReach = {
+    auth: exporting.auth,
+    files: (number) => clientFiles(connection, number),
+    give: (index, tar) => connection.give({ ask: "cache", index }, tar),
+  };
+  const imported = from.length > 0 ? await builds.transfer.open(from, reach, report, signal) : undefined;
+  const built = await builds.build({ ...request, imported }, report, signal);
   try {
+    const result = to.some(({ type }) => type === "inline") ? withInlineCache(built) : built;
     const done: BuildDone = { names: [] };
     const outputs = body.outputs.length > 0 ? body.outputs : [{ type: "docker" as const, attributes: {} }];
     for (const [index, output] of outputs.entries()) {
@@ -316,11 +335,9 @@ async function builtOf(
       );
       Object.assign(done, exported);
     }
-    for (const given of body.cacheTo) {
-      await builds.transfer.export(result, cacheOption(given, "--cache-to"), exporting.auth, report, signal);
-    }
+    for (const option of to) await builds.transfer.export(result, option, reach, report, signal);
     return done;
   } finally {
-    await result.close();
+    await built.close();
   }
 }

@@ -28,29 +28,42 @@ export interface OpenArtifact {
   fetch(layer: Descriptor, signal: AbortSignal): Promise<void>;
 }
 
-/** See Images.openArtifact. */
-export async function openArtifact(
+/** Images of more platforms than anybody builds at once. */
+const MAX_MANIFESTS = 32;
+
+/** See Images.openArtifacts. */
+export async function openArtifacts(
   { store, registries, patience = PATIENCE }: PullContext,
   { reference: text, auth, signal }: AskOptions,
-): Promise<OpenArtifact> {
+): Promise<OpenArtifact[]> {
   const reference = withDefaultTag(parseReference(text));
   const repositories = repositoriesOf(reference, registries, auth, patience);
-  const wanted = reference.digest ?? reference.tag!;
-  const { value, from } = await firstOf(repositories, (one) => one.manifest(wanted, signal));
-  const parsed = parseManifest(value.bytes, value.mediaType);
-  if (parsed.kind !== "manifest") throw invalid(`${text.slice(0, 300)} is an index of several manifests`);
-  const { manifest } = parsed;
-  return {
-    manifest,
-    config: (limit, inner) => from[0]!.smallBlob(manifest.config, limit, inner),
-    async fetch(layer, inner) {
-      if (store.content.has(layer.digest)) return;
-      await store.downloads.run(layer.digest, { signal: inner, onEvent: () => {} }, async (flight) => {
-        if (store.content.has(layer.digest)) return;
-        await download({ repositories: from, descriptor: layer, content: store.content, patience, signal: flight });
-      });
-    },
+  const open = async (wanted: string, nested: boolean): Promise<OpenArtifact[]> => {
+    const { value, from } = await firstOf(repositories, (one) => one.manifest(wanted, signal));
+    const parsed = parseManifest(value.bytes, value.mediaType);
+    if (parsed.kind === "index") {
+      if (nested) throw invalid(`${text.slice(0, 300)} is an index of indexes`);
+      // What has no platform is about an image, and none.
+      const images = parsed.index.manifests.filter(({ platform }) => platform && platform.os !== "unknown");
+      if (images.length > MAX_MANIFESTS) throw invalid(`${text.slice(0, 300)} has more than ${MAX_MANIFESTS} images`);
+      return (await Promise.all(images.map(({ digest }) => open(digest, true)))).flat();
+    }
+    const { manifest } = parsed;
+    return [
+      {
+        manifest,
+        config: (limit, inner) => from[0]!.smallBlob(manifest.config, limit, inner),
+        async fetch(layer, inner) {
+          if (store.content.has(layer.digest)) return;
+          await store.downloads.run(layer.digest, { signal: inner, onEvent: () => {} }, async (flight) => {
+            if (store.content.has(layer.digest)) return;
+            await download({ repositories: from, descriptor: layer, content: store.content, patience, signal: flight });
+          });
+        },
+      },
+    ];
   };
+  return await open(reference.digest ?? reference.tag!, false);
 }
 
 /** A blob to be pushed: a file of these bytes. */

@@ -35,7 +35,9 @@ export type BuildAsk =
   /** A connection to an ssh agent: data goes both ways until either side's end. */
   | { id: number; ask: "agent"; agent: string }
   /** The engine sends: what output `index` of the request is to get. `kind` files is a tar to be extracted. */
-  | { id: number; ask: "output"; index: number; kind: "file" | "files" };
+  | { id: number; ask: "output"; index: number; kind: "file" | "files" }
+  /** The engine sends: a tar of the OCI layout that cache `index` of `cacheTo` is to be in. */
+  | { id: number; ask: "cache"; index: number };
 
 /** An output that goes to the client. */
 export interface BuildOutput {
@@ -87,6 +89,7 @@ export interface BuildBody {
   secrets: string[];
   agents: string[];
   outputs: BuildOutput[];
+  /** By their words; of `type=local`, `files` is the number of the directory's listing in place of `src`. */
   cacheFrom: Record<string, string>[];
   cacheTo: Record<string, string>[];
   allow: string[];

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sha256 } from "../../src/base/digest.ts";
 import type { RunningRegistry } from "../../src/registry/testing/docker-registry.ts";
 import { startInroRegistry } from "../../src/registry/testing/inro-registry.ts";
 import { hasBusybox, isRoot, TestEngine } from "../harness.ts";
@@ -128,6 +129,20 @@ describe.skipIf(why !== "")(`builds for several platforms${why && ` (${why})`}`,
     expect(
       index.manifests.map(({ platform }: { platform: { architecture: string } }) => platform?.architecture).sort(),
     ).toEqual(["amd64", "arm64"]);
+  });
+
+  test("tar=false: the same as a directory", async () => {
+    const directory = context({ Dockerfile: "FROM scratch\nARG TARGETARCH\nCOPY f-$TARGETARCH /f\n", ...FILES });
+    const layout = join(top, "layout");
+    expect((await build(directory, ...BOTH, "-t", "both", "-o", `type=oci,tar=false,dest=${layout}`)).code).toBe(0);
+    const { manifests } = JSON.parse(readFileSync(join(layout, "index.json"), "utf8"));
+    for (const { digest } of manifests) {
+      const bytes = readFileSync(join(layout, "blobs/sha256", digest.slice("sha256:".length)));
+      expect(sha256(bytes)).toBe(digest);
+    }
+    expect(manifests).toHaveLength(2);
+    const nowhere = await build(directory, "-o", "type=oci,tar=false");
+    expect([nowhere.code, nowhere.stderr]).toEqual([1, expect.stringContaining("dest=DIRECTORY is required")]);
   });
 
   test("what cannot be kept, or run, is said", async () => {

@@ -1,6 +1,7 @@
 import { invalid, notImplemented } from "../../base/errors.ts";
 import type { Builds } from "../../engine/build/builds.ts";
-import { type CacheOption, cacheOption } from "../../engine/build/cache-transfer.ts";
+import { withInlineCache } from "../../engine/build/cache-inline.ts";
+import { type CacheOption, cacheOption } from "../../engine/build/cache-options.ts";
 import type { PruneRequest } from "../../engine/build/usage.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { hostPlatform } from "../../images/platform.ts";
@@ -77,18 +78,14 @@ async function solve(builds: Builds, call: ServerCall): Promise<Uint8Array> {
     if (frontend !== "" && solved) one.keep(solved);
     const answer = new MessageWriter();
     if (!solved?.result) return answer.finish();
-    const entries = await exported(
-      builds,
-      { result: solved.result, session, type, attributes },
-      one.report,
-      call.signal,
-    );
+    const result = to!.some(({ type }) => type === "inline") ? withInlineCache(solved.result) : solved.result;
+    const entries = await exported(builds, { result, session, type, attributes }, one.report, call.signal);
     for (const [key, value] of Object.entries(entries)) {
       answer.message(1, new MessageWriter().text(1, key).text(2, value).finish());
     }
     for (const option of to!) {
-      const auth = await credentialsFor(session, option.ref, call.signal);
-      await builds.transfer.export(solved.result, option, () => auth, one.report, call.signal);
+      const auth = option.type === "registry" ? await credentialsFor(session, option.ref, call.signal) : undefined;
+      await builds.transfer.export(result, option, { auth: () => auth }, one.report, call.signal);
     }
     return answer.finish();
   });

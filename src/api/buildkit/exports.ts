@@ -37,6 +37,8 @@ export async function exported(
   if (!kind) throw notImplemented(`output ${JSON.stringify(type.slice(0, 60))} is not supported`);
   const attributes: Record<string, string> = Object.fromEntries(given);
   if (type === "moby") delete attributes.push;
+  // Clients want it by their content store, blob by blob.
+  if (attributes.tar === "false") throw notImplemented("a directory of an image (tar=false) is for inro build");
   const names = (attributes.name ?? "").split(",").filter(Boolean);
   for (const name of names) parseReference(name);
   const session = await sessionOf(id, signal);

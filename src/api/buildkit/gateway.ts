@@ -1,7 +1,7 @@
 import { invalid, messageOf, notImplemented } from "../../base/errors.ts";
 import { BuildFailed } from "../../build/builder.ts";
 import type { Builds } from "../../engine/build/builds.ts";
-import { type CacheOption, cacheOption } from "../../engine/build/cache-transfer.ts";
+import { type CacheOption, cacheOption } from "../../engine/build/cache-options.ts";
 import { formatPlatform } from "../../images/platform.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
 import { DOCKERFILE, frontendBuild } from "./frontend.ts";
@@ -98,9 +98,11 @@ export async function solveFrontend(
     }
     const from = [...one.caches, ...importsOf(attributes.get("cache-imports"))];
     const auths = new Map<string, RegistryAuth | undefined>();
-    for (const { ref } of from) auths.set(ref, await client.credentials(ref, either));
-    const auth = (ref: string) => auths.get(ref);
-    const imported = from.length > 0 ? await builds.transfer.open(from, auth, one.report, either) : undefined;
+    for (const option of from) {
+      if (option.type === "registry") auths.set(option.ref, await client.credentials(option.ref, either));
+    }
+    const reach = { auth: (ref: string) => auths.get(ref) };
+    const imported = from.length > 0 ? await builds.transfer.open(from, reach, one.report, either) : undefined;
     const result = await builds.build({ ...build, imported }, one.report, either);
     const several = result.images.length > 1 || attributes.get("multi-platform") === "true";
     const metadata = new Map<string, Uint8Array>();

@@ -1,6 +1,6 @@
 import { InroError, notFound } from "../../base/errors.ts";
 import type { BuildResult } from "../../build/builder.ts";
-import type { CacheOption } from "../../engine/build/cache-transfer.ts";
+import type { CacheOption } from "../../engine/build/cache-options.ts";
 import type { BuildEvent } from "../../spec/build.ts";
 import { Arrivals } from "./arrivals.ts";
 

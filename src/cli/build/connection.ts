@@ -16,6 +16,7 @@ import {
 import { extractLocal } from "../cp/local.ts";
 import { writeFile } from "../files.ts";
 import { stderr, stdout } from "../output.ts";
+import { takeCache } from "./caches.ts";
 import type { LocalFiles } from "./sources.ts";
 import { type ContextEntry, gathered, members, walkContext } from "./walk.ts";
 
@@ -32,6 +33,8 @@ export interface BuildClient {
   secrets: ReadonlyMap<string, () => Uint8Array>;
   agents: ReadonlyMap<string, string>;
   outputs: readonly BuildOutput[];
+  /** Directories of `cacheTo`, by its index. */
+  caches: ReadonlyMap<number, string>;
   event(event: BuildEvent): void;
 }
 
@@ -95,11 +98,13 @@ export async function carryBuild(connection: Hijacked, client: BuildClient): Pro
         socket.on("end", () => void send(BUILD_FRAME.end, ask.id).catch(fail));
         break;
       }
+      case "cache":
       case "output": {
         const input = new Incoming();
         incoming.set(ask.id, input);
         try {
-          await take(client.outputs[ask.index], ask.kind, input.read());
+          if (ask.ask === "output") await take(client.outputs[ask.index], ask.kind, input.read());
+          else await takeCache(directoryOf(client.caches, ask.index), input.read());
           await send(BUILD_FRAME.end, ask.id);
         } catch (error) {
           await refuse(ask.id, error);
@@ -137,6 +142,12 @@ export async function carryBuild(connection: Hijacked, client: BuildClient): Pro
 async function* pieces(read: () => Uint8Array): AsyncGenerator<Uint8Array> {
   const bytes = read();
   if (bytes.length > 0) yield bytes;
+}
+
+function directoryOf(caches: BuildClient["caches"], index: number): string {
+  const directory = caches.get(index);
+  if (directory === undefined) throw new Error("a cache has no place to go");
+  return directory;
 }
 
 /** What comes of the engine is put where the user said. */

@@ -35,6 +35,8 @@ export function parseOutput(text: string): BuildOutput {
   if (!["image", "docker", "oci", "tar", "local"].includes(type))
     throw new ExitError(1, `unknown output type: ${type}`);
   if (type === "local" && !dest) throw new ExitError(1, "dest is required for local output");
+  if (attributes.tar === "false" && (type === "oci" || type === "docker") && (!dest || dest === "-"))
+    throw new ExitError(1, `dest=DIRECTORY is required for ${type} output with tar=false`);
   if ((type === "tar" || type === "oci") && !dest) return { type: type as "tar", dest: "-", attributes };
   return { type: type as BuildOutput["type"], ...(dest ? { dest } : {}), attributes };
 }

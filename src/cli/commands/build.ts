@@ -1,8 +1,9 @@
 import { writeFileSync } from "node:fs";
 import type { BuildBody, BuildDone, BuildOutput } from "../../spec/build-stream.ts";
 import { attestationsOf } from "../build/attestations.ts";
+import { cachesOf } from "../build/caches.ts";
 import { BuildError, carryBuild } from "../build/connection.ts";
-import { buildArgs, fields, parseOutput, parseSecret, parseSsh } from "../build/options.ts";
+import { buildArgs, parseOutput, parseSecret, parseSsh } from "../build/options.ts";
 import { type BuildProgress, NoProgress, PlainProgress, RawJsonProgress, TerminalProgress } from "../build/progress.ts";
 import { findSources } from "../build/sources.ts";
 import { type Command, type Context, ExitError } from "../command.ts";
@@ -33,13 +34,13 @@ export const command: Command = {
       name: "cache-from",
       ...list,
       value: "ref=name",
-      help: "Use a cache at a registry (with ,mounts=true: RUN cache mounts too)",
+      help: "Use a cache: ref=NAME at a registry or an image's own, type=local,src=DIR (,mounts=true: RUN cache mounts too)",
     },
     {
       name: "cache-to",
       ...list,
       value: "ref=name",
-      help: "Push the cache to a registry (,mode=max ,mounts=true ,ignore-error=true)",
+      help: "Put the cache there: ref=NAME, type=local,dest=DIR, type=inline (,mode=max ,mounts=true ,ignore-error=true)",
     },
     { name: "call", ...string, default: "build", help: "Look only: check, outline, targets" },
     { name: "cgroup-parent", ...string, help: "Parent cgroup of RUN" },
@@ -135,6 +136,7 @@ async function run(context: Context): Promise<number> {
     if (options.has(name)) throw new ExitError(1, `--${name} is not supported for builds`);
   const attestations = attestationsOf(options);
   const sources = await findSources(args[0]!, options.string("file"), options.list("build-context"));
+  const caches = await cachesOf(options.list("cache-from"), options.list("cache-to"), sources.files);
   const secrets = new Map(options.list("secret").map(parseSecret));
   const agents = new Map(options.list("ssh").map(parseSsh));
   const outputs = outputsOf(options);
@@ -161,15 +163,12 @@ async function run(context: Context): Promise<number> {
     secrets: [...secrets.keys()],
     agents: [...agents.keys()],
     outputs,
-    cacheFrom: options.list("cache-from").map((text) => cache(text, "cache-from")),
-    cacheTo: options.list("cache-to").map((text) => cache(text, "cache-to")),
+    cacheFrom: caches.from,
+    cacheTo: caches.to,
     allow: options.list("allow").flatMap((text) => text.split(",")),
     ...(attestations.sbom || attestations.provenance ? { attestations } : {}),
     ...(call ? { call } : {}),
-    auths: await auths(context, sources.dockerfile ?? "", [
-      ...options.list("tag"),
-      ...[...options.list("cache-from"), ...options.list("cache-to")].flatMap((text) => cache(text, "cache").ref ?? []),
-    ]),
+    auths: await auths(context, sources.dockerfile ?? "", [...options.list("tag"), ...caches.references]),
   };
   const quiet = options.bool("quiet") || call !== undefined;
   const progress = progressOf(options, quiet);
@@ -181,6 +180,7 @@ async function run(context: Context): Promise<number> {
       secrets,
       agents,
       outputs,
+      caches: caches.directories,
       event: progress.event.bind(progress),
     };
     const done = await carryBuild(connection, client);
@@ -245,12 +245,6 @@ function platforms(options: Options): string[] {
   const given = options.list("platform").flatMap((text) => text.split(","));
   const fallback = process.env.DOCKER_DEFAULT_PLATFORM;
   return given.length > 0 || !fallback ? given : [fallback];
-}
-
-function cache(text: string, flag: string): Record<string, string> {
-  if (!text.includes("=")) return { type: "registry", ref: text };
-  const given = Object.fromEntries(fields(text, flag));
-  return { type: "registry", ...given };
 }
 
 /** Proxies of the configuration, as every new container has them. */

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { invalid, messageOf, notImplemented } from "../../base/errors.ts";
+import { invalid, messageOf } from "../../base/errors.ts";
 import type { BuildResult } from "../../build/builder.ts";
 import type { CacheMounts } from "../../build/ops/cache-mounts.ts";
 import { Progress } from "../../build/progress.ts";
@@ -15,42 +15,28 @@ import {
 import { type CacheSource, ImportedCaches } from "../../build/transfer/imported.ts";
 import type { ContentStore } from "../../content/store.ts";
 import type { ArtifactFile } from "../../images/artifacts.ts";
-import { parseReference } from "../../images/reference.ts";
+import { MAX_CONFIG } from "../../images/config.ts";
 import { compressInChild } from "../../layers/apply-command.ts";
 import { readFileChunks } from "../../layers/compression.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
 import type { BuildEvent } from "../../spec/build.ts";
 import { MEDIA } from "../../spec/oci-image.ts";
 import type { Context } from "../context.ts";
+import { inlineCache } from "./cache-inline.ts";
+import { type ClientFiles, layoutTar, openLayout } from "./cache-layout.ts";
+import { type CacheOption, nameOfCache } from "./cache-options.ts";
 import { compressedLayer } from "./compressed-layer.ts";
 
-/** `--cache-from` and `--cache-to`, as their words say. */
-export interface CacheOption {
-  readonly ref: string;
-  /** RUN cache mounts too. */
-  readonly mounts: boolean;
-  readonly mode: "min" | "max";
-  readonly ignoreError: boolean;
+/** How a cache is reached. */
+export interface CacheReach {
+  auth(reference: string): RegistryAuth | undefined;
+  /** A directory of the client's, by its number; absent: there are none. */
+  files?(number: number): Promise<ClientFiles>;
+  /** Sends a tar of what is to be in such a directory. */
+  give?(number: number, tar: AsyncIterable<Uint8Array>): Promise<void>;
 }
 
-const WORDS = new Set(["type", "ref", "mode", "mounts", "ignore-error"]);
-
-/** Errors are invalid, and notImplemented for a kind of cache that is not there. */
-export function cacheOption(given: Readonly<Record<string, string>>, flag: string): CacheOption {
-  const { type = "registry", ref = "", mode = "min" } = given;
-  if (type !== "registry")
-    throw notImplemented(`${flag}: type=${type.slice(0, 60)} is not supported: use type=registry`);
-  const unknown = Object.keys(given).find((word) => !WORDS.has(word));
-  if (unknown !== undefined) throw invalid(`${flag}: unknown word ${JSON.stringify(unknown.slice(0, 60))}`);
-  if (ref === "") throw invalid(`${flag}: type=registry needs ref=NAME`);
-  parseReference(ref);
-  if (mode !== "min" && mode !== "max") throw invalid(`${flag}: mode is min or max, not ${mode.slice(0, 60)}`);
-  return { ref, mode, mounts: given.mounts === "true", ignoreError: given["ignore-error"] === "true" };
-}
-
-type Auth = (reference: string) => RegistryAuth | undefined;
-
-/** Caches of builds at registries. */
+/** Caches of builds that are elsewhere: at registries, with images, in directories of clients. */
 export class CacheTransfer {
   constructor(
     private readonly ctx: Context,
@@ -63,35 +49,51 @@ export class CacheTransfer {
   /** What of the caches is to be had; of the others `report` hears, since a build goes on without. */
   async open(
     options: readonly CacheOption[],
-    auth: Auth,
+    reach: CacheReach,
     report: (event: BuildEvent) => void,
     signal: AbortSignal,
   ): Promise<ImportedCaches> {
     const progress = new Progress(report, "cache-import");
     const sources = await Promise.all(
-      options.map(async (option): Promise<CacheSource | undefined> => {
+      options.map(async (option): Promise<CacheSource[]> => {
+        const name = nameOfCache(option);
         try {
-          return await progress.during(`importing cache manifest from ${option.ref}`, () =>
-            this.#open(option, auth, signal),
+          return await progress.during(`importing cache manifest from ${name}`, () =>
+            this.#open(option, reach, signal),
           );
         } catch (error) {
           signal.throwIfAborted();
-          report({ warnings: [{ short: `cache ${option.ref} is not used: ${messageOf(error)}` }] });
-          return undefined;
+          report({ warnings: [{ short: `cache ${name} is not used: ${messageOf(error)}` }] });
+          return [];
         }
       }),
     );
-    return new ImportedCaches(sources.filter((source) => source !== undefined));
+    return new ImportedCaches(sources.flat());
   }
 
-  async #open({ ref: reference, mounts }: CacheOption, auth: Auth, signal: AbortSignal): Promise<CacheSource> {
-    const artifact = await this.ctx.images.openArtifact({ reference, auth: auth(reference), signal });
-    const { config, layers } = artifact.manifest;
-    if (config.mediaType !== CACHE_DOCUMENT) throw invalid(`${reference} is no cache of inro's builds`);
-    const document = parseCacheDocument((await artifact.config(MAX_DOCUMENT, signal)).toString(), layers.length);
-    const source = { document, layers, fetch: artifact.fetch };
-    if (mounts) await this.#importMounts(source, signal);
-    return source;
+  async #open(option: CacheOption, reach: CacheReach, signal: AbortSignal): Promise<CacheSource[]> {
+    if (option.type === "inline") return [];
+    const sources =
+      option.type === "registry"
+        ? await this.#atRegistry(option.ref, reach, signal)
+        : [await openLayout(await filesOf(reach, option.files), option, this.content, signal)];
+    if (option.mounts) for (const source of sources) await this.#importMounts(source, signal);
+    return sources;
+  }
+
+  /** A cache of its own, or those in the configurations of images, one a platform. */
+  async #atRegistry(reference: string, { auth }: CacheReach, signal: AbortSignal): Promise<CacheSource[]> {
+    const artifacts = await this.ctx.images.openArtifacts({ reference, auth: auth(reference), signal });
+    const sources: CacheSource[] = [];
+    for (const { manifest, config, fetch } of artifacts) {
+      const { layers } = manifest;
+      const own = manifest.config.mediaType === CACHE_DOCUMENT;
+      const text = (await config(own ? MAX_DOCUMENT : MAX_CONFIG, signal)).toString();
+      const document = own ? parseCacheDocument(text, layers.length) : inlineCache(text, layers.length);
+      if (document) sources.push({ document, layers, fetch });
+    }
+    if (sources.length === 0) throw invalid(`${reference} is no cache of inro's builds`);
+    return sources;
   }
 
   /** Of ids that have no cache here. */
@@ -113,25 +115,33 @@ export class CacheTransfer {
     }
   }
 
-  /** Pushes what a build came to. Where it fails nothing is under the name that was not before. */
+  /** Sends what a build came to. Where it fails nothing is under the name that was not before. */
   async export(
     result: BuildResult,
     option: CacheOption,
-    auth: Auth,
+    reach: CacheReach,
     report: (event: BuildEvent) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const progress = new Progress(report, `cache-export ${option.ref}`);
+    // It has gone where its image has.
+    if (option.type === "inline") return;
+    const name = nameOfCache(option);
+    const progress = new Progress(report, `cache-export ${name}`);
     try {
-      await progress.during(`exporting cache to ${option.ref}`, () => this.#export(result, option, auth, signal));
+      await progress.during(`exporting cache to ${name}`, () => this.#export(result, option, reach, signal));
     } catch (error) {
       signal.throwIfAborted();
       if (!option.ignoreError) throw error;
-      report({ warnings: [{ short: `cache ${option.ref} was not exported: ${messageOf(error)}` }] });
+      report({ warnings: [{ short: `cache ${name} was not exported: ${messageOf(error)}` }] });
     }
   }
 
-  async #export({ cache }: BuildResult, option: CacheOption, auth: Auth, signal: AbortSignal): Promise<void> {
+  async #export(
+    { cache }: BuildResult,
+    option: Exclude<CacheOption, { type: "inline" }>,
+    { auth, give }: CacheReach,
+    signal: AbortSignal,
+  ): Promise<void> {
     const directory = await mkdtemp(join(this.directory, "cache-"));
     try {
       const files: ArtifactFile[] = [];
@@ -165,6 +175,10 @@ export class CacheTransfer {
       const document: CacheDocument = { version: 1, records, selections, mounts, diffIds };
       const data = Buffer.from(JSON.stringify(document));
       if (data.length > MAX_DOCUMENT) throw invalid(`the cache's document is larger than ${MAX_DOCUMENT} bytes`);
+      if (option.type === "local") {
+        if (!give) throw invalid("there is no directory of the client's to put the cache into");
+        return await give(option.files, layoutTar(data, files, option));
+      }
       const { ref: reference } = option;
       const artifact = { artifactType: CACHE_DOCUMENT, config: { mediaType: CACHE_DOCUMENT, data }, layers: files };
       await this.ctx.images.pushArtifact({ reference, auth: auth(reference), signal }, artifact);
@@ -191,4 +205,9 @@ export class CacheTransfer {
     await rm(source);
     return { descriptor: { mediaType: MEDIA.ociLayerGzip, ...made }, path: target };
   }
+}
+
+async function filesOf({ files }: CacheReach, number: number): Promise<ClientFiles> {
+  if (!files) throw invalid("there is no directory of the client's to read the cache of");
+  return await files(number);
 }

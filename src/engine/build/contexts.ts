@@ -211,7 +211,8 @@ function readIndex(home: string): Index | undefined {
   }
 }
 
-function parseListing(text: string): Index["entries"] {
+/** Paths and stamps of a client's files, as it lists them. Errors are invalid. */
+export function parseListing(text: string): Index["entries"] {
   const bad = () => invalid("the listing of the build context is not what it should be");
   let entries: unknown;
   try {

@@ -145,12 +145,11 @@ export class Exporter {
       );
     }
     const form = type === "oci" ? "exporting to oci image format" : "exporting to docker image format";
-    if (attributes.tar === "false")
-      throw notImplemented("an output that is a directory of an image is not supported yet");
     const given = (attributes.name ?? "").split(",").filter(Boolean);
     const tags = given.length > 0 ? given : body.tags;
     return await progress.during(form, async () => {
-      await give("file", this.ctx.images.archive({ images: result.images, tags, annotations, signal }));
+      const archive = this.ctx.images.archive({ images: result.images, tags, annotations, signal });
+      await give(attributes.tar === "false" ? "files" : "file", archive);
       return { names: tags.map((name) => wholeName(name)) };
     });
   }
