@@ -102,6 +102,9 @@ export interface PlatformImage {
   /** Its configuration as JSON. */
   readonly config: string;
   readonly layers: readonly ArtifactFile[];
+  /** Of its manifest, and of its descriptor in the index. */
+  readonly annotations?: Record<string, string> | undefined;
+  readonly descriptorAnnotations?: Record<string, string> | undefined;
 }
 
 /** See Images.pushIndex. */
@@ -109,7 +112,8 @@ export async function pushIndex(
   { registries, patience = PATIENCE }: Pick<PullContext, "registries" | "patience">,
   { reference: text, auth, signal = new AbortController().signal }: AskOptions,
   images: readonly PlatformImage[],
-): Promise<Descriptor> {
+  annotations?: Record<string, string>,
+): Promise<{ descriptor: Descriptor; manifests: Descriptor[] }> {
   const { repository, tag } = target({ registries, patience }, text, auth);
   await sendAll(
     repository,
@@ -117,7 +121,7 @@ export async function pushIndex(
     signal,
   );
   const manifests: Descriptor[] = [];
-  for (const { platform, config: json, layers } of images) {
+  for (const { platform, config: json, layers, annotations: own, descriptorAnnotations } of images) {
     const data = Buffer.from(json);
     const config = { mediaType: MEDIA.ociConfig, digest: sha256(data), size: data.length };
     await uploadBytes(repository, data, config, signal);
@@ -126,17 +130,27 @@ export async function pushIndex(
       mediaType: MEDIA.ociManifest,
       config,
       layers: layers.map(({ descriptor }) => descriptor),
+      ...(own ? { annotations: own } : {}),
     };
     const bytes = Buffer.from(JSON.stringify(manifest));
     const descriptor = { mediaType: MEDIA.ociManifest, digest: sha256(bytes), size: bytes.length };
     await repository.putManifest(bytes, descriptor, descriptor.digest, signal);
-    manifests.push({ ...descriptor, platform });
+    manifests.push({
+      ...descriptor,
+      platform,
+      ...(descriptorAnnotations ? { annotations: descriptorAnnotations } : {}),
+    });
   }
-  const index: Index = { schemaVersion: 2, mediaType: MEDIA.ociIndex, manifests };
+  const index: Index = {
+    schemaVersion: 2,
+    mediaType: MEDIA.ociIndex,
+    manifests,
+    ...(annotations ? { annotations } : {}),
+  };
   const bytes = Buffer.from(JSON.stringify(index));
   const descriptor = { mediaType: MEDIA.ociIndex, digest: sha256(bytes), size: bytes.length };
   await repository.putManifest(bytes, descriptor, tag, signal);
-  return descriptor;
+  return { descriptor, manifests };
 }
 
 function target(

@@ -287,9 +287,16 @@ export class Images {
     return pushArtifact(this.#context, options, artifact);
   }
 
-  /** Pushes images of several platforms under one tag, their index last. Answers its descriptor. Rejects as {@link push}. */
-  pushIndex(options: AskOptions, images: readonly PlatformImage[]): Promise<Descriptor> {
-    return pushIndex(this.#context, options, images);
+  /**
+   * Pushes images of several platforms under one tag, their index last. Answers its descriptor and those of the images,
+   * in their order. Rejects as {@link push}.
+   */
+  pushIndex(
+    options: AskOptions,
+    images: readonly PlatformImage[],
+    annotations?: Record<string, string>,
+  ): ReturnType<typeof pushIndex> {
+    return pushIndex(this.#context, options, images, annotations);
   }
 
   /** A manifest or index at a registry, as it is. Rejects as {@link pull}. */

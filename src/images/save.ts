@@ -40,8 +40,14 @@ function chosen(store: ImageStore, names: string[]): Saved[] {
 
 /** Images that were made here: one a platform. */
 export interface UnrecordedImages {
-  images: readonly { config: string; layers: readonly StoredLayer[] }[];
+  images: readonly {
+    config: string;
+    layers: readonly StoredLayer[];
+    /** Of its manifest. */
+    annotations?: Record<string, string> | undefined;
+  }[];
   tags: readonly string[];
+  /** Of the index. */
   annotations?: Record<string, string> | undefined;
   signal: AbortSignal;
 }
@@ -55,11 +61,11 @@ export async function* saveUnrecorded(
   const hold = store.holds.open();
   try {
     const saved: Saved[] = [];
-    for (const { config, layers } of images) {
-      const row = await store.prepare(config, [...layers], hold, { signal, annotations });
+    for (const { config, layers, annotations: own } of images) {
+      const row = await store.prepare(config, [...layers], hold, { signal, annotations: own });
       saved.push({ row: { ...row, config: parseImageConfig(config) }, names });
     }
-    yield* archive(store, saved);
+    yield* archive(store, saved, undefined, annotations);
   } finally {
     hold.release();
   }
@@ -79,12 +85,17 @@ function select({ records }: ImageStore, text: string): { id: string; reference?
 }
 
 /** `without`: what its reader has; the archive is then an OCI layout alone. */
-async function* archive(store: ImageStore, images: Saved[], without?: ReadonlySet<string>): AsyncGenerator<Uint8Array> {
+async function* archive(
+  store: ImageStore,
+  images: Saved[],
+  without?: ReadonlySet<string>,
+  annotations?: Record<string, string>,
+): AsyncGenerator<Uint8Array> {
   const hold = store.holds.open();
   try {
     const blobs = images.flatMap(blobsOf);
     for (const blob of blobs) hold.blob(blob);
-    yield* writeTar(members(store, images, [...new Set(blobs)].sort(), without));
+    yield* writeTar(members(store, images, [...new Set(blobs)].sort(), without, annotations));
   } finally {
     hold.release();
   }
@@ -95,6 +106,7 @@ function* members(
   images: Saved[],
   blobs: string[],
   without: ReadonlySet<string> | undefined,
+  annotations: Record<string, string> | undefined,
 ): Generator<TarMember> {
   yield directory("blobs/");
   let algorithm = "";
@@ -107,7 +119,7 @@ function* members(
     }
     yield { header: { ...FILE, name: path, size: content.size(digest) }, body: content.stream(digest) };
   }
-  yield document("index.json", indexOf(images));
+  yield document("index.json", { ...indexOf(images), ...(annotations ? { annotations } : {}) });
   if (!without) {
     yield document(
       "manifest.json",

@@ -521,7 +521,7 @@ print(ask("GET", "/containers/own/json"), ask("GET", "/containers/others/json"),
     expect(await status("team", "POST", "/images/create?fromSrc=-&repo=busybox")).toBe(403);
     // What it has is reached from the machine's own network.
     const url = `/images/create?fromSrc=${encodeURIComponent("http://127.0.0.1:1/x")}&repo=x`;
-    for (const name of ["team", "plain"]) expect(await status(name, "POST", url)).toBe(403);
+    for (const name of ["team", "plain"] as const) expect(await status(name, "POST", url)).toBe(403);
     expect(await status("team", "GET", "/images/search?term=127.0.0.1:1/x")).toBe(403);
     expect(await status("team", "POST", "/images/load")).toBe(403);
     expect(await status("team", "POST", "/images/busybox/tag?repo=private")).toBe(403);

@@ -38,7 +38,8 @@ describe.skipIf(why !== "")(`builds for several platforms${why && ` (${why})`}`,
   const build = (directory: string, ...flags: string[]) =>
     engine.inro(["build", "--progress", "plain", ...flags, directory]);
   const get = async (name: string, what: string, accept = "*/*") =>
-    await (await fetch(`http://${registry.host}/v2/${name}/${what}`, { headers: { Accept: accept } })).json();
+    // biome-ignore lint/suspicious/noExplicitAny: what a registry answers
+    (await (await fetch(`http://${registry.host}/v2/${name}/${what}`, { headers: { Accept: accept } })).json()) as any;
   interface Manifest {
     config: { digest: string };
     layers: { digest: string }[];
@@ -129,6 +130,47 @@ describe.skipIf(why !== "")(`builds for several platforms${why && ` (${why})`}`,
     expect(
       index.manifests.map(({ platform }: { platform: { architecture: string } }) => platform?.architecture).sort(),
     ).toEqual(["amd64", "arm64"]);
+  });
+
+  test("annotations of the index, its entries and the manifests; statements about each of them", async () => {
+    const directory = context({ Dockerfile: "FROM scratch\nARG TARGETARCH\nCOPY f-$TARGETARCH /f\n", ...FILES });
+    const name = `${registry.host}/multi/said:1`;
+    const flags = ["--push", "-t", name, "--sbom=true", "--provenance=mode=max", "--build-arg", "A=1"];
+    const annotations = [
+      "index:of=all",
+      "manifest:of=each",
+      "manifest[linux/arm64]:only=arm",
+      "manifest-descriptor:in=index",
+    ];
+    const { code, stderr } = await build(
+      directory,
+      ...BOTH,
+      ...flags,
+      ...annotations.flatMap((one) => ["--annotation", one]),
+    );
+    expect([code, stderr]).toEqual([0, expect.stringContaining(`attesting ${name} for linux/arm64`)]);
+    const index = await get("multi/said", "manifests/1", INDEX);
+    expect(index.annotations).toEqual({ of: "all" });
+    for (const { digest, platform, annotations } of index.manifests) {
+      expect(annotations).toEqual({ in: "index" });
+      const arm = platform.architecture === "arm64";
+      const manifest = await get("multi/said", `manifests/${digest}`, MANIFEST);
+      expect(manifest.annotations).toEqual({ of: "each", ...(arm ? { only: "arm" } : {}) });
+      const { manifests: referrers } = await get("multi/said", `referrers/${digest}`);
+      const types = referrers.map(
+        (one: { annotations: Record<string, string> }) => one.annotations["in-toto.io/predicate-type"],
+      );
+      expect(types.sort()).toEqual(["https://slsa.dev/provenance/v1", "https://spdx.dev/Document"]);
+      for (const one of referrers) {
+        const { layers } = await get("multi/said", `manifests/${one.digest}`, MANIFEST);
+        const statement = await get("multi/said", `blobs/${layers[0].digest}`);
+        expect(`sha256:${statement.subject[0].digest.sha256}`).toBe(digest);
+        const { externalParameters } = statement.predicate.buildDefinition ?? {};
+        if (externalParameters) expect(externalParameters.platform).toBe(`linux/${platform.architecture}`);
+      }
+    }
+    const one = await build(directory, "-t", "one", "--annotation", "index:a=b");
+    expect([one.code, one.stderr]).toEqual([1, expect.stringContaining("not supported for single platform")]);
   });
 
   test("tar=false: the same as a directory", async () => {

@@ -1,3 +1,4 @@
+import { sha256 } from "../../base/digest.ts";
 import { IN_TOTO } from "../../build/attest/attestation.ts";
 import { sbom } from "../../build/attest/command.ts";
 import {
@@ -7,7 +8,8 @@ import {
   SPDX_PREDICATE,
   statement,
 } from "../../build/attest/provenance.ts";
-import type { BuildResult } from "../../build/builder.ts";
+import type { BuildResult, BuiltImage } from "../../build/builder.ts";
+import type { ContentStore } from "../../content/store.ts";
 import { formatPlatform } from "../../images/platform.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
 import type { BuildAttestations, BuildBody } from "../../spec/build-stream.ts";
@@ -16,12 +18,17 @@ import type { Context } from "../context.ts";
 /** What a build was told, as far as its provenance has it. */
 export type ToldOf = Pick<BuildBody, "dockerfileName" | "target" | "args" | "labels">;
 
+/** One image of a build that is still open, so that its layers are here. */
+export interface Attested {
+  readonly image: BuiltImage;
+  readonly materials: BuildResult["materials"];
+  readonly content: Pick<ContentStore, "path">;
+}
+
 export interface AttestOptions {
   /** The whole name without tag, and the manifest's digest at its registry. */
   readonly reference: string;
   readonly digest: string;
-  /** Of the image in the engine. */
-  readonly imageId: string;
   readonly auth: RegistryAuth | undefined;
   readonly wanted: BuildAttestations;
   readonly told: ToldOf;
@@ -32,8 +39,8 @@ export interface AttestOptions {
  */
 export async function attest(
   { images }: Context,
-  result: BuildResult,
-  { reference, digest, imageId, auth, wanted, told }: AttestOptions,
+  built: Attested,
+  { reference, digest, auth, wanted, told }: AttestOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const attach = async (predicateType: string, predicate: object) => {
@@ -42,23 +49,20 @@ export async function attest(
     const artifact = { artifactType: IN_TOTO, annotations, blobs: [{ mediaType: IN_TOTO, data, annotations }] };
     await images.attach({ reference: `${reference}@${digest}`, auth, signal, subject: digest, artifact });
   };
-  if (wanted.provenance) await attach(SLSA_PROVENANCE, provenance(factsOf(images, result, told), wanted.provenance));
+  if (wanted.provenance) await attach(SLSA_PROVENANCE, provenance(factsOf(images, built, told), wanted.provenance));
   if (!wanted.sbom) return;
-  const { config } = images.find(imageId);
-  const { layers, hold } = images.layerFiles(imageId);
-  try {
-    const subject = { name: reference, digest: imageId, created: config.created ?? EPOCH };
-    await attach(SPDX_PREDICATE, JSON.parse(await sbom(layers, { format: "spdx", subject }, signal)));
-  } finally {
-    hold.release();
-  }
+  const { config, layers } = built.image;
+  const files = layers.map(({ diffId, blob }) => ({ diffId, path: built.content.path(blob.digest) }));
+  const { created = EPOCH } = JSON.parse(config) as { created?: string };
+  const subject = { name: reference, digest: sha256(config), created };
+  await attach(SPDX_PREDICATE, JSON.parse(await sbom(files, { format: "spdx", subject }, signal)));
 }
 
 const EPOCH = "1970-01-01T00:00:00Z";
 
-function factsOf(images: Context["images"], { materials, images: [image] }: BuildResult, told: ToldOf): BuildFacts {
+function factsOf(images: Context["images"], { materials, image }: Attested, told: ToldOf): BuildFacts {
   const { dockerfileName, target, args, labels } = told;
-  const platform = formatPlatform(image!.platform);
+  const platform = formatPlatform(image.platform);
   return {
     dockerfile: dockerfileName,
     platform,

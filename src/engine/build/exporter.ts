@@ -1,43 +1,24 @@
 import { treeInChild } from "../../archive/command.ts";
 import { invalid, notImplemented } from "../../base/errors.ts";
-import type { BuildResult } from "../../build/builder.ts";
+import type { BuildResult, BuiltImage } from "../../build/builder.ts";
 import { wholeName } from "../../build/frontend/plan.ts";
 import { Progress } from "../../build/progress.ts";
 import type { ContentStore } from "../../content/store.ts";
 import { tagTarget } from "../../images/find.ts";
-import { hostPlatform, samePlatform } from "../../images/platform.ts";
+import { formatPlatform, hostPlatform, samePlatform } from "../../images/platform.ts";
 import { familiar } from "../../images/reference.ts";
 import type { Layers } from "../../layers/layers.ts";
 import type { RegistryAuth } from "../../registry/auth.ts";
 import type { BuildEvent } from "../../spec/build.ts";
 import type { BuildBody, BuildDone, BuildOutput } from "../../spec/build-stream.ts";
-import type { Descriptor } from "../../spec/oci-image.ts";
 import type { Context } from "../context.ts";
+import { Annotations } from "./annotations.ts";
 import { attest, type ToldOf } from "./attestations.ts";
 import { checkPlatformsOutput, filesOfPlatforms, withPlatformImages } from "./platforms.ts";
 
-/** `[type:]key=value` and an output's `annotation.key`: those of the manifest. */
-function annotationsOf(
-  given: readonly string[],
-  attributes: Record<string, string>,
-): Record<string, string> | undefined {
-  const found: Record<string, string> = {};
-  for (const text of given) {
-    const [, types, key, value] =
-      /^(?:((?:manifest|index|manifest-descriptor|index-descriptor)(?:\[[^\]]*\])?(?:,[^:=]*)?):)?([^=]+)=(.*)$/s.exec(
-        text,
-      ) ?? [];
-    if (key === undefined || value === undefined)
-      throw invalid(`invalid annotation ${JSON.stringify(text.slice(0, 200))}: expected key=value`);
-    if (types === undefined || types.split(",").some((type) => /^manifest(?:\[|$)/.test(type))) found[key] = value;
-    else throw notImplemented(`annotations of ${types} are not supported yet: images are stored one by one`);
-  }
-  for (const [key, value] of Object.entries(attributes)) {
-    const name = /^annotation(?:-manifest)?(?:\[[^\]]*\])?\.(.+)$/.exec(key)?.[1];
-    if (name !== undefined) found[name] = value;
-  }
-  return Object.keys(found).length > 0 ? found : undefined;
-}
+/** What the outputs of a build are to be named, and to say. */
+export type ExportBody = Pick<BuildBody, "tags" | "annotations" | "attestations"> &
+  Partial<ToldOf> & { auth?(reference: string): RegistryAuth | undefined };
 
 /** Where builds go. */
 export class Exporter {
@@ -73,28 +54,26 @@ export class Exporter {
   async export(
     result: BuildResult,
     output: BuildOutput,
-    body: Pick<BuildBody, "tags" | "annotations" | "attestations"> &
-      Partial<ToldOf> & { auth?(reference: string): RegistryAuth | undefined },
+    body: ExportBody,
     report: (event: BuildEvent) => void,
     signal: AbortSignal,
     give: (kind: "file" | "files", bytes: AsyncIterable<Uint8Array>) => Promise<void>,
   ): Promise<Partial<BuildDone>> {
     const progress = new Progress(report, "export");
     const { type, dest, attributes } = output;
-    const annotations = annotationsOf(body.annotations, attributes);
+    const annotations = new Annotations(body.annotations, attributes);
     if (type === "cacheonly") return {};
     const several = result.images.length > 1;
-    if (several) {
-      const { sbom, provenance } = body.attestations ?? {};
-      checkPlatformsOutput(output, { attested: Boolean(sbom || provenance) });
-    }
+    if (several) checkPlatformsOutput(output);
     if ((type === "docker" && dest === undefined) || type === "image") {
       const pushed = attributes.push === "true";
-      if (result.images.length > 1) return await this.#pushIndex(result, output, body, progress, signal);
+      if (several) return await this.#pushIndex(result, output, body, annotations, progress, signal);
+      annotations.only(["manifest"]);
       const exported = await progress.during("exporting to image", async () => {
         const given = (attributes.name ?? "").split(",").filter(Boolean);
         const names = given.length > 0 ? given : body.tags;
-        const imageId = await this.record(result, names, signal, annotations);
+        const { platform } = result.images[0]!;
+        const imageId = await this.record(result, names, signal, annotations.of("manifest", platform));
         const descriptor = this.ctx.images.manifest(imageId);
         return { imageId, digest: descriptor.digest, descriptor, names: names.map((name) => wholeName(name)) };
       });
@@ -114,14 +93,8 @@ export class Exporter {
             exported.descriptor = Descriptor;
           }
         });
-        const { attestations: wanted, dockerfileName = "Dockerfile", target, args = {}, labels = {} } = body;
-        if (!wanted?.sbom && !wanted?.provenance) continue;
-        const told = { dockerfileName, args, labels, ...(target === undefined ? {} : { target }) };
-        const { digest, imageId } = exported;
-        const reference = name.slice(0, name.lastIndexOf(":"));
-        await progress.during(`attesting ${name}`, () =>
-          attest(this.ctx, result, { reference, digest, imageId, auth: body.auth?.(name), wanted, told }, signal),
-        );
+        const { digest } = exported;
+        await this.#attest(result, result.images[0]!, { name, digest }, body, progress, signal);
       }
       return exported;
     }
@@ -148,7 +121,12 @@ export class Exporter {
     const given = (attributes.name ?? "").split(",").filter(Boolean);
     const tags = given.length > 0 ? given : body.tags;
     return await progress.during(form, async () => {
-      const archive = this.ctx.images.archive({ images: result.images, tags, annotations, signal });
+      annotations.only(several ? ["manifest", "index"] : ["manifest"]);
+      const images = result.images.map((image) => ({
+        ...image,
+        annotations: annotations.of("manifest", image.platform),
+      }));
+      const archive = this.ctx.images.archive({ images, tags, annotations: annotations.of("index"), signal });
       await give(attributes.tar === "false" ? "files" : "file", archive);
       return { names: tags.map((name) => wholeName(name)) };
     });
@@ -156,25 +134,61 @@ export class Exporter {
 
   /** Of several platforms, which the engine keeps no image of. */
   async #pushIndex(
-    { images }: BuildResult,
+    result: BuildResult,
     { attributes }: BuildOutput,
-    { tags, auth }: Pick<BuildBody, "tags"> & { auth?(reference: string): RegistryAuth | undefined },
+    body: ExportBody,
+    annotations: Annotations,
     progress: Progress,
     signal: AbortSignal,
   ): Promise<Partial<BuildDone>> {
+    annotations.only(["manifest", "manifest-descriptor", "index"]);
     const given = (attributes.name ?? "").split(",").filter(Boolean);
-    const names = (given.length > 0 ? given : tags).map((name) => wholeName(name));
+    const names = (given.length > 0 ? given : body.tags).map((name) => wholeName(name));
     if (names.length === 0) throw invalid("tag is needed when pushing to registry");
-    return await withPlatformImages(images, this.content, this.temporary, signal, async (ready) => {
+    return await withPlatformImages(result.images, this.content, this.temporary, signal, async (ready) => {
+      const images = ready.map((image) => ({
+        ...image,
+        annotations: annotations.of("manifest", image.platform),
+        descriptorAnnotations: annotations.of("manifest-descriptor", image.platform),
+      }));
       const done: Partial<BuildDone> = { names };
-      for (const reference of names) {
-        await progress.during(`pushing ${reference}`, async () => {
-          done.descriptor = await this.ctx.images.pushIndex({ reference, auth: auth?.(reference), signal }, ready);
-          done.digest = (done.descriptor as Descriptor).digest;
-        });
+      for (const name of names) {
+        const asked = { reference: name, auth: body.auth?.(name), signal };
+        const pushed = await progress.during(`pushing ${name}`, () =>
+          this.ctx.images.pushIndex(asked, images, annotations.of("index")),
+        );
+        done.descriptor = pushed.descriptor;
+        done.digest = pushed.descriptor.digest;
+        for (const [at, { digest }] of pushed.manifests.entries()) {
+          await this.#attest(result, result.images[at]!, { name, digest }, body, progress, signal);
+        }
       }
       return done;
     });
+  }
+
+  /** Attaches what is wanted to one image's manifest, `digest`, at its registry. */
+  async #attest(
+    result: BuildResult,
+    image: BuiltImage,
+    { name, digest }: { name: string; digest: string },
+    body: ExportBody,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { attestations: wanted, dockerfileName = "Dockerfile", target, args = {}, labels = {} } = body;
+    if (!wanted?.sbom && !wanted?.provenance) return;
+    const told = { dockerfileName, args, labels, ...(target === undefined ? {} : { target }) };
+    const reference = name.slice(0, name.lastIndexOf(":"));
+    const of = result.images.length > 1 ? ` for ${formatPlatform(image.platform)}` : "";
+    await progress.during(`attesting ${name}${of}`, () =>
+      attest(
+        this.ctx,
+        { ...result, image, content: this.content },
+        { reference, digest, auth: body.auth?.(name), wanted, told },
+        signal,
+      ),
+    );
   }
 
   /** Pushes `name:tag`; answers the digest of its manifest at the registry. */

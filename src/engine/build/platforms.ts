@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { treeInChild } from "../../archive/command.ts";
 import { readTar, type TarMember, writeTar } from "../../archive/tar.ts";
-import { invalid, notImplemented } from "../../base/errors.ts";
+import { invalid } from "../../base/errors.ts";
 import type { BuiltImage } from "../../build/builder.ts";
 import type { ContentStore } from "../../content/store.ts";
 import type { ArtifactFile, PlatformImage } from "../../images/artifacts.ts";
@@ -34,16 +34,13 @@ export async function* filesOfPlatforms(
   yield* writeTar(members());
 }
 
-/** Where a build for several platforms may go. Errors: invalid, and notImplemented for what one platform's may. */
-export function checkPlatformsOutput({ type, attributes }: BuildOutput, options: { attested: boolean }): void {
+/** Where a build for several platforms may go. Errors are invalid. */
+export function checkPlatformsOutput({ type, attributes }: BuildOutput): void {
   if (type === "docker" || (type === "image" && attributes.push !== "true")) {
     throw invalid(
       "an image of several platforms is kept by registries and OCI archives: use --push, or --output type=oci,dest=FILE",
     );
   }
-  if (options.attested) throw notImplemented("attestations of an image of several platforms are not supported yet");
-  if (Object.keys(attributes).some((key) => key.startsWith("annotation")))
-    throw notImplemented("annotations of an image of several platforms are not supported yet");
 }
 
 /** Has the images as they are pushed; what is made for it in `directory` goes when `body` has settled. */
