@@ -16,7 +16,7 @@ const ALGORITHMS = ["sha256", "sha512"] as const;
 const DEFAULT_READ_LIMIT = 4 * 1024 * 1024;
 /** Bytes from which on removing a file takes longer than the event loop may wait. */
 const LARGE = 1024 * 1024;
-const STREAM_CHUNK = 1024 * 1024;
+const STREAM_CHUNK = 256 * 1024;
 
 /**
  * Blobs by digest, in the folders of an OCI image layout:
