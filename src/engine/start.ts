@@ -9,7 +9,7 @@ import { mayMountCgroups } from "../runtime/cgroup-mounts.ts";
 import { LaunchError, type LaunchRequest, launch } from "../runtime/launch.ts";
 import { NAMESPACE_FILE } from "../runtime/namespaces.ts";
 import type { Running } from "../runtime/running.ts";
-import type { GivenNamespaces } from "../runtime/start.ts";
+import type { Given } from "../runtime/start.ts";
 import { createUserAndNetworkNamespace } from "../runtime/userns.ts";
 import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
@@ -20,7 +20,7 @@ import { type Context, emit } from "./context.ts";
 import { watchExit } from "./exit.ts";
 import { expiryOf } from "./expiry/expiry.ts";
 import { startingHealth } from "./health/record.ts";
-import { openNamespaceOf } from "./join.ts";
+import { joinedShm, openNamespace } from "./join.ts";
 import { knownKind, launchKind, rememberKind } from "./launch-kind.ts";
 import { managedFiles, writeManagedFiles } from "./managed-files.ts";
 import { mountSources } from "./mount-sources.ts";
@@ -211,7 +211,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     });
     steps.push(() => cgroup.remove());
     for (const path of cgroup.paths().slice(0, 1)) markOwner(path, ctx.paths.dataRoot);
-    let given: GivenNamespaces | undefined;
+    let given: Given | undefined;
     if (container.record.endpoints) {
       const ids = userns ? [{ containerID: 0, ...userns }] : [];
       const made = userns ? createUserAndNetworkNamespace(ids, ids) : undefined;
@@ -222,6 +222,11 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
         await ctx.dns.open(container, namespace.fd);
       }
       given = { network: namespace.fd, ...(made ? { user: made.user } : {}) };
+    }
+    const shm = joinedShm(ctx, container);
+    if (shm !== undefined) {
+      joined.push(shm);
+      given = { ...given, shm };
     }
     const stdin = config.OpenStdin === true;
     const request: LaunchRequest = {
@@ -268,12 +273,4 @@ export function specOfRunning(ctx: Context, container: Container): Spec {
     ...(userns ? { userns } : {}),
     namespaceOf: (_, type) => `/proc/self/ns/${NAMESPACE_FILE[type]}`,
   });
-}
-
-/** Opens a namespace of another container, which must run. */
-function openNamespace(ctx: Context, ref: string, type: NamespaceType): number {
-  const other = ctx.table.get(ref);
-  const fd = other.isRunning && other.running ? openNamespaceOf(other.running, type) : undefined;
-  if (fd === undefined) throw conflict(`cannot join ${type} namespace of a non running container: ${other.id}`);
-  return fd;
 }

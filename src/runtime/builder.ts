@@ -24,8 +24,10 @@ export const FD = {
   network: 16,
   /** From here on: what the keeper holds for the engine, and nobody else uses. At most {@link MAX_KEPT}. */
   kept: 17,
+  shm: 33,
 } as const;
 
+/** As many as are between those two. */
 export const MAX_KEPT = 16;
 
 /** Rows that many parts of a launch share. */

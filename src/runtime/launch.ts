@@ -20,7 +20,7 @@ import type { Plan } from "./plan.ts";
 import type { Rootfs } from "./rootfs.ts";
 import type { Running } from "./running.ts";
 import { setUp } from "./setup.ts";
-import { type GivenNamespaces, hasOwnUserns, readAll, start } from "./start.ts";
+import { type Given, hasOwnUserns, readAll, start } from "./start.ts";
 import { pauseProgram, superviseProgram } from "./supervise.ts";
 import { type Encoded, encodeKnown, encodeLaunch } from "./template.ts";
 import type { Toolbox } from "./toolbox.ts";
@@ -51,8 +51,11 @@ export interface LaunchRequest {
   pause?: boolean;
   /** Descriptors that the keeper is to hold, for whoever adopts the container: {@link Running.kept}. They stay the caller's. */
   kept?: readonly number[] | undefined;
-  /** Namespaces made beforehand, whose descriptors stay the caller's: where the spec joins a network, and its user namespace. */
-  given?: GivenNamespaces;
+  /**
+   * Made beforehand, with descriptors that stay the caller's: where the spec joins a network, its user namespace, and what is
+   * to be its /dev/shm.
+   */
+  given?: Given;
 }
 
 function initProgram({ pause, spec }: LaunchRequest): Program {
@@ -86,7 +89,14 @@ function planOf(request: LaunchRequest): Plan {
       ? { nested: true, ownMounts: ownerUid() !== 0, noSetgroups: refusesSetgroups(process.pid) }
       : {}),
     ...(request.given?.network === undefined ? {} : { joined: JOINED_NETWORK }),
+    ...(request.given?.shm === undefined ? {} : { given: givenShm(spec) }),
   };
+}
+
+/** A volume in its place comes first. */
+function givenShm({ mounts = [] }: Spec): Plan["given"] & {} {
+  const at = mounts.findIndex(({ destination, type }) => destination === "/dev/shm" && type === "tmpfs");
+  return new Map(at < 0 ? [] : [[at, { mount: FD.shm }]]);
 }
 
 const JOINED_NETWORK: ReadonlyMap<NamespaceType, number> = new Map([["network", FD.network]]);

@@ -44,10 +44,12 @@ export function hasOwnUserns(spec: Spec): boolean {
 /** Pipes of 1 MiB carry a flood with few wake-ups; where the limit is lower, the default stays. */
 const PIPE_SIZE = 1 << 20;
 
-/** Descriptors of namespaces that the container joins, or that become its own. */
-export interface GivenNamespaces {
+/** Descriptors of what was made beforehand: namespaces that the container joins, or that become its own, and a mount. */
+export interface Given {
   user?: number;
   network?: number;
+  /** In place of a new /dev/shm; attached nowhere yet. */
+  shm?: number;
 }
 
 export interface StartOptions {
@@ -60,7 +62,7 @@ export interface StartOptions {
   init?: Program | undefined;
   /** As {@link LaunchRequest} has them. */
   kept?: readonly number[] | undefined;
-  given?: GivenNamespaces | undefined;
+  given?: Given | undefined;
   /** Of an exec: the container's pidfd, which stays the caller's. */
   target?: number;
   /** To say why the command could not be executed. */
@@ -131,7 +133,7 @@ export async function start({ elf, program }: Encoded, options: StartOptions): P
     give(exitFar, FD.exit);
     give(openSync(join(runDir, STATUS_FILE), "w", 0o600), FD.status);
     const again = (fd: number, what: string) => sys("fcntl", what, fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-    const { user, network } = options.given ?? {};
+    const { user, network, shm } = options.given ?? {};
     if (options.spec && hasOwnUserns(options.spec)) {
       const { uidMappings = [], gidMappings = [] } = options.spec.linux!;
       give(
@@ -140,6 +142,7 @@ export async function start({ elf, program }: Encoded, options: StartOptions): P
       );
     }
     if (network !== undefined) give(again(network, "network namespace"), FD.network);
+    if (shm !== undefined) give(again(shm, "/dev/shm"), FD.shm);
     if (options.trace) give(options.trace.fd, FD.trace);
     if (options.target !== undefined) give(again(options.target, "pidfd"), FD.target);
     for (const [i, fd] of (options.kept ?? []).entries()) give(again(fd, "kept"), FD.kept + i);

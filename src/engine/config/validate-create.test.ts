@@ -148,7 +148,6 @@ describe("accepted", () => {
   test.each([
     [{}, { NetworkMode: "host", PublishAllPorts: true }, "published ports are discarded"],
     [{}, { Runtime: "runc" }, "runtime runc is inro's own"],
-    [{}, { IpcMode: "container:a" }, "/dev/shm is not shared"],
     [{}, { OomKillDisable: true }, "does not support OomKillDisable"],
     [{}, { MemorySwappiness: 10 }, "MemorySwappiness discarded"],
     [{}, { KernelMemory: 10 }, "KernelMemory discarded"],

@@ -81,12 +81,7 @@ export function validateCreate(
   const { host: limited, warnings } = checkLimits(given, facts);
   const host = normalize(limited, facts, log, asked.NetworkDisabled === true);
   const network = host.NetworkMode ?? "none";
-  warnings.push(
-    ...discardedPorts(host, network),
-    ...refuseRuntime(given),
-    ...kernelMemoryWarning(requestHost),
-    ...shmWarning(host),
-  );
+  warnings.push(...discardedPorts(host, network), ...refuseRuntime(given), ...kernelMemoryWarning(requestHost));
   checkHost(config, host, facts);
   return { config, host, warnings };
 }
@@ -174,9 +169,4 @@ function normalize(given: HostConfig, facts: HostFacts, log: LogConfig, disabled
 function kernelMemoryWarning({ KernelMemory, KernelMemoryTCP }: Record<string, unknown>): string[] {
   if (!KernelMemory && !KernelMemoryTCP) return [];
   return ["your kernel does not support kernel memory limits, KernelMemory discarded"];
-}
-
-function shmWarning(host: HostConfig): string[] {
-  if (!host.IpcMode?.startsWith("container:")) return [];
-  return ["/dev/shm is not shared between containers yet, only System V IPC and message queues are"];
 }
