@@ -156,6 +156,16 @@ describe.skipIf(why !== "")(`docker buildx${why && ` (${why})`}`, () => {
       expect(again.code).toBe(0);
       expect(again.text).toContain(`importing cache manifest from ${registry.host}/cache:1`);
       expect(again.text).not.toMatch(/\d ran it\n/);
+      // The image's own, which its pusher and its next builder know as type=registry.
+      const image = `${registry.host}/inline:1`;
+      expect((await build("--cache-to", "type=inline", "-t", image, from)).code).toBe(0);
+      await engine.ok("push", image);
+      await engine.ok("rmi", image);
+      expect((await run(buildx!, ["prune", "--all", "--force"])).code).toBe(0);
+      const inline = await build("--cache-from", image, from);
+      expect([inline.code, inline.text]).toEqual([0, expect.not.stringMatching(/\d ran it\n/)]);
+      const local = await build("--cache-to", `type=local,dest=${join(engine.dir, "cache")}`, from);
+      expect([local.code, local.text]).toEqual([1, expect.stringContaining("type=local is for inro build")]);
     } finally {
       await registry.stop();
     }

@@ -26,6 +26,8 @@ export class Arrivals<T> {
   async get(id: string, signal: AbortSignal): Promise<T | undefined> {
     const known = this.#here.get(id);
     if (known !== undefined) return known;
+    // One that has fired already says nothing more.
+    signal.throwIfAborted();
     const late = AbortSignal.any([signal, AbortSignal.timeout(WAIT_MS)]);
     await new Promise<void>((resolve) => {
       const wakes = this.#waiting.get(id) ?? new Set();

@@ -61,34 +61,38 @@ function methodsOf(engine: Engine): Record<string, GrpcMethod> {
 
 async function solve(builds: Builds, call: ServerCall): Promise<Uint8Array> {
   const { request } = call;
+  const allow = new Set(request.all(9).map(String));
+  const one = new Solving(request.text(5), allow, call.signal);
+  // What is wrong is found out inside: other calls of the build wait for it, and are to hear that it is over.
+  return await solving(request.text(1), one, () => solved(builds, one, call));
+}
+
+async function solved(builds: Builds, one: Solving, call: ServerCall): Promise<Uint8Array> {
+  const { request } = call;
   if (request.message(2)) throw notImplemented("LLB of the client's own is not supported");
   const caches = request.message(8);
   const [to, from] = [4, 5].map((field) => cacheOptions(caches, field));
-  const allow = new Set(request.all(9).map(String));
-  for (const name of allow) {
+  for (const name of one.allow) {
     if (!ENTITLEMENTS.includes(name)) throw invalid(`invalid entitlement ${JSON.stringify(name.slice(0, 100))}`);
   }
   const [type, attributes, session] = [request.text(3), request.map(4), request.text(5)];
   const [frontend, options] = [request.text(6), request.map(7)];
-  const one = new Solving(session, allow, call.signal);
-  return await solving(request.text(1), one, async () => {
-    one.caches = from!;
-    const solved =
-      frontend === "" ? await one.outcome() : await solveFrontend(builds, one, frontend, options, call.signal);
-    if (frontend !== "" && solved) one.keep(solved);
-    const answer = new MessageWriter();
-    if (!solved?.result) return answer.finish();
-    const result = to!.some(({ type }) => type === "inline") ? withInlineCache(solved.result) : solved.result;
-    const entries = await exported(builds, { result, session, type, attributes }, one.report, call.signal);
-    for (const [key, value] of Object.entries(entries)) {
-      answer.message(1, new MessageWriter().text(1, key).text(2, value).finish());
-    }
-    for (const option of to!) {
-      const auth = option.type === "registry" ? await credentialsFor(session, option.ref, call.signal) : undefined;
-      await builds.transfer.export(result, option, { auth: () => auth }, one.report, call.signal);
-    }
-    return answer.finish();
-  });
+  one.caches = from!;
+  const found =
+    frontend === "" ? await one.outcome() : await solveFrontend(builds, one, frontend, options, call.signal);
+  if (frontend !== "" && found) one.keep(found);
+  const answer = new MessageWriter();
+  if (!found?.result) return answer.finish();
+  const result = to!.some(({ type }) => type === "inline") ? withInlineCache(found.result) : found.result;
+  const entries = await exported(builds, { result, session, type, attributes }, one.report, call.signal);
+  for (const [key, value] of Object.entries(entries)) {
+    answer.message(1, new MessageWriter().text(1, key).text(2, value).finish());
+  }
+  for (const option of to!) {
+    const auth = option.type === "registry" ? await credentialsFor(session, option.ref, call.signal) : undefined;
+    await builds.transfer.export(result, option, { auth: () => auth }, one.report, call.signal);
+  }
+  return answer.finish();
 }
 
 /** `CacheOptionsEntry`, repeated. */
