@@ -107,9 +107,9 @@ export class Archives {
   }
 
   #ownerOf(container: Container): { uid: number; gid: number } {
-    const { config, userns } = container.record;
+    const { config, userns, imageId } = container.record;
     const { upper, lower } = layersOf(this.ctx, container);
-    const { uid, gid } = findUser(lookupIn(upper, lower), config.User ?? "", [], userns?.size);
+    const { uid, gid } = findUser(lookupIn(upper, lower, imageId), config.User ?? "", [], userns?.size);
     return { uid, gid };
   }
 }

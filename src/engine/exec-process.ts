@@ -36,7 +36,11 @@ export async function launchExec(
   const spec = specOf(ctx, container);
   const { upper, lower } = layersOf(ctx, container);
   const { config, host } = container.record;
-  const asked = execProcess({ id: container.id, config, host, spec }, request, lookupIn(upper, lower));
+  const asked = execProcess(
+    { id: container.id, config, host, spec },
+    request,
+    lookupIn(upper, lower, container.record.imageId),
+  );
   const process = tools ? { ...asked, capabilities: withPtrace(asked.capabilities) } : asked;
   const cgroup = openCgroup(ctx, container);
   if (!cgroup && !ctx.hierarchy.delegated) throw unavailable(`container ${container.id} has lost its cgroup`);

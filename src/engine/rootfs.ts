@@ -1,8 +1,8 @@
 import { chownSync, existsSync, mkdirSync, renameSync } from "node:fs";
 import { basename } from "node:path";
-import { codeOf } from "../base/errors.ts";
+import { codeOf, SysError } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
-import { close, openat, openat2, statat } from "../linux/file.ts";
+import { close, statat, tryOpenat2 } from "../linux/file.ts";
 import { inUserNamespace } from "../linux/rights.ts";
 import type { Rootfs } from "../runtime/rootfs.ts";
 import { readRootFile } from "../security/root-file.ts";
@@ -66,52 +66,60 @@ function made(path: string, mode: number): void {
 
 /**
  * Reads files of a root that is not mounted: the topmost layer that has the path decides. Hostile images are expected.
- * `upper` may change at any time, the layers of an image never do.
+ * `upper` may change at any time, the layers of an image never do, wherever they are mounted by now:
+ * `imageId` is whose they are, if they are an image's.
  */
-export function lookupIn(upper: string, lower: readonly string[]): (path: string) => string | undefined {
+export function lookupIn(
+  upper: string,
+  lower: readonly string[],
+  imageId: string | undefined,
+): (path: string) => string | undefined {
+  // The machine's own root is no layer of an image, and neither is another container's.
+  const changes = (layer: string) => layer === "/" || basename(layer) === "upper";
+  const changing = [upper, ...lower.filter(changes)];
+  const fixed = lower.filter((layer) => !changes(layer));
   return (path) => {
-    const found = inLayer(upper, path);
-    if (found !== "next") return found.text;
-    for (const layer of lower) {
-      // The machine's own root is no layer of an image, and neither is another container's; a descriptor's number is
-      // another image's once this one has gone.
-      const changes = layer === "/" || basename(layer) === "upper" || layer.startsWith("/proc/");
-      const found = changes ? inLayer(layer, path) : inImageLayer(layer, path);
+    for (const layer of changing) {
+      const found = inLayer(layer, path);
       if (found !== "next") return found.text;
     }
-    return undefined;
+    return inImage(imageId, fixed, path);
   };
 }
 
 type Looked = "next" | { text: string | undefined };
 
-/** What was found in layers of images, oldest first. Some hundred containers of one image read the same passwd. */
-const known = new Map<string, Looked>();
+/** What was found in images, oldest first. Some hundred containers of one image read the same passwd. */
+const known = new Map<string, { text: string | undefined }>();
 const MAX_KNOWN = 256;
 const MAX_KNOWN_TEXT = 16 * 1024;
 
-function inImageLayer(layer: string, path: string): Looked {
-  const key = `${layer}\0${path}`;
-  let found = known.get(key);
-  if (found) return found;
-  found = inLayer(layer, path);
-  if (found === "next" || (found.text?.length ?? 0) <= MAX_KNOWN_TEXT) {
-    if (known.size === MAX_KNOWN) known.delete(known.keys().next().value!);
-    known.set(key, found);
+function inImage(imageId: string | undefined, layers: readonly string[], path: string): string | undefined {
+  const key = `${imageId}\0${path}`;
+  const before = imageId === undefined ? undefined : known.get(key);
+  if (before) return before.text;
+  let text: string | undefined;
+  for (const layer of layers) {
+    const found = inLayer(layer, path);
+    if (found === "next") continue;
+    text = found.text;
+    break;
   }
-  return found;
+  if (imageId !== undefined && (text?.length ?? 0) <= MAX_KNOWN_TEXT) {
+    if (known.size === MAX_KNOWN) known.delete(known.keys().next().value!);
+    known.set(key, { text });
+  }
+  return text;
 }
 
 function inLayer(layer: string, path: string): Looked {
-  let root: number;
+  const root = tryOpenat2(k.AT_FDCWD, layer, k.O_PATH | k.O_DIRECTORY);
+  if (root === -ENOENT) return "next";
+  if (root < 0) throw new SysError("open", layer, -root);
   try {
-    root = openat(k.AT_FDCWD, layer, k.O_PATH | k.O_DIRECTORY);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return "next";
-    throw error;
-  }
-  try {
-    const fd = openat2(root, path, k.O_PATH, 0, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS);
+    const fd = tryOpenat2(root, path, k.O_PATH, 0, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS);
+    if (fd === -ENOENT || fd === -ENOTDIR || fd === -ELOOP) return "next";
+    if (fd < 0) throw new SysError("open", path, -fd);
     try {
       const { mode, rdevMajor, rdevMinor } = statat(fd, "");
       const whiteout = (mode & k.S_IFMT) === k.S_IFCHR && rdevMajor === 0 && rdevMinor === 0;
@@ -119,10 +127,11 @@ function inLayer(layer: string, path: string): Looked {
     } finally {
       close(fd);
     }
-  } catch (error) {
-    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(codeOf(error) ?? "")) return "next";
-    throw error;
   } finally {
     close(root);
   }
 }
+
+const ENOENT = 2;
+const ENOTDIR = 20;
+const ELOOP = 40;

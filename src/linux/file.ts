@@ -13,6 +13,13 @@ const shown = (name: Name) => (typeof name === "string" ? name : Buffer.from(nam
 
 /** openat2(2): `resolve` is a set of RESOLVE_*. EAGAIN (a rename raced with `..`) is retried a few times. */
 export function openat2(dirfd: number, name: Name, flags: number, mode = 0, resolve = 0): number {
+  const fd = tryOpenat2(dirfd, name, flags, mode, resolve);
+  if (fd < 0) throw new SysError("openat2", shown(name), -fd);
+  return fd;
+}
+
+/** {@link openat2}, with -errno in place of an error: for what is expected not to be there. */
+export function tryOpenat2(dirfd: number, name: Name, flags: number, mode = 0, resolve = 0): number {
   return scratch(() => {
     const how = room(24);
     how.view.writeBigUInt64LE(BigInt(flags | k.O_CLOEXEC), 0);
@@ -21,8 +28,7 @@ export function openat2(dirfd: number, name: Name, flags: number, mode = 0, reso
     const path = str(name);
     for (let tries = 0; ; tries++) {
       const fd = trySys("openat2", dirfd, path, how.address, 24);
-      if (fd >= 0) return fd;
-      if (fd !== -11 || tries === 32) throw new SysError("openat2", shown(name), -fd);
+      if (fd !== -11 || tries === 32) return fd;
     }
   });
 }

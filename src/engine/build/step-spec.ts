@@ -33,7 +33,7 @@ export function stepSpec({ id, step, directories, files, mounts, network }: Step
     id,
     config,
     host,
-    rootfs: { lookup: lookupIn(upper, lower) },
+    rootfs: { lookup: lookupIn(upper, lower, undefined) },
     files,
     volumes: [],
     ...(network === "given" ? { network: { path: `/proc/self/fd/${FD.network}` } } : {}),
