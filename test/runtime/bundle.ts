@@ -55,8 +55,7 @@ const APPLETS = [
 
 /** A root directory for state, and bundles with busybox in them. */
 export class Runtime {
-  readonly dir = mkdtempSync(join(tmpdir(), "inro-oci-"));
-  readonly root = join(this.dir, "state");
+  #dir: string | undefined;
   /** The numbers of its processes that run: Bun reaps them. */
   readonly children = new Set<number>();
   readonly #command: Command;
@@ -66,7 +65,19 @@ export class Runtime {
   /** `command`: by default this checkout's inro-runtime. */
   constructor(command = OWN) {
     this.#command = command;
-    copyFileSync(BUSYBOX, join(this.dir, "busybox"));
+  }
+
+  /** Made when it is asked for: a suite that is skipped has one of these, too. */
+  get dir(): string {
+    if (this.#dir === undefined) {
+      this.#dir = mkdtempSync(join(tmpdir(), "inro-oci-"));
+      copyFileSync(BUSYBOX, join(this.#dir, "busybox"));
+    }
+    return this.#dir;
+  }
+
+  get root(): string {
+    return join(this.dir, "state");
   }
 
   /** Runs the runtime. `stdin` "ignore" is /dev/null; output comes by files, so that a container may hold it open. */
