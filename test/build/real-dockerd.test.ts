@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Caller, cannotUse } from "../dropin/caller.ts";
 import { debianPackages } from "../images/debian-packages.ts";
+import { PROJECTS, writeProject } from "./real/project.ts";
 
 setDefaultTimeout(300_000);
 
@@ -36,9 +37,9 @@ describe.skipIf(why !== "")(`the projects by BuildKit in dockerd${why && ` (${wh
   });
   afterAll(async () => expect(await caller.close()).toEqual([]));
 
-  test.each(["c", "node", "python"])("%s", async (name) => {
+  test.each(PROJECTS)("%s", async (name) => {
     const context = caller.path(name);
-    cpSync(join(import.meta.dir, "real", name), context, { recursive: true });
+    writeProject(name, context);
     // The frontend that the directive names is in a registry; dockerd's own does.
     const file = join(context, "Dockerfile");
     writeFileSync(file, readFileSync(file, "utf8").replace(/^# syntax=.*\n/, ""));

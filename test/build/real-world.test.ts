@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { join } from "node:path";
 import { isRoot, TestEngine } from "../harness.ts";
 import { debianPackages } from "../images/debian-packages.ts";
+import { PROJECTS, writeProject } from "./real/project.ts";
 
 setDefaultTimeout(300_000);
 
@@ -9,30 +10,31 @@ const docker = Bun.which("docker");
 const made = !isRoot ? "needs root" : process.arch !== "x64" ? "made for amd64" : debianPackages();
 const why = typeof made === "string" ? made : "";
 
-const PROJECTS = [
+const WAYS = [
   { name: "c", check: ["/usr/bin/answer", "--check"], user: "10001:10001" },
   { name: "node", check: ["node", "server.mjs", "--check"], user: "app" },
   { name: "python", check: ["answer", "--check"], user: "answer" },
-];
+] as const;
 
 describe.skipIf(why !== "")(`Dockerfiles as projects have them${why && ` (${why})`}`, () => {
   const engine = new TestEngine();
   beforeAll(async () => {
     await engine.start();
+    for (const name of PROJECTS) writeProject(name, project(name));
     const { debian, packages } = made as Exclude<typeof made, string>;
     await engine.ok("import", debian, "inro-test/debian:12");
     await engine.ok("import", packages, "inro-test/packages:12");
   });
   afterAll(() => engine.stop());
 
-  const project = (name: string) => join(import.meta.dir, "real", name);
+  const project = (name: string) => join(engine.dir, name);
   const flags = (name: string, version: string) => [
     ...["--network", "none", "--build-arg", `VERSION=${version}`, "-t", `answer-${name}-${version}`],
     project(name),
   ];
 
   /** Runs what was built, and has its own check ask it. */
-  async function answer(name: string, version: string, check: string[]): Promise<string> {
+  async function answer(name: string, version: string, check: readonly string[]): Promise<string> {
     const id = await engine.ok("run", "-d", "--network", "none", `answer-${name}-${version}`);
     const logs = engine.spawn(["logs", "-f", id]);
     let said = "";
@@ -49,7 +51,7 @@ describe.skipIf(why !== "")(`Dockerfiles as projects have them${why && ` (${why}
     }
   }
 
-  for (const { name, check, user } of PROJECTS) {
+  for (const { name, check, user } of WAYS) {
     test(`${name}: inro build`, async () => {
       await engine.ok("build", "--progress", "plain", ...flags(name, "1.0"));
       expect(await answer(name, "1.0", check)).toBe(`${name} 1.0 uid 10001`);

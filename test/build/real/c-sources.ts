@@ -1,4 +1,17 @@
-#include <arpa/inet.h>
+/** The sources of the C project, which its context has in `src`: what is C in this repository is text in a test. */
+export const C_SOURCES: Readonly<Record<string, string>> = {
+  "main.c": String.raw`#include <string.h>
+
+#include "server.h"
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "--check") == 0)
+		return check(8080);
+	return serve(8080, VERSION);
+}
+`,
+  "server.c": String.raw`#include <arpa/inet.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -46,3 +59,8 @@ int check(unsigned short port)
 	}
 	return write(1, answer, length) != length;
 }
+`,
+  "server.h": String.raw`int serve(unsigned short port, const char *version);
+int check(unsigned short port);
+`,
+};

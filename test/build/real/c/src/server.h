@@ -1,2 +1,0 @@
-int serve(unsigned short port, const char *version);
-int check(unsigned short port);
