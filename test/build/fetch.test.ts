@@ -183,6 +183,37 @@ describe.skipIf(why !== "")(`git${why && ` (${why})`}`, () => {
     await expect(fetchGit(url.replace("r.git", "x.git"), none, lab.context())).rejects.toThrow("git ");
   });
 
+  test("credentials are secrets, those of the host first, and a header has one line", async () => {
+    const told: (string | null)[] = [];
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch(request) {
+        told.push(request.headers.get("Authorization"));
+        return new Response("", { status: 403 });
+      },
+    });
+    const ask = async (secrets: Record<string, string>) => {
+      for (const [name, value] of Object.entries(secrets)) lab.secrets.set(name, Buffer.from(value));
+      told.length = 0;
+      const failed = fetchGit(`http://127.0.0.1:${server.port}/r.git`, none, lab.context());
+      const message = await failed.then(String, (error) => error.message);
+      lab.secrets.clear();
+      return { told: told[0], message };
+    };
+    try {
+      expect((await ask({})).told).toBeNull();
+      expect((await ask({ GIT_AUTH_TOKEN: "t" })).told).toBe(`basic ${btoa("x-access-token:t")}`);
+      expect((await ask({ GIT_AUTH_HEADER: "Bearer all", GIT_AUTH_TOKEN: "t" })).told).toBe("Bearer all");
+      const own = { "GIT_AUTH_TOKEN.127.0.0.1": "own", GIT_AUTH_HEADER: "Bearer all" };
+      expect((await ask(own)).told).toBe(`basic ${btoa("x-access-token:own")}`);
+      const more = await ask({ GIT_AUTH_HEADER: "x\ny: z" });
+      expect([more.told, more.message]).toEqual([undefined, expect.stringContaining("more than one line")]);
+    } finally {
+      await server.stop(true);
+    }
+  });
+
   test("CVE-2022-39253: a submodule by a local path is not fetched", async () => {
     const hostile = join(top, "h.git");
     const module = join(top, "m");
