@@ -42,6 +42,7 @@ export type Material =
 export interface BuildCacheContent {
   /** Of the images' own steps, or of all. Base first. */
   records(mode: "min" | "max"): CacheRecord[];
+  /** Each source and selection once. */
   readonly selections: readonly (readonly [source: string, selection: string, digest: string])[];
   /** Ids of the cache mounts of its RUN steps. */
   readonly mounts: readonly string[];
@@ -195,7 +196,7 @@ function cacheOf(plans: readonly Plan[], solve: Pick<Solve<never>, "recordsOf" |
       const all = plans.flatMap(({ target }) => solve.recordsOf(target, mode));
       return [...new Map(all.map((record) => [record.key, record])).values()];
     },
-    selections: solve.selections,
+    selections: [...new Map(solve.selections.map((one) => [`${one[0]} ${one[1]}`, one])).values()],
     mounts: [...mounts],
   };
 }

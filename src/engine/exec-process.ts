@@ -1,8 +1,7 @@
-import { mkdirSync, rmdirSync, rmSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync } from "node:fs";
 import { conflict, InroError, messageOf, unavailable } from "../base/errors.ts";
 import { exec, LaunchError } from "../runtime/launch.ts";
-import { type Running, STATUS_FILE } from "../runtime/running.ts";
+import type { Running } from "../runtime/running.ts";
 import type { Toolbox } from "../runtime/toolbox.ts";
 import type { ExecCreateRequest } from "../spec/docker-api.ts";
 import type { Capabilities, Spec } from "../spec/oci-runtime.ts";
@@ -11,6 +10,7 @@ import { hostFacts } from "./config/host-facts.ts";
 import type { Container } from "./container.ts";
 import { type Context, openCgroup } from "./context.ts";
 import { layersOf, lookupIn } from "./rootfs.ts";
+import { removeExecDirectory } from "./run-directory.ts";
 import { specOfRunning } from "./start.ts";
 
 /** What an exec's start failed with: docker's exit code goes into inspect. */
@@ -61,16 +61,6 @@ function withPtrace(sets: Capabilities | undefined): Capabilities {
   if (!hostFacts().capabilities.includes(PTRACE)) return sets ?? {};
   const added = Object.entries(sets ?? {}).map(([set, names]) => [set, [...new Set([...names, PTRACE])]]);
   return Object.fromEntries(added) as Capabilities;
-}
-
-/** Of an exec that has ended: the status file is all that is in it. */
-export function removeExecDirectory(path: string): void {
-  try {
-    unlinkSync(join(path, STATUS_FILE));
-    rmdirSync(path);
-  } catch {
-    rmSync(path, { recursive: true, force: true });
-  }
 }
 
 function specOf(ctx: Context, container: Container): Spec {

@@ -8,9 +8,10 @@ import { validateExec } from "./config/exec-process.ts";
 import { execRequest } from "./config/request-fields.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
-import { execCommandText, execExitCode, launchExec, removeExecDirectory } from "./exec-process.ts";
+import { execCommandText, execExitCode, launchExec } from "./exec-process.ts";
 import type { Attachment, ExecStartOptions } from "./requests.ts";
 import { refuseRestarting } from "./restart/restarts.ts";
+import { removeExecDirectory } from "./run-directory.ts";
 import { Stdio } from "./stdio.ts";
 
 interface Exec {

@@ -19,11 +19,21 @@ export function makeRunDirectory(path: string): void {
 
 /** Removes a run directory, if it is there: at once if it holds what a run leaves there, else off the event loop. */
 export function removeRunDirectory(path: string): Promise<void> | undefined {
+  return removeEnded(path) ? undefined : rm(path, { recursive: true, force: true });
+}
+
+/** Of an exec that has ended: the status file is all that is in it. */
+export function removeExecDirectory(path: string): void {
+  if (!removeEnded(path)) rmSync(path, { recursive: true, force: true });
+}
+
+/** False where more than the status file is in it. */
+function removeEnded(path: string): boolean {
   const result = scratch(() => {
     trySys("unlinkat", k.AT_FDCWD, str(`${path}/${STATUS_FILE}`), 0);
     return trySys("unlinkat", k.AT_FDCWD, str(path), k.AT_REMOVEDIR);
   });
-  return result === 0 || result === -ENOENT ? undefined : rm(path, { recursive: true, force: true });
+  return result === 0 || result === -ENOENT;
 }
 
 const ENOENT = 2;

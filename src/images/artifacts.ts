@@ -72,6 +72,25 @@ export interface ArtifactFile {
   readonly path: string;
 }
 
+/** Bytes of a manifest of these, and its descriptor. */
+export function manifestOf(
+  config: Descriptor,
+  layers: readonly ArtifactFile[],
+  more: Pick<Manifest, "artifactType" | "annotations"> = {},
+): { bytes: Buffer; descriptor: Descriptor } {
+  const { artifactType, annotations } = more;
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: MEDIA.ociManifest,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    config,
+    layers: layers.map(({ descriptor }) => descriptor),
+    ...(annotations ? { annotations } : {}),
+  };
+  const bytes = Buffer.from(JSON.stringify(manifest));
+  return { bytes, descriptor: { mediaType: MEDIA.ociManifest, digest: sha256(bytes), size: bytes.length } };
+}
+
 /** See Images.pushArtifact. */
 export async function pushArtifact(
   { registries, patience = PATIENCE }: Pick<PullContext, "registries" | "patience">,
@@ -83,15 +102,7 @@ export async function pushArtifact(
   const { mediaType, data } = artifact.config;
   const config = { mediaType, digest: sha256(data), size: data.length };
   await uploadBytes(repository, data, config, signal);
-  const manifest: Manifest = {
-    schemaVersion: 2,
-    mediaType: MEDIA.ociManifest,
-    artifactType: artifact.artifactType,
-    config,
-    layers: artifact.layers.map(({ descriptor }) => descriptor),
-  };
-  const bytes = Buffer.from(JSON.stringify(manifest));
-  const descriptor = { mediaType: MEDIA.ociManifest, digest: sha256(bytes), size: bytes.length };
+  const { bytes, descriptor } = manifestOf(config, artifact.layers, { artifactType: artifact.artifactType });
   await repository.putManifest(bytes, descriptor, tag, signal);
   return descriptor;
 }
@@ -125,15 +136,7 @@ export async function pushIndex(
     const data = Buffer.from(json);
     const config = { mediaType: MEDIA.ociConfig, digest: sha256(data), size: data.length };
     await uploadBytes(repository, data, config, signal);
-    const manifest: Manifest = {
-      schemaVersion: 2,
-      mediaType: MEDIA.ociManifest,
-      config,
-      layers: layers.map(({ descriptor }) => descriptor),
-      ...(own ? { annotations: own } : {}),
-    };
-    const bytes = Buffer.from(JSON.stringify(manifest));
-    const descriptor = { mediaType: MEDIA.ociManifest, digest: sha256(bytes), size: bytes.length };
+    const { bytes, descriptor } = manifestOf(config, layers, own ? { annotations: own } : {});
     await repository.putManifest(bytes, descriptor, descriptor.digest, signal);
     manifests.push({
       ...descriptor,

@@ -1,5 +1,6 @@
 import { isDigest } from "../../base/digest.ts";
 import { invalid } from "../../base/errors.ts";
+import type { CacheRecord } from "../cache.ts";
 
 /** Media type of a cache's document, which is the config of its manifest. */
 export const CACHE_DOCUMENT = "application/vnd.inro.build-cache.v1+json";
@@ -9,6 +10,7 @@ export const MAX_DOCUMENT = 4 << 20;
 export const MAX_CACHE_LAYERS = 480;
 const MAX_ENTRIES = 20_000;
 const MAX_TEXT = 4096;
+const MAX_DESCRIPTION = 1000;
 
 /**
  * What steps of builds came to, for other engines: the layers of the manifest by their numbers. Keys are this program's
@@ -24,6 +26,11 @@ export interface CacheDocument {
   readonly mounts: readonly { id: string; layer: number }[];
   /** Of each layer of the manifest; none for a mount's. */
   readonly diffIds: readonly (string | null)[];
+}
+
+/** A record as a document has it, but for its layer. */
+export function documented({ key, chain, parent, description }: CacheRecord): CacheDocument["records"][number] {
+  return { key, chain, parent, description: description.slice(0, MAX_DESCRIPTION) };
 }
 
 /** Reads what came from elsewhere; `layers` is how many the manifest has. Errors are invalid. */

@@ -22,11 +22,12 @@ export interface Caches {
 export async function cachesOf(from: readonly string[], to: readonly string[], files: LocalFiles[]): Promise<Caches> {
   const caches: Caches = { from: [], to: [], references: [], directories: new Map() };
   for (const text of from) {
-    const { src, ...words } = wordsOf(text, "cache-from");
+    const words = wordsOf(text, "cache-from");
     if (words.type !== "local") {
-      caches.from.push({ ...words, ...(src === undefined ? {} : { src }) });
+      caches.from.push(words);
       continue;
     }
+    const { src, ...rest } = words;
     if (!src) throw new ExitError(1, "--cache-from: type=local needs src=DIRECTORY");
     if (!statSync(src, { throwIfNoEntry: false })?.isDirectory()) {
       // The first build of a machine has none.
@@ -34,22 +35,25 @@ export async function cachesOf(from: readonly string[], to: readonly string[], f
       continue;
     }
     const number = files.push({ directory: src, rules: IgnoreRules.of([]) }) - 1;
-    caches.from.push({ ...words, files: String(number) });
+    caches.from.push({ ...rest, files: String(number) });
   }
   const directories = new Map<number, string>();
   for (const text of to) {
-    const { dest, ...words } = wordsOf(text, "cache-to");
-    const local = words.type === "local";
-    if (local && !dest) throw new ExitError(1, "--cache-to: type=local needs dest=DIRECTORY");
-    const index = caches.to.push(local || dest === undefined ? words : { ...words, dest }) - 1;
-    if (local) directories.set(index, dest!);
+    const words = wordsOf(text, "cache-to");
+    if (words.type !== "local") {
+      caches.to.push(words);
+      continue;
+    }
+    const { dest, ...rest } = words;
+    if (!dest) throw new ExitError(1, "--cache-to: type=local needs dest=DIRECTORY");
+    directories.set(caches.to.push(rest) - 1, dest);
   }
   const references = [...caches.from, ...caches.to].flatMap(({ ref }) => ref ?? []);
   return { ...caches, references, directories };
 }
 
 function wordsOf(text: string, flag: string): Record<string, string> {
-  if (text === "inline" || text === "type=inline") return { type: "inline" };
+  if (text === "inline") return { type: "inline" };
   if (!text.includes("=")) return { type: "registry", ref: text };
   return { type: "registry", ...Object.fromEntries(fields(text, flag)) };
 }

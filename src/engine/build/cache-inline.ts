@@ -1,6 +1,6 @@
 import { invalid } from "../../base/errors.ts";
 import type { BuildResult } from "../../build/builder.ts";
-import { type CacheDocument, parseCacheDocument } from "../../build/transfer/document.ts";
+import { type CacheDocument, documented, parseCacheDocument } from "../../build/transfer/document.ts";
 import type { ImageConfig } from "../../spec/oci-image.ts";
 
 /** Where an image's configuration has the cache of its own steps; others leave the field alone. */
@@ -15,13 +15,12 @@ export function withInlineCache(result: BuildResult): BuildResult {
     const numbers = new Map(image.layers.map(({ diffId }, at) => [diffId, at]));
     const document: CacheDocument = {
       version: 1,
-      records: records.flatMap(({ key, chain, parent, description, layer }) => {
-        const known = { key, chain, parent, description: description.slice(0, 1000) };
-        if (!layer) return [known];
-        const number = numbers.get(layer.diffId);
-        return number === undefined ? [] : [{ ...known, layer: number }];
+      records: records.flatMap((record) => {
+        if (!record.layer) return [documented(record)];
+        const number = numbers.get(record.layer.diffId);
+        return number === undefined ? [] : [{ ...documented(record), layer: number }];
       }),
-      selections: [...new Map(result.cache.selections.map((one) => [`${one[0]} ${one[1]}`, one])).values()],
+      selections: result.cache.selections,
       mounts: [],
       diffIds: image.layers.map(({ diffId }) => diffId),
     };

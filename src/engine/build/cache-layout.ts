@@ -5,9 +5,9 @@ import { invalid, notFound } from "../../base/errors.ts";
 import { CACHE_DOCUMENT, MAX_DOCUMENT, parseCacheDocument } from "../../build/transfer/document.ts";
 import type { CacheSource } from "../../build/transfer/imported.ts";
 import type { ContentStore } from "../../content/store.ts";
-import type { ArtifactFile } from "../../images/artifacts.ts";
+import { type ArtifactFile, manifestOf } from "../../images/artifacts.ts";
 import { parseManifest } from "../../registry/manifest.ts";
-import { type Descriptor, type Index, type Manifest, MEDIA } from "../../spec/oci-image.ts";
+import { type Descriptor, type Index, MEDIA } from "../../spec/oci-image.ts";
 import type { CachePlace } from "./cache-options.ts";
 
 /** A directory of a client's. */
@@ -101,20 +101,11 @@ export function layoutTar(
   { tag }: LocalCache,
 ): AsyncGenerator<Uint8Array> {
   const config = { mediaType: CACHE_DOCUMENT, digest: sha256(document), size: document.length };
-  const manifest: Manifest = {
-    schemaVersion: 2,
-    mediaType: MEDIA.ociManifest,
-    artifactType: CACHE_DOCUMENT,
-    config,
-    layers: layers.map(({ descriptor }) => descriptor),
-  };
-  const bytes = Buffer.from(JSON.stringify(manifest));
+  const { bytes, descriptor } = manifestOf(config, layers, { artifactType: CACHE_DOCUMENT });
   const index: Index = {
     schemaVersion: 2,
     mediaType: MEDIA.ociIndex,
-    manifests: [
-      { mediaType: MEDIA.ociManifest, digest: sha256(bytes), size: bytes.length, annotations: { [REF_NAME]: tag } },
-    ],
+    manifests: [{ ...descriptor, annotations: { [REF_NAME]: tag } }],
   };
   const unique = new Map(layers.map((layer) => [layer.descriptor.digest, layer]));
   return writeTar([
@@ -126,7 +117,7 @@ export function layoutTar(
       body: createReadStream(path),
     })),
     file(pathOf(config.digest), document),
-    file(pathOf(sha256(bytes)), bytes),
+    file(pathOf(descriptor.digest), bytes),
     file("index.json", Buffer.from(JSON.stringify(index))),
   ]);
 }

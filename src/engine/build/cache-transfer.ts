@@ -8,6 +8,7 @@ import { Progress } from "../../build/progress.ts";
 import {
   CACHE_DOCUMENT,
   type CacheDocument,
+  documented,
   MAX_CACHE_LAYERS,
   MAX_DOCUMENT,
   parseCacheDocument,
@@ -154,8 +155,9 @@ export class CacheTransfer {
         return diffIds.push(diffId) - 1;
       };
       const records: CacheDocument["records"][number][] = [];
-      for (const { key, chain, parent, description, layer } of cache.records(option.mode)) {
-        const known = { key, chain, parent, description: description.slice(0, 1000) };
+      for (const record of cache.records(option.mode)) {
+        const { layer } = record;
+        const known = documented(record);
         if (!layer) records.push(known);
         // What another cache said and nothing needed is only there.
         else if (this.content.has(layer.blob.digest)) {
@@ -171,8 +173,7 @@ export class CacheTransfer {
         const tar = this.mounts.export(id, signal);
         if (tar) mounts.push({ id, layer: add(await this.#mount(tar, directory, signal), null) });
       }
-      const selections = [...new Map(cache.selections.map((one) => [`${one[0]} ${one[1]}`, one])).values()];
-      const document: CacheDocument = { version: 1, records, selections, mounts, diffIds };
+      const document: CacheDocument = { version: 1, records, selections: cache.selections, mounts, diffIds };
       const data = Buffer.from(JSON.stringify(document));
       if (data.length > MAX_DOCUMENT) throw invalid(`the cache's document is larger than ${MAX_DOCUMENT} bytes`);
       if (option.type === "local") {

@@ -3,9 +3,10 @@ import { conflict } from "../../base/errors.ts";
 import type { Running } from "../../runtime/running.ts";
 import type { Container } from "../container.ts";
 import { type Context, emit } from "../context.ts";
-import { execCommandText, launchExec, removeExecDirectory } from "../exec-process.ts";
+import { execCommandText, launchExec } from "../exec-process.ts";
 import { OutputReader } from "../output-reader.ts";
 import { HEALTH_EXEC } from "../paths.ts";
+import { removeExecDirectory } from "../run-directory.ts";
 
 /** Bytes of a probe's output that are kept (docker's health.go). */
 const LONGEST_OUTPUT = 4096;
