@@ -28,6 +28,13 @@ export class Workspace {
     return path;
   }
 
+  /** A new directory on a tmpfs, which /run is on an installed machine. */
+  runDirectory(name: string): string {
+    const path = mkdtempSync(join("/dev/shm", `inro-bench-${name}-`));
+    this.undo(path, () => rmSync(path, { recursive: true, force: true }));
+    return path;
+  }
+
   path(...names: string[]): string {
     return join(this.dir, ...names);
   }
