@@ -1,5 +1,7 @@
 import { createReadStream, statSync } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { release } from "../base/release.ts";
+import { streamed } from "../base/streamed.ts";
 import { ExitError } from "./command.ts";
 import { isTerminal, readStdin } from "./terminal.ts";
 
@@ -13,7 +15,14 @@ export function fileStream(path: string): AsyncIterable<Uint8Array> {
       throw new ExitError(1, `open ${path}: no such file or directory`);
     throw error;
   }
-  return createReadStream(path, { highWaterMark: 1 << 18 });
+  return passed(createReadStream(path, { highWaterMark: 1 << 18 }));
+}
+
+async function* passed(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of chunks) {
+    streamed(chunk.length);
+    yield chunk;
+  }
 }
 
 export function refuseTerminal(fd: 0 | 1, message: string): void {
@@ -29,7 +38,7 @@ export async function writeFile(path: string, body: AsyncIterable<Uint8Array>): 
   const temporary = `${path}.${process.pid}.tmp`;
   const file = await open(temporary, "wx", 0o600);
   try {
-    for await (const chunk of body) await file.writeFile(chunk);
+    await copy(body, file);
     await file.close();
     await rename(temporary, path);
   } catch (error) {
@@ -39,10 +48,17 @@ export async function writeFile(path: string, body: AsyncIterable<Uint8Array>): 
   }
 }
 
+async function copy(body: AsyncIterable<Uint8Array>, file: FileHandle): Promise<void> {
+  for await (const chunk of passed(body)) {
+    await file.writeFile(chunk);
+    release(chunk);
+  }
+}
+
 async function writeInto(path: string, body: AsyncIterable<Uint8Array>): Promise<void> {
   const file = await open(path, "w");
   try {
-    for await (const chunk of body) await file.writeFile(chunk);
+    await copy(body, file);
   } finally {
     await file.close();
   }

@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { release } from "../base/release.ts";
 import type { ContentStore } from "../content/store.ts";
 import { detectCompression } from "../layers/compression.ts";
 import { type Descriptor, MEDIA } from "../spec/oci-image.ts";
@@ -37,6 +38,7 @@ export class Spool {
         await file.writeFile(chunk);
         hash.update(chunk);
         size += chunk.length;
+        release(chunk);
       }
       return { path, digest: `sha256:${hash.digest("hex")}`, size };
     } finally {
@@ -76,6 +78,7 @@ export async function storeBlob(
       for await (const chunk of blob.source) {
         flight.throwIfAborted();
         await writer.write(chunk);
+        release(chunk);
       }
       await writer.commit();
     } finally {

@@ -47,7 +47,7 @@ export class ImageStore {
   private readonly unpacking = new Slots(Math.max(2, Math.min(availableParallelism(), MAX_UNPACKING)));
 
   /** Beside those, since a slow registry must not keep others waiting. */
-  private readonly following = new Slots(2);
+  private readonly following = new Slots(availableParallelism() > 2 ? 2 : 1);
 
   constructor(
     readonly records: Records,

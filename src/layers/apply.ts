@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { streamed } from "../base/streamed.ts";
 import { decompress, readFileChunks } from "./compression.ts";
 import { TarParser } from "./tar-read.ts";
 import { Unpacker } from "./unpack.ts";
@@ -35,6 +36,7 @@ export async function applyLayer(request: ApplyRequest, onProgress?: (bytes: num
       onProgress?.(taken);
     };
     for await (const chunk of decompress(readFileChunks(request.source), count)) {
+      streamed(chunk.length);
       hash.update(chunk);
       for (const event of parser.push(chunk)) {
         if ("data" in event) unpacker.data(event.data);

@@ -4,6 +4,7 @@ import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip, createZstdCompress } from "node:zlib";
 import { InroError } from "../base/errors.ts";
+import { streamed } from "../base/streamed.ts";
 
 /** Plain data, since it goes to another process. */
 export interface CompressRequest {
@@ -55,6 +56,7 @@ function tap(hear: (chunk: Uint8Array) => void): Transform {
   return new Transform({
     transform(chunk, _, done) {
       hear(chunk);
+      streamed(chunk.length);
       done(null, chunk);
     },
   });

@@ -1,4 +1,5 @@
 import { InroError } from "../base/errors.ts";
+import { release } from "../base/release.ts";
 import type { BlobWriter } from "../content/blob-writer.ts";
 import type { ContentStore } from "../content/store.ts";
 import type { Descriptor } from "../spec/oci-image.ts";
@@ -105,6 +106,7 @@ async function receive(
     if (current > size)
       throw new Mismatch("invalid", `blob ${digest} is larger than the ${size} bytes its manifest says`);
     await writer.write(chunk);
+    release(chunk);
     attempt.reached = current;
     onProgress?.(current);
   }

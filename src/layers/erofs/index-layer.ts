@@ -12,6 +12,7 @@ import {
 import { join } from "node:path";
 import { chainId, parseDigest } from "../../base/digest.ts";
 import { codeOf, invalid } from "../../base/errors.ts";
+import { streamed } from "../../base/streamed.ts";
 import { writeAll } from "../../linux/file.ts";
 import type { Applied } from "../apply.ts";
 import { type Compression, decompress, readFileChunks } from "../compression.ts";
@@ -72,6 +73,7 @@ export async function indexLayer(
     const chunks =
       growing === undefined ? readFileChunks(source) : tee(readGrowing(source, growing, process.stdin), received!);
     for await (const chunk of decompress(chunks, count, begin)) {
+      streamed(chunk.length);
       if (!linked) writeAll(file!, chunk);
       if (!linked || digest === undefined) hash.update(chunk);
       for (const event of parser.push(chunk)) if ("entry" in event) builder.entry(event.entry);
