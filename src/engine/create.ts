@@ -1,5 +1,5 @@
 import { newId } from "../base/digest.ts";
-import { conflict, invalid, messageOf, notFound, unavailable } from "../base/errors.ts";
+import { conflict, InroError, invalid, messageOf, notFound, unavailable } from "../base/errors.ts";
 import { ownerUid } from "../base/owner.ts";
 import { formatPlatform, parsePlatform, satisfies } from "../images/platform.ts";
 import type { CreateResponse } from "../spec/docker-api.ts";
@@ -40,8 +40,8 @@ export function createContainer(
   const body = completed(withNetwork(request.body, ctx.networks.defaultName), ctx.settings.defaults);
   const { config, host, warnings } = validateCreate(body, defaults, undefined, ctx.defaultLog);
   const requested = requestedEndpoints(request.body as Record<string, unknown>, config, host);
-  for (const link of host.Links ?? []) ctx.table.get(link.split(":")[0]!);
-  const endpoints = hasNetworks(host.NetworkMode ?? "none") ? ctx.endpoints.plan(requested) : undefined;
+  for (const link of host.Links ?? []) named(() => ctx.table.get(link.split(":")[0]!));
+  const endpoints = hasNetworks(host.NetworkMode ?? "none") ? named(() => ctx.endpoints.plan(requested)) : undefined;
   const other = ctx.table.byName(name);
   if (other) {
     throw conflict(
@@ -50,12 +50,7 @@ export function createContainer(
   }
   const inherited = (host.VolumesFrom ?? []).flatMap((text) => {
     const from = parseVolumesFrom(text);
-    try {
-      return inheritFrom(ctx.table.get(from.container), from.readOnly);
-    } catch (error) {
-      // Not notFound: a client would pull the image then.
-      throw invalid(messageOf(error), error);
-    }
+    return named(() => inheritFrom(ctx.table.get(from.container), from.readOnly));
   });
   const mounts = planMounts(
     config,
@@ -65,7 +60,7 @@ export function createContainer(
   const { bounds } = request;
   const allowed = bounds ? boundMounts(mounts, bounds, (name) => ctx.store.volume(name)) : mounts;
   for (const mount of allowed) if (mount.type === "bind" && !mount.createSource) checkBindSource(mount);
-  const planned = volumes.plan(allowed.map((mount) => withImage(ctx, mount)));
+  const planned = named(() => volumes.plan(allowed.map((mount) => withImage(ctx, mount))));
   const range = usernsRequest(host.UsernsMode);
   // The ids of a plain user are those of all its containers.
   if (range && ownerUid() !== 0) {
@@ -141,11 +136,19 @@ const isMounted = (volume: string, mounts: readonly PlannedMount[]) =>
 function withImage(ctx: Context, mount: PlannedMount): PlannedMount {
   if (mount.type !== "image") return mount;
   if (isHostImage(mount.source)) throw invalid("the image host cannot be mounted: bind what is needed of the machine");
+  return {
+    ...mount,
+    imageId: named(() => ctx.images.find(mount.source).id, 'invalid mount config for type "image": '),
+  };
+}
+
+/** What a container refers to. Where that is not there it is invalid, and not notFound: a client would pull the image then. */
+function named<T>(find: () => T, what = ""): T {
   try {
-    return { ...mount, imageId: ctx.images.find(mount.source).id };
+    return find();
   } catch (error) {
-    // Not notFound: a client would pull the container's own image then.
-    throw invalid(`invalid mount config for type "image": ${messageOf(error)}`, error);
+    if (!(error instanceof InroError) || error.kind !== "notFound") throw error;
+    throw invalid(`${what}${error.message}`, error);
   }
 }
 

@@ -25,6 +25,11 @@ describe.skipIf(why !== "")(`the API's statuses${why && ` (${why})`}`, async () 
     [400, "POST", "/containers/create?name=%2e%2e%2fx", { Image: "busybox" }],
     [400, "POST", "/containers/create", { Image: "not a reference" }],
     [404, "POST", "/containers/create", { Image: "nope" }],
+    // A 404 would have the client pull the image.
+    [400, "POST", "/containers/create", { Image: "busybox", HostConfig: { NetworkMode: "nope" } }],
+    [400, "POST", "/containers/create", { Image: "busybox", HostConfig: { Links: ["nope:x"] } }],
+    [400, "POST", "/containers/create", { Image: "busybox", HostConfig: { VolumesFrom: ["nope"] } }],
+    [400, "POST", "/containers/create", { Image: "busybox", HostConfig: { VolumeDriver: "nope", Binds: ["nope:/v"] } }],
     [404, "GET", "/containers/nope/json", undefined],
     [404, "POST", "/containers/nope/start", undefined],
     [404, "DELETE", "/containers/nope", undefined],
