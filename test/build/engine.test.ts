@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { command, hasBusybox, isRoot, type Result, TestEngine } from "../harness.ts";
 
 setDefaultTimeout(60_000);
@@ -140,6 +140,9 @@ EOT
     const out = join(top, "out");
     expect(await build(directory, "-o", out)).toMatchObject({ code: 0 });
     expect(readFileSync(join(out, "d/f"), "utf8")).toBe("content");
+    const near = relative(process.cwd(), join(top, "near"));
+    expect(await build(directory, "-o", near)).toMatchObject({ code: 0 });
+    expect(readFileSync(join(top, "near/d/f"), "utf8")).toBe("content");
     expect(await build(directory, "-o", `type=tar,dest=${out}.tar`)).toMatchObject({ code: 0 });
     expect(Bun.spawnSync(["tar", "xOf", `${out}.tar`, "d/f"]).stdout.toString()).toBe("content");
     for (const type of ["oci", "docker"]) {

@@ -91,7 +91,7 @@ export async function extractLocal(
   try {
     extractor = new Extractor({
       root,
-      into,
+      into: posix.resolve(into),
       follow: false,
       owner: options.keepOwners ? "archive" : "ours",
       noOverwriteDirNonDir: true,
