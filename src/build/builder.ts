@@ -6,6 +6,7 @@ import type { ImageConfig, Platform } from "../spec/oci-image.ts";
 import type { CacheRecord } from "./cache.ts";
 import { type Description, describeOutline, describeTargets, describeWarnings } from "./describe.ts";
 import type { Dockerfile, Warning } from "./dockerfile/ast.ts";
+import { DockerfileError, InstructionError } from "./dockerfile/error.ts";
 import { excerpt } from "./excerpt.ts";
 import type { BaseImage, FrontendOptions, Plan } from "./frontend/options.ts";
 import { planDockerfile } from "./frontend/plan.ts";
@@ -142,7 +143,7 @@ export class Builder<R extends BuildRequest> {
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof InroError && "line" in error) throw error;
+      if (error instanceof DockerfileError) throw error;
     }
     return [...found.values()].sort((a, b) => a.line - b.line);
   }
@@ -262,7 +263,13 @@ function failed(error: unknown, file: { text: string; name: string }): unknown {
 }
 
 function withExcerpt(error: unknown, file: { text: string; name: string }): unknown {
-  if (!(error instanceof InroError) || !("line" in error) || typeof error.line !== "number") return error;
-  const place = { line: error.line, endLine: error.line };
-  return new BuildFailed(`failed to solve: ${error.message}`, error, undefined, excerpt(file, place));
+  if (!(error instanceof InroError)) return error;
+  // Every Error of this platform has a `line`, of the program's own text.
+  const place =
+    error instanceof InstructionError
+      ? error
+      : error instanceof DockerfileError
+        ? { line: error.line, endLine: error.line }
+        : undefined;
+  return new BuildFailed(`failed to solve: ${error.message}`, error, undefined, place && excerpt(file, place));
 }

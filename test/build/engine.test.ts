@@ -135,6 +135,19 @@ EOT
     expect(stderr).toContain(">>> COPY nothing /");
   });
 
+  test("an image that is not to be had stands where it is asked for, and what stands nowhere is said alone", async () => {
+    const nowhere = "127.0.0.1:1/none";
+    const dockerfile = `FROM scratch AS one\nLABEL a=b\nFROM one\nLABEL c=d\nCOPY --from=${nowhere} /a /b\n`;
+    expect((await build(context({ Dockerfile: dockerfile }))).stderr).toContain(`   5 | >>> COPY --from=${nowhere}`);
+    const base = await build(context({ Dockerfile: `# 1\n# 2\nFROM ${nowhere}\nRUN true\nRUN true\n` }));
+    expect(base.stderr).toContain(`   3 | >>> FROM ${nowhere}`);
+    const target = await build(context({ Dockerfile: dockerfile }), "--target", "oen");
+    expect(target.stderr).toContain(
+      'ERROR: failed to solve: target stage "oen" could not be found (did you mean one?)',
+    );
+    expect(target.stderr).not.toContain(">>>");
+  });
+
   test("outputs: a directory, a tar, an OCI archive, a docker archive", async () => {
     const directory = context({ Dockerfile: "FROM scratch\nCOPY f /d/f\n", f: "content" });
     const out = join(top, "out");

@@ -19,6 +19,18 @@ export class DockerfileError extends InroError {
   }
 }
 
+/** What an instruction refers to could not be had: with the kind and message of its cause. Lines are 1-based. */
+export class InstructionError extends InroError {
+  override name = "InstructionError";
+  constructor(
+    cause: InroError,
+    readonly line: number,
+    readonly endLine: number,
+  ) {
+    super(cause.kind, cause.message, { cause });
+  }
+}
+
 /** What is wrong inside one instruction; `parse.ts` adds where. `word` is the part of the line it is about. */
 export class SyntaxFault extends InroError {
   override name = "SyntaxFault";

@@ -1,9 +1,9 @@
-import { forbidden, invalid } from "../../base/errors.ts";
+import { forbidden, InroError, invalid } from "../../base/errors.ts";
 import type { BuildWarning } from "../../spec/build.ts";
 import type { Platform } from "../../spec/oci-image.ts";
 import { applyInstruction, argv, workdir } from "../changes.ts";
 import type { Add, Arg, Copy, Instruction, Run, Source, Stage } from "../dockerfile/ast.ts";
-import { DockerfileError } from "../dockerfile/error.ts";
+import { DockerfileError, InstructionError } from "../dockerfile/error.ts";
 import { Expander } from "../dockerfile/expand.ts";
 import { heredocProgram } from "../dockerfile/run.ts";
 import {
@@ -312,13 +312,10 @@ export class StageBuilder {
 }
 
 /** An error about an instruction says where it stands. */
-export function located(error: unknown, { line, column }: Source): unknown {
-  if (error instanceof DockerfileError || !(error instanceof Error) || !("kind" in error) || error.kind !== "invalid")
+export function located(error: unknown, { line, endLine, column }: Source): unknown {
+  if (!(error instanceof InroError) || error instanceof DockerfileError || error instanceof InstructionError)
     return error;
-  return new DockerfileError(
-    error.message,
-    line,
-    column,
-    "hint" in error ? (error.hint as string | undefined) : undefined,
-  );
+  if (error.kind !== "invalid") return new InstructionError(error, line, endLine);
+  const hint = "hint" in error ? (error.hint as string | undefined) : undefined;
+  return new DockerfileError(error.message, line, column, hint);
 }
