@@ -3,16 +3,17 @@ import { ExitError } from "./command.ts";
 import type { Output } from "./output.ts";
 import { showProgress } from "./progress.ts";
 
-/** Pulls an image and shows how it goes on `output`; `quiet` shows nothing. Rejects with what the engine said. */
+/**
+ * Pulls an image, or all of a repository where there is no tag, and shows how it goes on `output`; `quiet` shows nothing.
+ * Rejects with what the engine said.
+ */
 export async function pullImage(
   engine: Engine,
-  image: string,
-  platform: string | undefined,
+  what: { fromImage: string; tag?: string; platform: string | undefined },
   quiet: boolean,
   output: Output,
 ): Promise<void> {
-  const { fromImage, tag } = splitReference(image);
-  const messages = engine.pullImage({ fromImage, tag, platform });
+  const messages = engine.pullImage(what);
   if (!quiet) return showProgress(messages, output);
   for await (const message of messages) {
     if (message.error !== undefined) throw new ExitError(1, message.errorDetail?.message ?? message.error);

@@ -89,6 +89,23 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
     expect(await engine.ok("run", "--rm", pinned, "sh", "-c", "echo $FROM")).toBe("gzip");
   });
 
+  test("all tags of a repository", async () => {
+    await engine.ok("pull", "-q", `${registry.host}/team/app:gzip`);
+    const name = `${registry.host}/team/all`;
+    for (const tag of ["1", "2"]) {
+      await engine.ok("tag", `${registry.host}/team/app:gzip`, `${name}:${tag}`);
+      await engine.ok("push", "-q", `${name}:${tag}`);
+      await engine.ok("rmi", `${name}:${tag}`);
+    }
+    const tags = () => engine.ok("images", "--format", "{{.Tag}}", name);
+    expect(await tags()).toBe("");
+    expect((await engine.ok("pull", "-a", name)).split("\n").at(-1)).toBe(name);
+    expect((await tags()).split("\n").sort()).toEqual(["1", "2"]);
+    expect(await engine.ok("pull", "-aq", name)).toBe(name);
+    expect(await engine.ok("push", "-aq", name)).toBe(name);
+    expect((await engine.inro(["pull", "-a", `${name}:1`])).stderr).toContain("tag can't be used with --all-tags/-a");
+  });
+
   test("run pulls what is missing, and says so on stderr", async () => {
     const name = `${registry.host}/team/app:gzip`;
     await engine.inro(["rmi", "-f", name]);

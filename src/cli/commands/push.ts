@@ -49,7 +49,7 @@ export const command: Command = {
       for await (const message of messages) {
         if (message.error !== undefined) throw new ExitError(1, message.errorDetail?.message ?? message.error);
       }
-      await stdout.line(canonical(fromImage, tag));
+      await stdout.line(canonical(fromImage, all ? undefined : tag));
     }
     return 0;
   },

@@ -49,9 +49,9 @@ export async function withImage<T>(
   const policy = options.string("pull") || "missing";
   const platform = options.string("platform") || process.env.DOCKER_DEFAULT_PLATFORM || undefined;
   const pull = async () => {
-    const { pullImage } = await import("../pull.ts");
+    const { pullImage, splitReference } = await import("../pull.ts");
     try {
-      await pullImage(engine, body.Image!, platform, options.bool("quiet"), stderr);
+      await pullImage(engine, { ...splitReference(body.Image!), platform }, options.bool("quiet"), stderr);
     } catch (error) {
       // The status of a failed pull is the command's own: 125 for run, 1 for create; the words are the engine's.
       throw error instanceof ExitError ? new ApiError(500, error.message) : error;
