@@ -189,7 +189,8 @@ async function guarded<T>(
     return await step(() => timer.refresh());
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
-    const why = silent ? `no data for ${Math.round(idle / 1000)} s` : messageOf(error);
+    const refused = codeOf(error) === "ECONNREFUSED" && `ECONNREFUSED: nothing listens at ${request.url.host}`;
+    const why = silent ? `no data for ${Math.round(idle / 1000)} s` : refused || messageOf(error);
     const failure = unavailable(`${label(request)}: ${why}`, error);
     if (silent || TRANSIENT.has(codeOf(error) ?? "")) transientErrors.add(failure);
     throw failure;
