@@ -2,7 +2,7 @@ import { newId } from "../base/digest.ts";
 import { conflict, InroError, invalid, messageOf, notFound, unavailable } from "../base/errors.ts";
 import { ownerUid } from "../base/owner.ts";
 import { formatPlatform, parsePlatform, satisfies } from "../images/platform.ts";
-import type { CreateResponse } from "../spec/docker-api.ts";
+import type { CreateResponse, HostConfig } from "../spec/docker-api.ts";
 import type { ImageConfig } from "../spec/oci-image.ts";
 import { boundMounts } from "./bounds.ts";
 import { nowText } from "./clock.ts";
@@ -39,6 +39,7 @@ export function createContainer(
   const defaults = withoutReserved(ctx, found.config.config);
   const body = completed(withNetwork(request.body, ctx.networks.defaultName), ctx.settings.defaults);
   const { config, host, warnings } = validateCreate(body, defaults, undefined, ctx.defaultLog);
+  nameById(ctx, host);
   const requested = requestedEndpoints(request.body as Record<string, unknown>, config, host);
   for (const link of host.Links ?? []) named(() => ctx.table.get(link.split(":")[0]!));
   const endpoints = hasNetworks(host.NetworkMode ?? "none") ? named(() => ctx.endpoints.plan(requested)) : undefined;
@@ -107,6 +108,17 @@ function withNetwork(body: unknown, name: string): unknown {
   if (mode !== undefined && mode !== null && mode !== "" && mode !== "default") return body;
   return { ...body, HostConfig: { ...host, NetworkMode: name } };
 }
+
+/** `container:NAME` becomes `container:ID`: who shares a namespace goes on sharing it when the other is renamed. */
+function nameById(ctx: Context, host: HostConfig): void {
+  for (const mode of ["NetworkMode", "PidMode", "IpcMode"] as const) {
+    const name = host[mode]?.startsWith(SHARED) ? host[mode].slice(SHARED.length) : "";
+    const other = name && ctx.table.find(name);
+    // One that is not there may come until the start.
+    if (other) host[mode] = `${SHARED}${other.id}`;
+  }
+}
+const SHARED = "container:";
 
 /** Puts a recorded container into the table. */
 export function register(ctx: Context, record: ContainerRecord, state: StateRecord): Container {

@@ -3,7 +3,7 @@ import { LONGEST_NAME, safePattern } from "../base/pattern.ts";
 import { ZERO_TIME } from "./clock.ts";
 import type { Container } from "./container.ts";
 import type { HealthRecord } from "./health/record.ts";
-import { parsePorts } from "./networks/ports.ts";
+import { exposedPorts, parsePorts } from "./networks/ports.ts";
 import type { Filters } from "./requests.ts";
 import type { StateRecord } from "./store.ts";
 
@@ -94,8 +94,8 @@ export function containerFilter(filters: Filters, facts: FilterFacts): (containe
         : (record.host.NetworkMode ?? "none") === value;
   });
   some("expose", (value) => ({ record }) => {
-    const ports = Object.keys(record.config.ExposedPorts ?? {});
-    return ports.includes(value.includes("/") ? value : `${value}/tcp`);
+    const wanted = value.includes("/") ? value : `${value}/tcp`;
+    return exposedPorts(record.config).some(({ port, protocol }) => `${port}/${protocol}` === wanted);
   });
   some("health", (value) => {
     if (!HEALTH.includes(value)) throw invalid(`invalid filter 'health=${value.slice(0, 100)}'`);

@@ -41,13 +41,19 @@ export class ContainerTable {
     return this.#byName.get(name);
   }
 
-  /** By full id, name, or unique prefix of an id, in this order. */
+  /** By full id, name, or unique prefix of an id, in this order. None, or more than one, is an error. */
   get(ref: string): Container {
+    const found = this.find(ref);
+    if (!found) throw notFound(`No such container: ${ref.slice(0, 256)}`);
+    return found;
+  }
+
+  /** As {@link get}, where it may be missing. */
+  find(ref: string): Container | undefined {
     const exact = this.#byId.get(ref) ?? this.#byName.get(ref.startsWith("/") ? ref.slice(1) : ref);
     if (exact) return exact;
     const found = /^[0-9a-f]{1,64}$/.test(ref) ? this.all().filter(({ id }) => id.startsWith(ref)) : [];
     if (found.length > 1) throw invalid(`multiple IDs found with provided prefix: ${ref}`);
-    if (!found[0]) throw notFound(`No such container: ${ref.slice(0, 256)}`);
     return found[0];
   }
 }

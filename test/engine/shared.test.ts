@@ -45,6 +45,20 @@ describe.skipIf(why !== "")(`what containers share with another${why && ` (${why
     expect((await engine.inro(["system", "check"])).stdout).toBe("no leaks found\n");
   });
 
+  test("the other is known by its id: renamed, it is still the same", async () => {
+    const id = await engine.ok("run", "-d", "--name", "first", "--ipc", "shareable", "busybox", "sleep", "1000");
+    const modes = ["--network", "--pid", "--ipc"].flatMap((flag) => [flag, "container:first"]);
+    const joined = await engine.ok("create", ...modes, "busybox", "true");
+    const format = "{{.HostConfig.NetworkMode}} {{.HostConfig.PidMode}} {{.HostConfig.IpcMode}}";
+    expect(await engine.ok("inspect", "-f", format, joined)).toBe(Array(3).fill(`container:${id}`).join(" "));
+    await engine.ok("rename", "first", "second");
+    await engine.ok("start", "-a", joined);
+    // One that is not there yet may come.
+    const early = await engine.ok("create", "--pid", "container:later", "busybox", "true");
+    expect(await engine.ok("inspect", "-f", "{{.HostConfig.PidMode}}", early)).toBe("container:later");
+    await engine.ok("rm", "-f", joined, early, "second");
+  });
+
   test("a /dev/shm that its container has made a symlink of leads nowhere", async () => {
     const script = "umount /dev/shm; rmdir /dev/shm; ln -s / /dev/shm; echo ready; sleep 1000";
     await engine.ok("run", "-d", "--name", "evil", "--ipc", "shareable", "--privileged", "busybox", "sh", "-c", script);

@@ -23,6 +23,7 @@ test.each<[Parameters<typeof of>, string[]]>([
     [{ "80/tcp": [{ HostPort: "8080" }] }, { "80/tcp": {}, "81-82/udp": {} }, true],
     [":8080-8080->80/tcp", ":any->81/udp", ":any->82/udp"],
   ],
+  [[{}, { "80": {}, "80/tcp": {} }, true], [":any->80/tcp"]],
 ])("%j", (given, expected) => expect(of(...given)).toEqual(expected));
 
 test.each<[Record<string, PortBinding[]>, string]>([

@@ -57,14 +57,14 @@ export function portRequests(config: ContainerConfig, host: HostConfig): PortReq
   return requests;
 }
 
-/** Each port of ExposedPorts. */
+/** Each port of ExposedPorts, once: of `80` and `80/tcp` one may come from the image and one from the client. */
 export function exposedPorts(config: ContainerConfig): { port: number; protocol: Protocol }[] {
-  return Object.keys(config.ExposedPorts ?? {}).flatMap((key) => {
-    const ports = parsePorts(key);
-    if (!ports) return [];
-    const { first, last, protocol } = ports;
-    return Array.from({ length: last - first + 1 }, (_, i) => ({ port: first + i, protocol }));
-  });
+  const all = new Map<string, { port: number; protocol: Protocol }>();
+  for (const key of Object.keys(config.ExposedPorts ?? {})) {
+    const { first, last, protocol } = parsePorts(key) ?? { first: 1, last: 0, protocol: "tcp" };
+    for (let port = first; port <= last; port++) all.set(`${port}/${protocol}`, { port, protocol });
+  }
+  return [...all.values()];
 }
 
 function checkHostAddress(text: string): void {
