@@ -26,8 +26,8 @@ export const archiveRoutes: Record<string, Handler> = {
   "POST /commit": async (call) => {
     const { query } = call;
     const container = query.get("container");
-    if (!container) throw invalid("bad parameter: container is required");
     const body = await jsonBody(call, { optional: true });
+    if (!container) throw invalid("bad parameter: container is required");
     const optional = (name: string) => query.get(name) || undefined;
     const Id = await call.engine.archives.commit(
       container,

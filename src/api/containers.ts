@@ -22,6 +22,7 @@ export const containerRoutes: Record<string, Handler> = {
       ...(filters ? { filters: parseFilters(filters, LIST_FILTERS) } : {}),
     });
     if (call.version < 1.52) for (const one of found) delete one.Health;
+    if (call.version < 1.46) for (const one of found) delete one.HostConfig.Annotations;
     return json(200, found);
   },
   "POST /containers/create": async (call) => {
@@ -71,11 +72,12 @@ export const containerRoutes: Record<string, Handler> = {
     await call.engine.containers.rename(ref(call), call.query.get("name") ?? "");
     return empty(204);
   },
-  "POST /containers/*/update": async (call) =>
-    json(
-      200,
-      await call.engine.containers.update(ref(call), await jsonBody(call), { blockDevices: call.version >= 1.55 }),
-    ),
+  "POST /containers/*/update": async (call) => {
+    const body = await jsonBody(call);
+    // Clients of before 1.40 sent a zero that meant nothing.
+    if (call.version < 1.4 && typeof body === "object") delete (body as { PidsLimit?: unknown } | null)?.PidsLimit;
+    return json(200, await call.engine.containers.update(ref(call), body, { blockDevices: call.version >= 1.55 }));
+  },
   "POST /containers/*/resize": async (call) => {
     await call.engine.containers.resize(ref(call), ...size(call));
     return empty(200);
@@ -175,18 +177,28 @@ function stopOptions(call: Call): { timeout?: number; signal?: string } {
 
 /** Rows and columns of a resize. */
 export function size(call: Call): [height: number, width: number] {
-  const height = integer(call.query, "h");
-  const width = integer(call.query, "w");
-  if (height === undefined || width === undefined || height < 0 || width < 0 || height > 65535 || width > 65535) {
-    throw invalid("invalid resize: h and w must be numbers from 0 to 65535");
-  }
-  return [height, width];
+  return [length(call, "h", "height"), length(call, "w", "width")];
 }
 
-/** Attach and exec: the connection itself where the client asked for it, else a plain stream of the output. */
-export function attached(call: Call, attachment: Attachment): Reply {
-  const type = streamType(attachment.tty, call.version);
-  const output = frames(attachment.output, attachment.tty);
+/** A terminal has 16 bits for each (ioctl_tty(2)); docker takes 32. */
+const MAX_LENGTH = 0xffff;
+
+function length(call: Call, name: string, what: string): number {
+  const text = call.query.get(name) ?? "";
+  const refused = `invalid resize ${what} ${JSON.stringify(text.slice(0, 100))}`;
+  if (!/^[+-]?\d+$/.test(text)) throw invalid(`${refused}: invalid syntax`);
+  const value = Number(text);
+  if (value < 0 || value > MAX_LENGTH) throw invalid(`${refused}: value out of range`);
+  return value;
+}
+
+/**
+ * Attach and exec: the connection itself where the client asked for it, else a plain stream of the output, as it is with
+ * `raw`.
+ */
+export function attached(call: Call, attachment: Attachment, raw = attachment.tty): Reply {
+  const type = streamType(raw, call.version);
+  const output = frames(attachment.output, raw);
   if (call.upgrade) {
     return {
       hijack: {

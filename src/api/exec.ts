@@ -15,7 +15,8 @@ export const execRoutes: Record<string, Handler> = {
     const body = startOptions(await jsonBody(call, { optional: true }));
     call.engine.execs.check(id);
     const attachment = await call.engine.execs.start(id, body);
-    return attachment ? attached(call, attachment) : empty(200);
+    // What the stream is like says this request, as in docker, and not whether there is a terminal.
+    return attachment ? attached(call, attachment, body.Tty === true) : empty(200);
   },
 };
 

@@ -39,7 +39,7 @@ export class Archives {
     try {
       return await statInChild(files.namespace, work, files.signal);
     } catch (error) {
-      throw missing(error, container, path);
+      throw missing(error, container, ref, path);
     } finally {
       files.close();
     }
@@ -61,7 +61,7 @@ export class Archives {
       return { stat, tar };
     } catch (error) {
       files.close();
-      throw missing(error, container, path);
+      throw missing(error, container, ref, path);
     }
   }
 
@@ -78,7 +78,7 @@ export class Archives {
       await extractInChild(files.namespace, work, request.source, files.signal);
       emit(this.ctx, container, "extract-to-dir");
     } catch (error) {
-      throw missing(error, container, path);
+      throw missing(error, container, ref, path);
     } finally {
       files.close();
     }
@@ -120,8 +120,8 @@ function workOf(container: Container, path: string): { path: string; ids?: IdRan
   return { path: containerPath(path), ...(userns ? { ids: userns } : {}) };
 }
 
-/** In docker's words. */
-function missing(error: unknown, container: Container, path: string): unknown {
+/** In docker's words, which are the client's. */
+function missing(error: unknown, container: Container, ref: string, path: string): unknown {
   if (!(error instanceof InroError) || error.kind !== "notFound") return orRemoved(error, container);
-  return notFound(`Could not find the file ${path.slice(0, 4096)} in container ${container.record.name}`, error);
+  return notFound(`Could not find the file ${path.slice(0, 4096)} in container ${ref}`, error);
 }

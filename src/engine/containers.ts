@@ -261,7 +261,7 @@ export class Containers {
     const wanted = containerName(name);
     await container.mutex.run(async () => {
       const old = container.record.name;
-      if (wanted === old) throw invalid("renaming a container with the same name as its current name");
+      if (wanted === old) throw invalid("Renaming a container with the same name as its current name");
       const other = this.ctx.table.byName(wanted);
       if (other)
         throw conflict(`Conflict. The container name "/${wanted}" is already in use by container "${other.id}".`);

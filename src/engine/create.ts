@@ -41,7 +41,10 @@ export function createContainer(
   const { config, host, warnings } = validateCreate(body, defaults, undefined, ctx.defaultLog);
   nameById(ctx, host);
   const requested = requestedEndpoints(request.body as Record<string, unknown>, config, host);
-  for (const link of host.Links ?? []) named(() => ctx.table.get(link.split(":")[0]!));
+  for (const link of host.Links ?? []) {
+    const target = link.split(":")[0]!;
+    named(() => ctx.table.get(target), `could not get container for ${target.slice(0, 256)}: `);
+  }
   const endpoints = hasNetworks(host.NetworkMode ?? "none") ? named(() => ctx.endpoints.plan(requested)) : undefined;
   const other = ctx.table.byName(name);
   if (other) {
@@ -113,8 +116,9 @@ function withNetwork(body: unknown, name: string): unknown {
 function nameById(ctx: Context, host: HostConfig): void {
   for (const mode of ["NetworkMode", "PidMode", "IpcMode"] as const) {
     const name = host[mode]?.startsWith(SHARED) ? host[mode].slice(SHARED.length) : "";
-    const other = name && ctx.table.find(name);
-    // One that is not there may come until the start.
+    if (name === "") continue;
+    // Whose network it is to share may come until the start, as in docker.
+    const other = mode === "NetworkMode" ? ctx.table.find(name) : named(() => ctx.table.get(name));
     if (other) host[mode] = `${SHARED}${other.id}`;
   }
 }

@@ -7,6 +7,7 @@ import type { ExecCreateRequest } from "../spec/docker-api.ts";
 import type { Capabilities, Spec } from "../spec/oci-runtime.ts";
 import { execProcess } from "./config/exec-process.ts";
 import { hostFacts } from "./config/host-facts.ts";
+import { findUser } from "./config/process.ts";
 import type { Container } from "./container.ts";
 import { type Context, openCgroup } from "./context.ts";
 import { layersOf, lookupIn } from "./rootfs.ts";
@@ -21,6 +22,13 @@ export function execExitCode(error: unknown): number {
 /** The command in an event's name. */
 export function execCommandText({ Cmd }: ExecCreateRequest): string {
   return (Cmd ?? []).join(" ").slice(0, 1024);
+}
+
+/** A user that the container does not know is invalid, as in docker when the exec is created. It may go until the start. */
+export function checkExecUser(ctx: Context, container: Container, user: string): void {
+  const { upper, lower } = layersOf(ctx, container);
+  const { imageId, userns } = container.record;
+  findUser(lookupIn(upper, lower, imageId), user, [], userns?.size);
 }
 
 /** Starts a process in a running container, in a run directory of its own. A failure leaves nothing behind. */

@@ -8,7 +8,7 @@ import { validateExec } from "./config/exec-process.ts";
 import { execRequest } from "./config/request-fields.ts";
 import type { Container } from "./container.ts";
 import { type Context, emit } from "./context.ts";
-import { execCommandText, execExitCode, launchExec } from "./exec-process.ts";
+import { checkExecUser, execCommandText, execExitCode, launchExec } from "./exec-process.ts";
 import type { Attachment, ExecStartOptions } from "./requests.ts";
 import { refuseRestarting } from "./restart/restarts.ts";
 import { removeExecDirectory } from "./run-directory.ts";
@@ -56,6 +56,7 @@ export class Execs {
     const container = this.ctx.table.get(containerRef);
     const request = validateExec(body);
     checkRunning(container);
+    if (request.User) checkExecUser(this.ctx, container, request.User);
     const id = newId();
     const exec: Exec = { id, container, request, status: "created", pid: 0, exitCode: null };
     this.#execs.set(id, exec);

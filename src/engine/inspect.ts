@@ -9,7 +9,7 @@ import type {
 } from "../spec/docker-api.ts";
 import { hostFacts } from "./config/host-facts.ts";
 import { hostnameOf } from "./config/hosts.ts";
-import type { PlannedMount } from "./config/mount-plan.ts";
+import { isTmpfsOption } from "./config/mount-plan.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
 import { statusText } from "./human-time.ts";
@@ -17,6 +17,7 @@ import { CONFIG_DEFAULTS, HOST_DEFAULTS } from "./inspect-defaults.ts";
 import { healthStatus, shownStatus } from "./list-filters.ts";
 import { networkSettings, portSummaries, shownNetworks } from "./networks/shown.ts";
 import { layersOf } from "./rootfs.ts";
+import type { ContainerRecord } from "./store.ts";
 
 /** GET /containers/{id}/json. */
 export async function inspectContainer(ctx: Context, container: Container, size: boolean): Promise<ContainerInspect> {
@@ -45,7 +46,7 @@ export async function inspectContainer(ctx: Context, container: Container, size:
     ExecIDs: container.execs.size > 0 ? [...container.execs] : null,
     HostConfig: { ...(HOST_DEFAULTS as unknown as HostConfig), ...host },
     GraphDriver: { Name: "overlay2", Data: graphData(ctx, container) },
-    Mounts: mountPoints(ctx, record.mounts),
+    Mounts: mountPoints(ctx, record),
     Config: {
       ...(CONFIG_DEFAULTS as unknown as ContainerConfig),
       ...config,
@@ -81,7 +82,7 @@ export async function summarize(ctx: Context, container: Container, size: boolea
       ...(record.host.Annotations ? { Annotations: record.host.Annotations } : {}),
     },
     NetworkSettings: { Networks: shownNetworks(ctx, container) },
-    Mounts: mountPoints(ctx, record.mounts),
+    Mounts: mountPoints(ctx, record),
     ...(size ? await sizes(ctx, container) : {}),
   };
 }
@@ -128,8 +129,10 @@ async function sizes(ctx: Context, container: Container): Promise<{ SizeRw: numb
   return { SizeRw: own, SizeRootFs: own + image };
 }
 
-function mountPoints(ctx: Context, mounts: readonly PlannedMount[]): MountPoint[] {
-  return mounts.map(({ type, source, destination, mode, readOnly, propagation }) => ({
+/** All but those of HostConfig.Tmpfs, as in docker. */
+function mountPoints(ctx: Context, { mounts, host }: ContainerRecord): MountPoint[] {
+  const shown = mounts.filter((mount) => !isTmpfsOption(mount, host));
+  return shown.map(({ type, source, destination, mode, readOnly, propagation }) => ({
     Type: type,
     ...(type === "volume" ? { Name: source } : {}),
     Source: type === "volume" ? ctx.paths.volumeData(source) : source,

@@ -53,9 +53,11 @@ describe.skipIf(why !== "")(`what containers share with another${why && ` (${why
     expect(await engine.ok("inspect", "-f", format, joined)).toBe(Array(3).fill(`container:${id}`).join(" "));
     await engine.ok("rename", "first", "second");
     await engine.ok("start", "-a", joined);
-    // One that is not there yet may come.
-    const early = await engine.ok("create", "--pid", "container:later", "busybox", "true");
-    expect(await engine.ok("inspect", "-f", "{{.HostConfig.PidMode}}", early)).toBe("container:later");
+    // One that is not there yet may come, for its network.
+    const early = await engine.ok("create", "--network", "container:later", "busybox", "true");
+    expect(await engine.ok("inspect", "-f", "{{.HostConfig.NetworkMode}}", early)).toBe("container:later");
+    const pid = await engine.inro(["create", "--pid", "container:later", "busybox", "true"]);
+    expect(pid.stderr).toContain("No such container: later");
     await engine.ok("rm", "-f", joined, early, "second");
   });
 

@@ -6,7 +6,7 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export function checkEnv(env: readonly string[]): void {
   for (const variable of env) {
     if (variable === "" || variable.startsWith("=")) {
-      throw invalid(`invalid environment variable: ${JSON.stringify(variable.slice(0, 128))}`);
+      throw invalid(`invalid environment variable: ${JSON.stringify(variable.slice(0, 128)).slice(1, -1)}`);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import { invalid, messageOf } from "../../base/errors.ts";
 import type { ContainerConfig } from "../../spec/docker-api.ts";
 import type { ImageConfig } from "../../spec/oci-image.ts";
@@ -34,6 +35,9 @@ export function checkUser(user: string): void {
     throw invalid(`invalid user ${JSON.stringify(user.slice(0, 64))}: expected name|uid[:group|gid]`);
   }
 }
+
+/** As docker keeps it. */
+export const cleanPath = (path: string) => posix.join("/", path).replace(/(?<=.)\/+$/, "");
 
 export function checkWorkingDir(path: string): void {
   if (!path.startsWith("/") || path.length > 4095) {

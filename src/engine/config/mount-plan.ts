@@ -167,6 +167,11 @@ function requestedTmpfs(tmpfs: MountRequest["TmpfsOptions"], readOnly: boolean, 
 
 const depth = (path: string) => path.split("/").length;
 
+/** Whether a mount is one of HostConfig.Tmpfs, which docker's answers do not list as mounts. */
+export function isTmpfsOption({ type, destination }: PlannedMount, { Tmpfs }: HostConfig): boolean {
+  return type === "tmpfs" && Object.keys(Tmpfs ?? {}).some((path) => checkDestination(path) === destination);
+}
+
 /**
  * All mounts of a container, parents before what is mounted in them. Two of Binds, Mounts and Tmpfs at one place are
  * invalid; any of them takes the place of one that is `inherited` (VolumesFrom), and that of an anonymous volume

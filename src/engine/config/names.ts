@@ -8,7 +8,7 @@ export function containerName(name: string): string {
   const bare = name.startsWith("/") ? name.slice(1) : name;
   if (bare.length > 255) throw invalid(`invalid container name: longer than 255 characters`);
   if (NAME.test(bare)) return bare;
-  throw invalid(`invalid container name (${name.slice(0, 255)}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
+  throw invalid(`Invalid container name (${name.slice(0, 255)}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
 }
 
 const ADJECTIVES = (

@@ -25,7 +25,7 @@ export function checkCgroupParent(parent: string): void {
 
 export function checkAnnotations(annotations: Record<string, string>): void {
   if (Object.hasOwn(annotations, ""))
-    throw invalid("invalid Annotations: the empty string is not permitted as annotation key");
+    throw invalid("invalid Annotations: the empty string is not permitted as an annotation key");
 }
 
 /** MaskedPaths and ReadonlyPaths. */

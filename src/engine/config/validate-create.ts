@@ -14,7 +14,7 @@ import { record } from "./fields.ts";
 import { checkHealth, healthCheck } from "./health.ts";
 import { type HostFacts, hostFacts } from "./host-facts.ts";
 import { checkDns, checkHostNames } from "./hosts.ts";
-import { checkUser, checkWorkingDir, mergeImage } from "./image-defaults.ts";
+import { checkUser, checkWorkingDir, cleanPath, mergeImage } from "./image-defaults.ts";
 import { checkLimits } from "./limits.ts";
 import { completeLogConfig, DEFAULT_LOG, type LogConfig } from "./log-config.ts";
 import { checkModes, namespaceModes, networkMode, usernsRequest } from "./modes.ts";
@@ -71,6 +71,7 @@ export function validateCreate(
   checkModes(asked, given, facts.cgroup);
   const config = mergeImage(asked, image);
   checkConfig(config);
+  if (config.WorkingDir) config.WorkingDir = cleanPath(config.WorkingDir);
   withEgress(asked, given);
   checkBandwidth(given);
   if (![...(config.Entrypoint ?? []), ...(config.Cmd ?? [])][0]) throw invalid("no command specified");
