@@ -18,6 +18,12 @@ const cases: [string, Defaults, string[], Defaults][] = [
   ["SHELL", {}, ['SHELL ["/bin/bash", "-c"]', "CMD a"], { Shell: ["/bin/bash", "-c"], Cmd: ["/bin/bash", "-c", "a"] }],
   ["ENV old form", {}, ["ENV A b  c"], { Env: ["A=b  c"] }],
   ["ENV replaces in place", { Env: ["A=1", "B=2"] }, ["ENV A=3 C='x y'"], { Env: ["A=3", "B=2", "C=x y"] }],
+  [
+    "ENV of the image's",
+    { Env: ["PATH=/bin"] },
+    ["ENV PATH=/usr/bin:$PATH B=$NONE"],
+    { Env: ["PATH=/usr/bin:/bin", "B=$NONE"] },
+  ],
   ["ENV quotes", {}, ['ENV A="b \\"c\\"" B=d\\ e'], { Env: ['A=b "c"', "B=d e"] }],
   [
     "EXPOSE",

@@ -20,7 +20,7 @@ export function applyChanges(config: Defaults, changes: string[]): Defaults {
     if (!ALLOWED.includes(word)) throw invalid(`${word.slice(0, 100)} is not a valid change command`);
     const instruction = parseInstruction(change);
     if (instruction.kind === "env" || instruction.kind === "label") {
-      applyInstruction(result, { ...instruction, pairs: unquoted(instruction.pairs) });
+      applyInstruction(result, { ...instruction, pairs: expanded(instruction.pairs, result.Env ?? []) });
     } else applyInstruction(result, instruction);
     seen.add(instruction.kind);
   }
@@ -77,10 +77,11 @@ export function argv({ Shell }: Defaults, command: Command): string[] {
   return [...(Shell?.length ? Shell : ["/bin/sh", "-c"]), command.text];
 }
 
-/** No variables are there for changes: `$` stays as written. */
-function unquoted(pairs: readonly Pair[]): Pair[] {
+/** Without quotes, and with the variables of the image. One that it does not have stays as it is written. */
+function expanded(pairs: readonly Pair[], env: readonly string[]): Pair[] {
+  const variables = new Map(env.map((entry) => entry.split(/=(.*)/s, 2) as [string, string]));
   const expander = new Expander("\\", { keepUnset: true });
-  const word = (text: string) => expander.word(text, () => undefined);
+  const word = (text: string) => expander.word(text, (name) => variables.get(name));
   return pairs.map(({ name, value }) => ({ name: word(name), value: word(value) }));
 }
 

@@ -147,8 +147,17 @@ describe("filters", () => {
     const before = Date.now() - 5_400_000;
     expect(parseUntil(["1h30m"])).toBeGreaterThanOrEqual(before);
     expect(parseUntil(["1h30m"])).toBeLessThanOrEqual(Date.now() - 5_400_000);
+    for (const [text, time] of [
+      ["2023-11-14Z", Date.UTC(2023, 10, 14)],
+      ["2023-11-14", new Date(2023, 10, 14).getTime()],
+      ["2023-11-14T22:13", new Date(2023, 10, 14, 22, 13).getTime()],
+      ["2023-11-14T22+01:00", Date.UTC(2023, 10, 14, 21)],
+      ["2023-11-14T22:13:20.5", new Date(2023, 10, 14, 22, 13, 20, 500).getTime()],
+    ] as const)
+      expect([text, parseUntil([text])]).toEqual([text, time]);
     expect(parseUntil(undefined)).toBeUndefined();
-    expect(() => parseUntil(["soon"])).toThrow("invalid until filter");
+    for (const text of ["soon", "2023-13-01", "2023-11-14T25"])
+      expect(() => parseUntil([text])).toThrow("invalid until filter");
   });
 });
 

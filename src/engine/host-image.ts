@@ -113,8 +113,7 @@ export class EngineImages extends Images {
 
   override save(names: string[], without?: ReadonlySet<string>): AsyncIterable<Uint8Array> {
     const archive = super.save(names, without);
-    const saved = new Map(names.map((name) => this.find(name)).map((image) => [image.id, image]));
-    for (const [id, image] of saved) this.#emit("save", id, id, image);
+    for (const id of this.savedIds(names)) this.#emit("save", id, id, this.find(id));
     return archive;
   }
 

@@ -5,7 +5,7 @@ import type { ImageSummary } from "../spec/docker-api.ts";
 import type { Engine } from "./engine.ts";
 import { labelsMatch } from "./list-filters.ts";
 import type { Filters } from "./requests.ts";
-import { parseUntil } from "./until.ts";
+import { earliestUntil } from "./until.ts";
 
 /** Keys of `filters` for the list of images. */
 export const IMAGE_FILTERS = ["before", "dangling", "label", "label!", "reference", "since", "until"] as const;
@@ -27,7 +27,7 @@ export function listImages(engine: Engine, filters: Filters, options: { sharedSi
     const limit = created(name);
     tests.push((image) => image.created > limit);
   }
-  const until = parseUntil(filters.get("until"));
+  const until = earliestUntil(filters.get("until"));
   if (until !== undefined) tests.push((image) => Date.parse(image.created) <= until);
   const dangling = filters.get("dangling");
   if (dangling?.length) {

@@ -38,7 +38,7 @@ import { type PushOptions, push } from "./push.ts";
 import { type ImageRow, Records } from "./records.ts";
 import { repositoryName } from "./reference.ts";
 import { collectRemoved, type Removal, type RemoveOptions, removeImage } from "./remove.ts";
-import { save, savedBlobs, saveUnrecorded, type UnrecordedImages } from "./save.ts";
+import { save, savedBlobs, savedIds, saveUnrecorded, type UnrecordedImages } from "./save.ts";
 import { ImageStore, type StoredLayer } from "./store.ts";
 import { type Damage, verifyStore } from "./verify.ts";
 
@@ -335,6 +335,11 @@ export class Images {
   /** A tar that is an OCI layout and a docker-archive in one. Names are checked before the first byte. */
   save(names: string[], without?: ReadonlySet<string>): AsyncIterable<Uint8Array> {
     return save(this.store, names, without);
+  }
+
+  /** Of the images that {@link save} writes. */
+  savedIds(names: string[]): string[] {
+    return savedIds(this.store, names);
   }
 
   /** {@link save} of images that are recorded nowhere; `layers` as of {@link create}. */

@@ -45,6 +45,10 @@ describe("parsePlatform", () => {
   for (const text of ["", "a/b/c/d", "linux/", "linux/a b", "linux/\0"]) {
     test(`refuses ${JSON.stringify(text)}`, () => expect(() => parsePlatform(text)).toThrow("invalid platform"));
   }
+  for (const text of ["nintendo64", "amd65"]) {
+    test(`refuses ${text}`, () =>
+      expect(() => parsePlatform(text)).toThrow("unknown operating system or architecture"));
+  }
 });
 
 describe("choosePlatform", () => {

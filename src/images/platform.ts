@@ -6,6 +6,14 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
   return [os, architecture, variant].filter(Boolean).join("/");
 }
 
+/** Go's names (GOARCH), which containerd's platforms package knows. */
+const GO_ARCHITECTURES: ReadonlySet<string> = new Set(
+  (
+    "386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le ppc ppc64 " +
+    "ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm"
+  ).split(" "),
+);
+
 const OPERATING_SYSTEMS = new Set(["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "wasip1", "js"]);
 
 /** Reads `os[/arch[/variant]]` or an architecture alone; what is left out is this machine's. */
@@ -18,6 +26,8 @@ export function parsePlatform(text: string): Platform {
   const host = hostPlatform();
   if (second === undefined) {
     const isOs = OPERATING_SYSTEMS.has(first) || first === "macos";
+    if (!isOs && !GO_ARCHITECTURES.has(normalizePlatform({ os: host.os, architecture: first }).architecture))
+      throw invalid(`${JSON.stringify(first)}: unknown operating system or architecture`);
     return isOs ? normalizePlatform({ ...host, os: first }) : normalizePlatform({ os: host.os, architecture: first });
   }
   return normalizePlatform({ os: first, architecture: second, ...(third ? { variant: third } : {}) });

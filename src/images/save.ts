@@ -17,6 +17,9 @@ export function save(store: ImageStore, names: string[], without?: ReadonlySet<s
   return archive(store, chosen(store, names), without);
 }
 
+/** See Images.savedIds. */
+export const savedIds = (store: ImageStore, names: string[]): string[] => chosen(store, names).map(({ row }) => row.id);
+
 /** See Images.blobs. */
 export function savedBlobs(store: ImageStore, names: string[]): { digest: string; size: number }[] {
   const digests = new Set(chosen(store, names).flatMap(blobsOf));

@@ -103,6 +103,16 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
     expect((await tags()).split("\n").sort()).toEqual(["1", "2"]);
     expect(await engine.ok("pull", "-aq", name)).toBe(name);
     expect(await engine.ok("push", "-aq", name)).toBe(name);
+    // A name without a tag is all of them for save too, whether one is "latest" or not.
+    const archive = join(engine.dir, "all.tar");
+    await engine.ok("save", "-o", archive, name);
+    expect((await engine.ok("load", "-i", archive)).split("\n").sort()).toEqual(
+      ["1", "2"].map((tag) => `Loaded image: ${name}:${tag}`),
+    );
+    const until = (...times: string[]) =>
+      engine.ok("images", "-q", ...times.flatMap((time) => ["-f", `until=${time}`]), name);
+    expect(await until("0s")).not.toBe("");
+    expect(await until("0s", "1979-01-01")).toBe("");
     expect((await engine.inro(["pull", "-a", `${name}:1`])).stderr).toContain("tag can't be used with --all-tags/-a");
   });
 
