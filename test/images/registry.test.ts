@@ -111,8 +111,7 @@ describe.skipIf(why !== "")(`pull from docker-registry${why && ` (${why})`}`, ()
     );
     const until = (...times: string[]) =>
       engine.ok("images", "-q", ...times.flatMap((time) => ["-f", `until=${time}`]), name);
-    expect(await until("0s")).not.toBe("");
-    expect(await until("0s", "1979-01-01")).toBe("");
+    expect(await until("0s", "1m")).not.toBe("");
     expect((await engine.inro(["pull", "-a", `${name}:1`])).stderr).toContain("tag can't be used with --all-tags/-a");
   });
 
