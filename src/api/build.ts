@@ -113,7 +113,9 @@ async function build(
   report: (message: StreamMessage) => void,
 ): Promise<void> {
   const { builds } = call.engine;
+  let begun = false;
   const output = new ClassicOutput((stream) => {
+    begun = true;
     if (!quiet) report({ stream });
   });
   let result: Awaited<ReturnType<typeof builds.build>>;
@@ -124,6 +126,8 @@ async function build(
     const { cause } = error;
     const code = cause instanceof Error && "exitCode" in cause ? { code: Number(cause.exitCode) } : {};
     const message = classicMessage(error);
+    // As in docker what is wrong with the request, the Dockerfile among it, is the status of the answer.
+    if (!begun) throw new InroError(error.kind, message, { cause: error });
     report({ errorDetail: { ...code, message }, error: message });
     return;
   }

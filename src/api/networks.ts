@@ -4,6 +4,8 @@ import { NETWORK_FILTERS } from "../engine/networks/requests.ts";
 import { empty, type Handler, json, jsonBody } from "./call.ts";
 
 export const networkRoutes: Record<string, Handler> = {
+  // Docker's clients have used both.
+  "GET /networks/": async (call) => await networkRoutes["GET /networks"]!(call),
   "GET /networks": async (call) => {
     const filters = parseFilters(call.query.get("filters") ?? undefined, NETWORK_FILTERS);
     return json(200, call.engine.networks.list(filters));

@@ -123,6 +123,11 @@ export class EngineImages extends Images {
     this.#emit("tag", image.id, familiar(tagTarget(repository, tag)), image);
   }
 
+  /** Tells that an image has been built. */
+  created(id: string): void {
+    this.#emit("create", id, id, this.find(id));
+  }
+
   /** Tells that an image has got a name in another way than by {@link tag}. */
   tagged(id: string, name: string): void {
     this.#emit("tag", id, name, this.find(id));

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { tarOf } from "../../src/images/testing/samples.ts";
 import { engineForTests, hasBusybox, isRoot } from "../harness.ts";
 
 const why = !isRoot ? "needs root" : hasBusybox ? "" : "no busybox-static";
@@ -79,6 +80,42 @@ describe.skipIf(why !== "")(`answers as docker's${why && ` (${why})`}`, async ()
       body: { message: "unable to find user no-such-user: no matching entries in passwd file" },
     });
     await engine.ok("rm", "-f", id);
+  });
+
+  test("networks: an id comes before a name that looks like it, and a slash at the end is none", async () => {
+    const made = async (name: string) => (await call("POST", "/networks/create", { Name: name })).body.Id as string;
+    const id = await made("first");
+    const prefix = await made(id.slice(0, 12));
+    const whole = await made(id);
+    expect((await call("DELETE", `/networks/${id.slice(0, 12)}`)).status).toBe(204);
+    expect((await call("DELETE", `/networks/${id}`)).status).toBe(204);
+    const left = (await call("GET", "/networks/")).body.map((network: { Id: string }) => network.Id);
+    expect([left.includes(id), left.includes(prefix), left.includes(whole)]).toEqual([false, false, true]);
+    expect((await call("DELETE", `/networks/${whole}`)).status).toBe(204);
+  });
+
+  test("build: what is wrong with a Dockerfile is the answer's status; an image that was built is an event", async () => {
+    const build = async (dockerfile: string) => {
+      const body = await tarOf({ Dockerfile: dockerfile });
+      const response = await fetch("http://inro/build", {
+        method: "POST",
+        unix: engine.socket,
+        headers: { "Content-Type": "application/x-tar" },
+        body: new Uint8Array(body),
+      });
+      return { status: response.status, text: await response.text() };
+    };
+    for (const empty of ["", "# a comment\n"]) {
+      const { status, text } = await build(empty);
+      expect([status, JSON.parse(text).message]).toEqual([400, expect.stringContaining("file with no instructions")]);
+    }
+    const since = Date.now() / 1000;
+    const { status, text } = await build("FROM busybox\nLABEL a=b\n");
+    const id = /sha256:[0-9a-f]{64}/.exec(text)?.[0];
+    expect([status, typeof id]).toEqual([200, "string"]);
+    const events = await engine.ok("events", "--since", String(since), "--until", "0s", "-f", "type=image");
+    expect(events).toContain(`image create ${id}`);
+    await engine.ok("rmi", id!);
   });
 
   test("the words: links, archives, sizes, names", async () => {

@@ -70,6 +70,7 @@ async function connect(guard: Guard, call: Call): Promise<void> {
 }
 
 export const networkRules: Record<string, Rule> = {
+  "GET /networks/": { sets: ["read-only", "networks"], after: labelled },
   "GET /networks": { sets: ["read-only", "networks"], after: labelled },
   "GET /networks/*": { sets: ["read-only", "networks"], before: seeNetwork },
   "POST /networks/create": { sets: ["networks"], before: createNetwork },

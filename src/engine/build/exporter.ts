@@ -46,6 +46,7 @@ export class Exporter {
       ...(annotations ? { annotations } : {}),
       signal,
     });
+    this.ctx.images.created(id);
     for (const target of targets) this.ctx.images.tagged(id, target);
     return id;
   }

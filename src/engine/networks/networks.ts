@@ -67,7 +67,8 @@ export class Networks {
     this.#predefine();
     const name = ref === "default" ? this.defaultName : ref;
     const all = this.known;
-    const exact = all.find((one) => one.name === name) ?? this.#records.get(name);
+    // As in docker a whole id comes first: a name may look like one.
+    const exact = this.#records.get(name) ?? all.find((one) => one.name === name);
     if (exact) return exact;
     const found = /^[0-9a-f]{1,64}$/.test(name) ? all.filter(({ id }) => id.startsWith(name)) : [];
     if (found.length > 1) throw invalid(`network ${name} is ambiguous (${found.length} matches found on ID prefix)`);
