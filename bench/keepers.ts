@@ -17,8 +17,8 @@ export interface Keepers {
 
 const IDLE = ["sleep", "1000"];
 
-function weigh(name: string, process: string, dir: string): Keepers {
-  const pids = named(process, dir);
+function weigh(name: string, process: string, path: string): Keepers {
+  const pids = named(process, path);
   return { name, process, count: pids.length, pss: median(pids.map(pss)) };
 }
 
@@ -30,14 +30,14 @@ export async function engineKeepers(engine: Engine, count: number, workspace: Wo
     ids.push(id);
     await start(engine.client, id);
   }
-  const found = weigh(engine.name, engine.keeper, workspace.dir);
+  const found = weigh(engine.name, engine.keeper, workspace.name);
   for (const id of ids) await remove(engine.client, id);
   return found;
 }
 
 export async function podmanKeepers(podman: Podman, count: number, workspace: Workspace): Promise<Keepers> {
   for (let i = 0; i < count; i++) await podman.run("run", "--detach", ...podman.runOptions, IMAGE, ...IDLE);
-  const found = weigh("podman", "conmon", workspace.dir);
+  const found = weigh("podman", "conmon", workspace.name);
   await podman.run("rm", "--all", "--force", "--time", "0");
   return found;
 }

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 type Step = () => unknown;
 
@@ -9,6 +9,8 @@ export class Workspace {
   readonly dir = mkdtempSync(join(tmpdir(), "inro-bench-"));
   /** The cgroup, of this name in every hierarchy, that all subjects which can be told so use. */
   readonly cgroup = `inro-bench-${process.pid}`;
+  /** What the paths of all its directories have. */
+  readonly name = basename(this.dir);
   readonly #steps: { what: string; step: Step }[] = [];
   #closing: Promise<void> | undefined;
 
@@ -30,7 +32,8 @@ export class Workspace {
 
   /** A new directory on a tmpfs, which /run is on an installed machine. */
   runDirectory(name: string): string {
-    const path = mkdtempSync(join("/dev/shm", `inro-bench-${name}-`));
+    const path = join("/dev/shm", `${this.name}-${name}`);
+    mkdirSync(path, { mode: 0o700 });
     this.undo(path, () => rmSync(path, { recursive: true, force: true }));
     return path;
   }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { releaseFilled } from "../base/release.ts";
 import { streamed } from "../base/streamed.ts";
 import { decompress, readFileChunks } from "./compression.ts";
 import { TarParser } from "./tar-read.ts";
@@ -33,16 +34,17 @@ export async function applyLayer(request: ApplyRequest, onProgress?: (bytes: num
     let taken = 0;
     const count = (bytes: number) => {
       taken += bytes;
+      streamed(bytes);
       onProgress?.(taken);
     };
     for await (const chunk of decompress(readFileChunks(request.source), count)) {
-      streamed(chunk.length);
       hash.update(chunk);
       for (const event of parser.push(chunk)) {
         if ("data" in event) unpacker.data(event.data);
         else if ("entry" in event) unpacker.entry(event.entry);
         else unpacker.end();
       }
+      releaseFilled(chunk);
     }
     parser.end();
     unpacker.finish();

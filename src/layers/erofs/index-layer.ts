@@ -12,6 +12,7 @@ import {
 import { join } from "node:path";
 import { chainId, parseDigest } from "../../base/digest.ts";
 import { codeOf, invalid } from "../../base/errors.ts";
+import { releaseFilled } from "../../base/release.ts";
 import { streamed } from "../../base/streamed.ts";
 import { writeAll } from "../../linux/file.ts";
 import type { Applied } from "../apply.ts";
@@ -62,6 +63,7 @@ export async function indexLayer(
   try {
     const count = (bytes: number) => {
       taken += bytes;
+      streamed(bytes);
       onProgress?.(taken);
     };
     const begin = (compression: Compression) => {
@@ -73,10 +75,10 @@ export async function indexLayer(
     const chunks =
       growing === undefined ? readFileChunks(source) : tee(readGrowing(source, growing, process.stdin), received!);
     for await (const chunk of decompress(chunks, count, begin)) {
-      streamed(chunk.length);
       if (!linked) writeAll(file!, chunk);
       if (!linked || digest === undefined) hash.update(chunk);
       for (const event of parser.push(chunk)) if ("entry" in event) builder.entry(event.entry);
+      releaseFilled(chunk);
     }
     parser.end();
     // Its writer may have begun anew, with other bytes than those that were read here.
