@@ -1,7 +1,7 @@
 /** Without a request for so long, what the last ones have left is given back. */
 const QUIET_MS = 5000;
 /** And for so long, what the next ones would be served with. */
-const ASLEEP_MS = 90_000;
+const ASLEEP_MS = 60_000;
 
 /**
  * Gives memory back when a busy time is over. First the garbage: left alone, the runtime waits for the next allocations,
