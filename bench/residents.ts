@@ -33,7 +33,6 @@ const WARM_UP_MS = 5000;
 const ROUNDS = 30;
 /** Engines with a collector give memory back a while after the last request, not at it. */
 const SETTLE_SECONDS = 150;
-/** The collector comes once in a while, for as long as all else takes in a minute. */
 const IDLE_SECONDS = 60;
 
 /** The median of each, in turn: what one leaves in the caches of the processor is the other's start. */

@@ -29,14 +29,8 @@ export async function dockerEngine(
   const argv = [
     ...[installed("unshare"), "--mount", "--propagation", "private", dockerd],
     ...["--config-file", join(dir, "daemon.json"), "--host", `unix://${socket}`, "--pidfile", join(dir, "pid")],
-    ...[
-      "--data-root",
-      join(dir, "data"),
-      "--exec-root",
-      workspace.runDirectory("docker"),
-      "--cgroup-parent",
-      `/${workspace.cgroup}`,
-    ],
+    ...["--data-root", join(dir, "data"), "--exec-root", workspace.runDirectory("docker")],
+    ...["--cgroup-parent", `/${workspace.cgroup}`],
     ...(networks ? [] : ["--iptables=false", "--ip6tables=false", "--bridge=none"]),
     ...["--storage-driver=overlay2", "--log-level=error"],
   ];

@@ -20,16 +20,8 @@ export async function inroEngine(workspace: Workspace, tar: Uint8Array, binary: 
   workspace.undo("inro's cgroup", () => {
     for (const path of cgroups) if (!before.includes(path) && existsSync(path)) rmdirSync(path);
   });
-  const argv = [
-    binary,
-    "serve",
-    "--host",
-    host,
-    "--data-root",
-    join(dir, "data"),
-    "--exec-root",
-    workspace.runDirectory("inro"),
-  ];
+  const roots = ["--data-root", join(dir, "data"), "--exec-root", workspace.runDirectory("inro")];
+  const argv = [binary, "serve", "--host", host, ...roots];
   const child = daemon(argv, environment(), log);
   workspace.undo("inro's engine", () => end(child));
   const client = new ApiClient(socket);

@@ -23,15 +23,8 @@ export async function openPodman(workspace: Workspace, tar: Uint8Array): Promise
   const dir = workspace.directory("podman");
   const runtime = Bun.which("crun") ? "crun" : "runc";
   const command = [
-    ...[
-      podman,
-      "--root",
-      join(dir, "root"),
-      "--runroot",
-      workspace.runDirectory("podman"),
-      "--tmpdir",
-      join(dir, "tmp"),
-    ],
+    ...[podman, "--root", join(dir, "root"), "--runroot", workspace.runDirectory("podman")],
+    ...["--tmpdir", join(dir, "tmp")],
     ...["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", installed(runtime)],
     ...["--network-config-dir", join(dir, "net"), "--storage-driver", "overlay"],
   ];

@@ -280,8 +280,7 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     await expect(bench.images.pull({ reference, onMessage, signal: controller.signal })).rejects.toThrow("stop");
     expect(bench.leftovers()).toEqual(NOTHING);
     await bench.images.pull({ reference, onMessage: () => {} });
-    // The other layer may have been aborted too, and be asked for after it.
-    expect(proxy.requests.filter((request) => request.endsWith("bytes=1000-"))).toHaveLength(1);
+    expect(proxy.requests.at(-1)).toEndWith("bytes=1000-");
     expect(bench.images.layerSizes(reference).size).toBe(2);
   });
 

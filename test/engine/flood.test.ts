@@ -8,8 +8,6 @@ const why = !isRoot ? "needs root" : !hasBusybox ? "no busybox-static" : "";
 const MIB = 1 << 20;
 /** A day of a busy machine is INRO_LAUNCHES=20000: some five minutes. */
 const LAUNCHES = Number(process.env.INRO_LAUNCHES ?? 1000);
-/** Until then the compilers are at work. */
-const WARM_UP = Math.min(300, LAUNCHES / 2);
 
 /** Bytes of memory that a process had at most. */
 const highWater = (pid: number) =>
@@ -76,9 +74,9 @@ describe.skipIf(why !== "")(`much of everything${why && ` (${why})`}`, async () 
     `${LAUNCHES} launches ${left}`,
     async () => {
       const ids = new Set<string>();
-      await launches(WARM_UP, 10, ids);
+      await launches(LAUNCHES / 10, 10, ids);
       const before = { descriptors: descriptors(), memory: highWater(engine.pid), database: database() };
-      await launches(LAUNCHES - WARM_UP, 10, ids);
+      await launches(LAUNCHES - LAUNCHES / 10, 10, ids);
       expect(ids.size).toBe(LAUNCHES);
       // The keepers are reaped a moment after their containers are reported.
       while (state(ids).keepers.length > 0) await Bun.sleep(5);

@@ -8,7 +8,8 @@ export function linkedNames(table: ContainerTable, container: Container): { addr
   const inNetworks = Object.values(endpoints).flatMap(({ links = [] }) => links);
   return [...(host.Links ?? []), ...inNetworks].flatMap((link) => {
     const [ref = "", alias = ref] = link.split(":");
-    const other = linked(table, ref);
+    // In a network that somebody made, a link may name a container that is yet to come.
+    const other = table.find(ref);
     if (!other) return [];
     const mine = new Set(container.state.network?.endpoints.map(({ network }) => network));
     const endpoint = other.state.network?.endpoints.find(({ network }) => mine.has(network));
@@ -16,16 +17,6 @@ export function linkedNames(table: ContainerTable, container: Container): { addr
     const names = [...new Set([alias.replace(/^\//, ""), config.Hostname || id.slice(0, 12), name])];
     return endpoint?.ipv4 ? [{ address: endpoint.ipv4, names }] : [];
   });
-}
-
-/** In a network that somebody made, a link may name a container that is yet to come. */
-function linked(table: ContainerTable, ref: string): Container | undefined {
-  try {
-    return table.get(ref);
-  } catch (error) {
-    if (error instanceof InroError && error.kind === "notFound") return undefined;
-    throw error;
-  }
 }
 
 /** Links of the container must name running containers: notFound, conflict. */
