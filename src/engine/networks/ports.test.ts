@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { PortBinding } from "../../spec/docker-api.ts";
-import { portRequests } from "./ports.ts";
+import { exposedPorts, portRequests } from "./ports.ts";
 
 const of = (
   PortBindings: Record<string, PortBinding[] | null>,
@@ -34,3 +34,9 @@ test.each<[Record<string, PortBinding[]>, string]>([
   [{ "80/tcp": [{ HostIp: "1.2.3" }] }, "invalid IP address"],
   [{ "80-82/tcp": [{ HostPort: "90-91" }] }, "invalid ranges"],
 ])("refused: %j", (given, message) => expect(() => of(given)).toThrow(message));
+
+test("a port that is exposed in two spellings is one", () => {
+  const config = { ExposedPorts: { "80": {}, "80/tcp": {}, "80/udp": {}, "79-81/TCP": {} } };
+  const shown = exposedPorts(config).map(({ port, protocol }) => `${port}/${protocol}`);
+  expect(shown.sort()).toEqual(["79/tcp", "80/tcp", "80/udp", "81/tcp"]);
+});
