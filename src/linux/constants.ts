@@ -169,6 +169,9 @@ export const SIOCSIFFLAGS = 0x8914;
 export const SOL_SOCKET = 1;
 export const SCM_RIGHTS = 1;
 
+// madvise(2)
+export const MADV_DONTNEED = 4;
+
 // wait(2), close_range(2)
 export const WNOHANG = 1;
 export const P_ALL = 0;
