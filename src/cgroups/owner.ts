@@ -1,6 +1,6 @@
 import { codeOf } from "../base/errors.ts";
 import * as k from "../linux/constants.ts";
-import { close, getxattr, openat, setxattrAt } from "../linux/file.ts";
+import { close, getxattr, openat, setxattr } from "../linux/file.ts";
 import { inUserNamespace } from "../linux/rights.ts";
 
 /** On a cgroup's directory, as long as it exists: who made it. Only the host's root, or the one user, may write it. */
@@ -8,7 +8,12 @@ const OWNER = inUserNamespace() ? "user.inro.owner" : "trusted.inro.owner";
 
 /** Marks a cgroup directory as that of `owner`, by which {@link ownerOf} tells the cgroups of several engines apart. */
 export function markOwner(directory: string, owner: string): void {
-  setxattrAt(directory, OWNER, Buffer.from(owner));
+  const fd = openat(k.AT_FDCWD, directory, k.O_PATH | k.O_DIRECTORY);
+  try {
+    setxattr(fd, OWNER, Buffer.from(owner));
+  } finally {
+    close(fd);
+  }
 }
 
 /** Undefined for one that nobody has marked, or that is gone. */

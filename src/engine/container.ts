@@ -28,8 +28,6 @@ export class Container {
   finished: Promise<void> = Promise.resolve();
   /** Between the end of its process and the end of its clean-up. */
   ending = false;
-  /** Its layer and its names are in place, by this engine. */
-  prepared = false;
   /** Whether it was removed: the object is of no more use. */
   removed = false;
   /** Wake when a run ends, or was not to be. */

@@ -8,7 +8,6 @@ import { pruneContainers } from "./container-prune.ts";
 import { type Context, emit, openCgroup, processesOf } from "./context.ts";
 import { createContainer } from "./create.ts";
 import { inspectContainer, summarize } from "./inspect.ts";
-import { noteWishes } from "./launch-kind.ts";
 import { containerFilter } from "./list-filters.ts";
 import { checkLogOptions, readLogs, unframed } from "./log/logs.ts";
 import { LogReader } from "./log/reader.ts";
@@ -61,8 +60,6 @@ export class Containers {
     try {
       makeLayer(this.ctx, container);
       writeNames(this.ctx, container);
-      container.prepared = true;
-      noteWishes(container.record);
     } catch (error) {
       this.ctx.log(`container ${container.id.slice(0, 12)}: ${messageOf(error)}`);
     }

@@ -7,7 +7,6 @@ import { namespaceModes } from "./config/modes.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
 import { isHostImage } from "./host-image.ts";
-import type { ContainerRecord } from "./store.ts";
 
 /** What the OCI config of a kind of launch said of the cgroup: all that is needed of it before the launch. */
 export interface KnownKind {
@@ -37,30 +36,15 @@ export function launchKind(
   lower: readonly string[],
   upperIsEmpty: () => boolean,
 ): string | undefined {
-  const { host, imageId, mounts, userns } = record;
+  const { config, host, imageId, mounts, userns } = record;
   if (userns || mounts.length > 0 || host.Privileged || host.Init || isHostImage(imageId)) return undefined;
   if (host.Devices?.length) return undefined;
   const { network, pid, ipc } = namespaceModes(host, ctx.hierarchy.mode);
   if (network.kind !== "private" || pid.kind !== "private" || ipc.kind !== "private") return undefined;
   if (!upperIsEmpty()) return undefined;
   // An image that has come again may be mounted elsewhere.
-  return `${imageId}\n${lower.join(":")}\n${wishes(record)}\n${missing(host)}`;
+  return `${imageId}\n${lower.join(":")}\n${JSON.stringify(config)}\n${JSON.stringify(host)}\n${missing(host)}`;
 }
-
-const texts = new WeakMap<ContainerRecord, string>();
-
-/** Makes the text of what a record wishes of its next launch beforehand. */
-export function noteWishes(record: ContainerRecord): void {
-  texts.set(record, textOf(record));
-}
-
-function wishes(record: ContainerRecord): string {
-  const text = texts.get(record) ?? textOf(record);
-  texts.delete(record);
-  return text;
-}
-
-const textOf = ({ config, host }: ContainerRecord) => `${JSON.stringify(config)}\n${JSON.stringify(host)}`;
 
 /** Of what is hidden from the container, what this kernel does not have: with a module it may come. */
 function missing(host: HostConfig): string {

@@ -38,7 +38,7 @@ export function writeManagedFiles(ctx: Context, container: Container): ManagedFi
   const network = namespaceModes(host, ctx.hierarchy.mode).network;
   if (network.kind === "container") return managedFiles(ctx, ctx.table.get(network.id).id);
   const files = managedFiles(ctx, id);
-  if (!container.prepared) writeNames(ctx, container);
+  writeNames(ctx, container);
   if (network.kind === "host") {
     const gateway = "127.0.0.1";
     writeNewFile(files.hosts, readHost("/etc/hosts") + extraHosts(host, gateway), 0o644);

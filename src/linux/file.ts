@@ -238,11 +238,6 @@ export function setxattr(fd: number, name: string, value: Uint8Array): void {
   scratch(() => sys("setxattr", name, self(fd), str(name), bytes(value), value.length, 0));
 }
 
-/** The same for a path that nobody else can change. */
-export function setxattrAt(path: string, name: string, value: Uint8Array): void {
-  scratch(() => sys("lsetxattr", path, str(path), str(name), bytes(value), value.length, 0));
-}
-
 /** The value, or undefined where the file has no such attribute or the file system none at all. */
 export function getxattr(fd: number, name: string): Buffer | undefined {
   return scratch(() => {

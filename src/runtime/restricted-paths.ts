@@ -11,27 +11,14 @@ export type Kind = "directory" | "file" | "missing" | undefined;
  * mounted with subset=pid shows too little to tell.
  */
 export function kernelPath(path: string): Kind {
-  const known = kinds.get(path) ?? missingNow(path);
+  const known = kinds.get(path);
   if (known) return known;
   if (!SAME_EVERYWHERE.test(path) || path.includes("..") || !hostShowsAll()) return undefined;
   const kind = kindOf(path);
-  if (kind === "missing") absent.add(path);
-  else kinds.set(path, kind);
+  // What is missing may come with a module.
+  if (kind !== "missing") kinds.set(path, kind);
   return kind;
 }
-
-/** What is missing may come with a module: it is looked for again, but not for each of many launches. */
-function missingNow(path: string): Kind {
-  const now = performance.now();
-  if (now - absentSince > LOOK_MS) {
-    absent.clear();
-    absentSince = now;
-  }
-  return absent.has(path) ? "missing" : undefined;
-}
-const absent = new Set<string>();
-let absentSince = 0;
-const LOOK_MS = 100;
 
 /** The host's own proc is not one that was mounted with subset=pid. */
 function hostShowsAll(): boolean {
