@@ -1,52 +1,55 @@
 import { leavePages } from "../linux/resident.ts";
 
-/** Without a request for so long, what the last ones have left is given back. */
-const QUIET_MS = 5000;
-/** And for so long, the pages of the program too. */
-const ASLEEP_MS = 60_000;
+/** What is given back when there was no request for so long. */
+export interface Stage {
+  /** Milliseconds since the last request; of later stages more. */
+  after: number;
+  give(): void;
+}
 
-/**
- * Gives memory back when a busy time is over. First the garbage: left alone, the runtime waits for the next allocations,
- * which an idle engine does not make; the collector works beside the event loop. Later the pages of the program, a third
- * of an engine's memory, most of them of its start: the next request pays a millisecond for those that it needs.
- */
+export const STAGES: readonly Stage[] = [
+  // Left alone, the runtime waits for the next allocations, which an idle engine does not make. It works beside the event loop.
+  { after: 5000, give: () => Bun.gc(false) },
+  // A third of an engine's memory, most of it of its start. Memory is all that a failure costs.
+  { after: 60_000, give: () => void leavePages().catch(() => {}) },
+];
+
+/** Gives memory back when a busy time is over, each stage once; a request begins anew. One timer is all that it costs. */
 export class Quiet {
   #last = 0;
-  #collected = false;
+  #stage = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(private readonly stages: readonly Stage[] = STAGES) {}
 
   /** There is a request, or one is over. */
   touch(): void {
     this.#last = performance.now();
-    if (this.#collected) this.stop();
-    this.#timer ??= this.#arm(QUIET_MS);
+    if (this.#stage > 0) this.stop();
+    if (!this.#timer) this.#arm();
   }
 
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#collected = false;
+    this.#stage = 0;
   }
 
-  #arm(ms: number): ReturnType<typeof setTimeout> {
-    const timer = setTimeout(() => {
-      this.#timer = this.#next();
-    }, ms);
-    timer.unref();
-    return timer;
-  }
-
-  #next(): ReturnType<typeof setTimeout> | undefined {
-    const quiet = performance.now() - this.#last;
-    if (quiet < QUIET_MS) return this.#arm(QUIET_MS - quiet);
-    if (!this.#collected) {
-      Bun.gc(false);
-      this.#collected = true;
-      return this.#arm(ASLEEP_MS - QUIET_MS);
+  /** For the present stage; without one it is over. */
+  #arm(): void {
+    const stage = this.stages[this.#stage];
+    if (!stage) {
+      this.stop();
+      return;
     }
-    this.#collected = false;
-    // Memory is all that a failure costs.
-    leavePages().catch(() => {});
-    return undefined;
+    const left = () => this.#last + stage.after - performance.now();
+    this.#timer = setTimeout(() => {
+      if (left() <= 0) {
+        stage.give();
+        this.#stage++;
+      }
+      this.#arm();
+    }, left());
+    this.#timer.unref();
   }
 }
