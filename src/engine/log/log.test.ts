@@ -221,6 +221,16 @@ describe.each([
     log.end();
   });
 
+  test("following ends though a run begins while the last of the one before is read", async () => {
+    const log = filled(["one\n"]);
+    const shown = readLogs(new LogReader(log), { stdout: true, follow: true }, false);
+    expect(String((await shown.next()).value)).toBe("one\n");
+    const next = shown.next();
+    log.begin();
+    expect(await next).toEqual({ done: true, value: undefined });
+    log.end();
+  }, 5000);
+
   test("following begins before there is a file, and goes on with a line that is not finished", async () => {
     const log = open();
     log.begin();

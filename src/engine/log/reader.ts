@@ -34,6 +34,7 @@ export class LogReader {
   #reading = false;
   /** The run that is followed. */
   readonly #run: number;
+  #runOver = false;
 
   constructor(private readonly log: LogFile) {
     this.#files = log.sources();
@@ -93,8 +94,10 @@ export class LogReader {
     }
   }
 
+  /** Remembered: a run that begins between two of these questions is not the one that is followed. */
   get #ended(): boolean {
-    return this.log.ended || this.log.runs !== this.#run;
+    this.#runOver ||= this.log.ended || this.log.runs !== this.#run;
+    return this.#runOver;
   }
 
   #over(printer: Printer): boolean {
