@@ -86,7 +86,7 @@ export async function startContainer(
     try {
       const launching = run(prepared.request);
       // The engine has nothing to do until it hears of the launch.
-      if (network && prepared.request.given?.network !== undefined) ctx.endpoints.next.prepare();
+      if (prepared.request.given?.network !== undefined) ctx.endpoints.next.prepare();
       ctx.trash.sweep();
       running = await launching;
     } catch (error) {
@@ -137,6 +137,17 @@ export async function startContainer(
 /** What the spec says of a network namespace that is given by descriptor. */
 const GIVEN_NETWORK = `/proc/self/fd/${FD.network}`;
 
+/**
+ * Which network namespace is made before the launch: one that is wired up, or the `empty` one of --network none, since
+ * `next` is ready while the kernel would take a fifth of the launch to make it. One that the container's user namespace
+ * is to own is made beforehand only where there is something to wire up.
+ */
+function madeNetwork(ctx: Context, { record }: Container): "wired" | "empty" | undefined {
+  if (record.endpoints) return "wired";
+  if (record.userns || namespaceModes(record.host, ctx.hierarchy.mode).network.kind !== "private") return undefined;
+  return "empty";
+}
+
 /** All that a launch needs, made on disk and in the cgroup tree. */
 export interface PreparedLaunch {
   request: LaunchRequest;
@@ -167,6 +178,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     steps.push(() => volumes.held.release(id));
   }
   const sources = mountSources(volumes, container);
+  const ownNetwork = madeNetwork(ctx, container);
   const joined: number[] = [];
   let namespace: NetworkNamespace | undefined;
   const closeAll = () => {
@@ -187,7 +199,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
         files,
         volumes: sources.mounts,
         ...(userns ? { userns } : {}),
-        ...(container.record.endpoints ? { network: { path: GIVEN_NETWORK } } : {}),
+        ...(ownNetwork ? { network: { path: GIVEN_NETWORK } } : {}),
         namespaceOf(ref, type) {
           const fd = openNamespace(ctx, ref, type);
           joined.push(fd);
@@ -212,7 +224,10 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     steps.push(() => cgroup.remove());
     for (const path of cgroup.paths().slice(0, 1)) markOwner(path, ctx.paths.dataRoot);
     let given: Given | undefined;
-    if (container.record.endpoints) {
+    if (ownNetwork === "empty") {
+      namespace = ctx.endpoints.next.take();
+      given = { network: namespace.fd };
+    } else if (ownNetwork === "wired") {
       const ids = userns ? [{ containerID: 0, ...userns }] : [];
       const made = userns ? createUserAndNetworkNamespace(ids, ids) : undefined;
       if (made) joined.push(made.user);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { engineForTests, hasBusybox, isRoot } from "../harness.ts";
 
@@ -27,6 +27,40 @@ describe.skipIf(reason !== undefined)(`launches of one kind${reason ? ` (skipped
       expect(await engine.ok("exec", id, "cat", "/etc/hostname")).toBe(id.slice(0, 12));
       expect(await engine.ok("exec", id, "grep", "-c", id.slice(0, 12), "/etc/hosts")).toBe("1");
     }
+  });
+
+  test("each run has a network namespace that nobody had before, made ahead or not", async () => {
+    const used = new Set([readlinkSync("/proc/self/ns/net")]);
+    // Open, so that the kernel gives none of the numbers again.
+    const held: number[] = [];
+    const id = await engine.ok("create", "--network", "none", "busybox", "sleep", "1000");
+    for (let run = 0; run < 3; run++) {
+      await engine.ok("start", id);
+      const pid = await engine.ok("inspect", "-f", "{{.State.Pid}}", id);
+      held.push(openSync(`/proc/${pid}/ns/net`, "r"));
+      used.add(readlinkSync(`/proc/self/fd/${held.at(-1)}`));
+      expect(used.size).toBe(2 + run);
+      const addresses = await engine.ok(
+        "exec",
+        "--privileged",
+        id,
+        "sh",
+        "-c",
+        "ip addr add 10.9.9.9/32 dev lo; ip -o -4 addr",
+      );
+      expect(addresses.match(/inet \S+/g)).toEqual(["inet 127.0.0.1/8", "inet 10.9.9.9/32"]);
+      // The one of the next run is there while this one's lives.
+      if (run === 1) await engine.ok("run", "-d", "--network", "none", "busybox", "sleep", "1000");
+      await engine.ok("kill", id);
+    }
+    for (const fd of held) closeSync(fd);
+    const joins = async (...flags: string[]) =>
+      (await engine.ok("explain", "run", "--network", "none", ...flags, "busybox", "true")).includes(
+        "setns(<network namespace>, CLONE_NEWNET)",
+      );
+    expect(await joins()).toBe(true);
+    // Where the container has a user namespace of its own, that is to own it.
+    expect(await joins("--userns", "private")).toBe(false);
   });
 
   test("what is in a container's own layer before its first start counts", async () => {
