@@ -34,16 +34,19 @@ export function launchKind(
   ctx: Context,
   { record }: Container,
   lower: readonly string[],
+  /** What of its network is made beforehand. */
+  network: string | undefined,
   upperIsEmpty: () => boolean,
 ): string | undefined {
   const { config, host, imageId, mounts, userns } = record;
   if (userns || mounts.length > 0 || host.Privileged || host.Init || isHostImage(imageId)) return undefined;
   if (host.Devices?.length) return undefined;
-  const { network, pid, ipc } = namespaceModes(host, ctx.hierarchy.mode);
-  if (network.kind !== "private" || pid.kind !== "private" || ipc.kind !== "private") return undefined;
+  const modes = namespaceModes(host, ctx.hierarchy.mode);
+  if (modes.network.kind !== "private" || modes.pid.kind !== "private" || modes.ipc.kind !== "private")
+    return undefined;
   if (!upperIsEmpty()) return undefined;
   // An image that has come again may be mounted elsewhere.
-  return `${imageId}\n${lower.join(":")}\n${JSON.stringify(config)}\n${JSON.stringify(host)}\n${missing(host)}`;
+  return `${imageId}\n${lower.join(":")}\n${network}\n${JSON.stringify(config)}\n${JSON.stringify(host)}\n${missing(host)}`;
 }
 
 /** Of what is hidden from the container, what this kernel does not have: with a module it may come. */

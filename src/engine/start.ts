@@ -11,7 +11,7 @@ import { NAMESPACE_FILE } from "../runtime/namespaces.ts";
 import type { Running } from "../runtime/running.ts";
 import type { Given } from "../runtime/start.ts";
 import { createUserAndNetworkNamespace } from "../runtime/userns.ts";
-import type { NamespaceType, Spec } from "../spec/oci-runtime.ts";
+import type { Spec } from "../spec/oci-runtime.ts";
 import { nowText, ZERO_TIME } from "./clock.ts";
 import { namespaceModes } from "./config/modes.ts";
 import { toSpec } from "./config/to-spec.ts";
@@ -86,9 +86,9 @@ export async function startContainer(
     try {
       const launching = run(prepared.request);
       // The engine has nothing to do until it hears of the launch.
-      if (prepared.request.given?.network !== undefined) ctx.endpoints.next.prepare();
+      const heard = ownNetwork(ctx, container) ? ctx.endpoints.next.beside(launching) : launching;
       ctx.trash.sweep();
-      running = await launching;
+      running = await heard;
     } catch (error) {
       await prepared.undo();
       throw error;
@@ -138,11 +138,10 @@ export async function startContainer(
 const GIVEN_NETWORK = `/proc/self/fd/${FD.network}`;
 
 /**
- * Which network namespace is made before the launch: one that is wired up, or the `empty` one of --network none, since
- * `next` is ready while the kernel would take a fifth of the launch to make it. One that the container's user namespace
- * is to own is made beforehand only where there is something to wire up.
+ * The network namespace that the engine may make for a container: one that is `wired` up, or the `empty` one of --network
+ * none. That one is the launch's affair where a user namespace of the container's own is to own it.
  */
-function madeNetwork(ctx: Context, { record }: Container): "wired" | "empty" | undefined {
+function ownNetwork(ctx: Context, { record }: Container): "wired" | "empty" | undefined {
   if (record.endpoints) return "wired";
   if (record.userns || namespaceModes(record.host, ctx.hierarchy.mode).network.kind !== "private") return undefined;
   return "empty";
@@ -178,7 +177,9 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     steps.push(() => volumes.held.release(id));
   }
   const sources = mountSources(volumes, container);
-  const ownNetwork = madeNetwork(ctx, container);
+  const own = ownNetwork(ctx, container);
+  // An empty one is taken where it is ready: the kernel needs a fifth of the launch to make it.
+  const made = own === "empty" && !ctx.endpoints.next.ready ? undefined : own;
   const joined: number[] = [];
   let namespace: NetworkNamespace | undefined;
   const closeAll = () => {
@@ -199,7 +200,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
         files,
         volumes: sources.mounts,
         ...(userns ? { userns } : {}),
-        ...(ownNetwork ? { network: { path: GIVEN_NETWORK } } : {}),
+        ...(made ? { network: { path: GIVEN_NETWORK } } : {}),
         namespaceOf(ref, type) {
           const fd = openNamespace(ctx, ref, type);
           joined.push(fd);
@@ -207,7 +208,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
         },
       });
     let spec: Spec | undefined;
-    const kind = launchKind(ctx, container, rootfs.lower, () => readdirSync(rootfs.upper).length === 0);
+    const kind = launchKind(ctx, container, rootfs.lower, made, () => readdirSync(rootfs.upper).length === 0);
     let limits = kind === undefined ? undefined : knownKind(kind);
     if (!limits) {
       spec = makeSpec();
@@ -224,19 +225,19 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
     steps.push(() => cgroup.remove());
     for (const path of cgroup.paths().slice(0, 1)) markOwner(path, ctx.paths.dataRoot);
     let given: Given | undefined;
-    if (ownNetwork === "empty") {
+    if (made === "empty") {
       namespace = ctx.endpoints.next.take();
       given = { network: namespace.fd };
-    } else if (ownNetwork === "wired") {
+    } else if (made === "wired") {
       const ids = userns ? [{ containerID: 0, ...userns }] : [];
-      const made = userns ? createUserAndNetworkNamespace(ids, ids) : undefined;
-      if (made) joined.push(made.user);
-      namespace = ctx.endpoints.wire(container, made?.network);
+      const pair = userns ? createUserAndNetworkNamespace(ids, ids) : undefined;
+      if (pair) joined.push(pair.user);
+      namespace = ctx.endpoints.wire(container, pair?.network);
       if (ctx.dns.serves(container)) {
         steps.push(() => ctx.dns.end(id));
         await ctx.dns.open(container, namespace.fd);
       }
-      given = { network: namespace.fd, ...(made ? { user: made.user } : {}) };
+      given = { network: namespace.fd, ...(pair ? { user: pair.user } : {}) };
     }
     const shm = joinedShm(ctx, container);
     if (shm !== undefined) {

@@ -6,6 +6,11 @@ import { createNetworkNamespace, type NetworkNamespace } from "./namespace.ts";
  */
 export class NextNamespace {
   #ready: NetworkNamespace | undefined;
+  #launches = 0;
+
+  get ready(): boolean {
+    return this.#ready !== undefined;
+  }
 
   /** Of the one that is ready. */
   get fd(): number | undefined {
@@ -25,6 +30,17 @@ export class NextNamespace {
       this.#ready ??= createNetworkNamespace();
     } catch {
       // See above.
+    }
+  }
+
+  /** Waits for a launch. One that is alone leaves the time to prepare; of many, each makes its own in its own process. */
+  async beside<T>(launch: Promise<T>): Promise<T> {
+    this.#launches++;
+    try {
+      if (this.#launches === 1) this.prepare();
+      return await launch;
+    } finally {
+      this.#launches--;
     }
   }
 
