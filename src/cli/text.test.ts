@@ -69,6 +69,8 @@ test("durations and times", () => {
   expect(resolveTime("12.5")).toBe("12.5");
   expect(resolveTime("10s", 20_000)).toBe("10.000000000");
   expect(resolveTime("2026-01-02T03:04:05.5Z")).toBe(`${Date.UTC(2026, 0, 2, 3, 4, 5) / 1000}.500000000`);
+  expect(resolveTime("1969-12-31T23:59:58.5Z")).toBe("-2.500000000");
+  expect(resolveTime("2026-01-02T03+0100")).toBe(`${Date.UTC(2026, 0, 2, 2) / 1000}.000000000`);
   expect(() => resolveTime("yesterday")).toThrow("failed to parse");
 });
 
