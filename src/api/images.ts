@@ -1,6 +1,6 @@
 import { invalid } from "../base/errors.ts";
 import { applyChanges } from "../build/changes.ts";
-import { parseFilters } from "../engine/filters.ts";
+import { parseFilters, readBoolean } from "../engine/filters.ts";
 import { IMAGE_FILTERS, listImages } from "../engine/image-list.ts";
 import { IMAGE_PRUNE_FILTERS, pruneImages } from "../engine/image-prune.ts";
 import type { Filters } from "../engine/requests.ts";
@@ -29,16 +29,8 @@ function importSource(source: string): URL {
 
 /** `is-official`, `is-automated`, `stars` (at least so many), as docker takes them. */
 function searchFilter(filters: Filters): (result: SearchResult) => boolean {
-  const only = (key: string): boolean | undefined => {
-    const values = filters.get(key);
-    if (!values) return undefined;
-    const truth = values.map((value) => TRUTH.get(value));
-    if (truth.includes(undefined) || new Set(truth).size !== 1)
-      throw invalid(`invalid filter '${key}=${values.join(",").slice(0, 100)}'`);
-    return truth[0];
-  };
-  const official = only("is-official");
-  const automated = only("is-automated");
+  const official = readBoolean(filters, "is-official");
+  const automated = readBoolean(filters, "is-automated");
   const stars = Math.max(
     0,
     ...(filters.get("stars") ?? []).map((value) => {
@@ -51,13 +43,6 @@ function searchFilter(filters: Filters): (result: SearchResult) => boolean {
     (automated === undefined || is_automated === automated) &&
     star_count >= stars;
 }
-
-const TRUTH = new Map([
-  ["1", true],
-  ["true", true],
-  ["0", false],
-  ["false", false],
-]);
 
 export const imageRoutes: Record<string, Handler> = {
   "GET /images/json": async (call) => {

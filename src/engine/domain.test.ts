@@ -7,7 +7,7 @@ import { formatNanoseconds, nowNanoseconds, parseRfc3339, parseTimeBound } from 
 import { Container, newState } from "./container.ts";
 import { DetachKeys, parseDetachKeys } from "./detach-keys.ts";
 import { EventLog } from "./events.ts";
-import { parseFilters } from "./filters.ts";
+import { parseFilters, readBoolean } from "./filters.ts";
 import { humanDuration, statusText } from "./human-time.ts";
 import { containerFilter, LIST_FILTERS } from "./list-filters.ts";
 import { DirectoryLock } from "./lock.ts";
@@ -139,6 +139,14 @@ describe("filters", () => {
   ])("%s=%p", (key, values, names) => {
     const test = containerFilter(new Map([[key, values]]), facts);
     expect([running, ended].filter(test).map(({ record }) => record.name)).toEqual(names);
+  });
+
+  test("a boolean is one word of docker's four", () => {
+    const read = (...values: string[]) => readBoolean(new Map([["dangling", values]]), "dangling");
+    expect([read("true"), read("1", "true"), read("0"), read("false")]).toEqual([true, true, false, false]);
+    expect(readBoolean(new Map(), "dangling")).toBeUndefined();
+    for (const values of [["t"], ["true", "false"], ["1", "x"], []])
+      expect(() => read(...values)).toThrow(`invalid filter 'dangling=[${values.join(" ")}]'`);
   });
 
   test("until is a time or a duration", () => {

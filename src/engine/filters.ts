@@ -33,3 +33,12 @@ function filterValues(key: string, value: unknown): string[] {
   }
   throw invalid(`invalid filter '${key}': want a list or a map of values`);
 }
+
+/** A filter that is true or false; undefined where it is absent. Another word, none, or both at once is invalid. */
+export function readBoolean(filters: Filters, key: string): boolean | undefined {
+  const values = filters.get(key);
+  if (!values) return undefined;
+  const isTrue = values.every((value) => value === "true" || value === "1");
+  if (values.length > 0 && (isTrue || values.every((value) => value === "false" || value === "0"))) return isTrue;
+  throw invalid(`invalid filter '${key}=[${values.join(" ").slice(0, 100)}]'`);
+}

@@ -3,6 +3,7 @@ import { matchGlob } from "../base/pattern.ts";
 import { type ImageRecord, toSummary } from "../images/inspect.ts";
 import type { ImageSummary } from "../spec/docker-api.ts";
 import type { Engine } from "./engine.ts";
+import { readBoolean } from "./filters.ts";
 import { labelsMatch } from "./list-filters.ts";
 import type { Filters } from "./requests.ts";
 import { earliestUntil } from "./until.ts";
@@ -29,11 +30,8 @@ export function listImages(engine: Engine, filters: Filters, options: { sharedSi
   }
   const until = earliestUntil(filters.get("until"));
   if (until !== undefined) tests.push((image) => Date.parse(image.created) <= until);
-  const dangling = filters.get("dangling");
-  if (dangling?.length) {
-    const wanted = readBoolean("dangling", dangling);
-    tests.push((image) => wanted === (image.tags.length === 0));
-  }
+  const dangling = readBoolean(filters, "dangling");
+  if (dangling !== undefined) tests.push((image) => dangling === (image.tags.length === 0));
   const references = filters.get("reference")?.map(glob);
   // A tag or digest counts whole, or by its name alone.
   const isWanted = (name: string) =>
@@ -63,21 +61,6 @@ function sharedSizes(engine: Engine): (id: string) => number {
     return bytes;
   };
 }
-
-/** The one boolean that a filter's values say (Go's ParseBool); invalid for another word, and for both at once. */
-export function readBoolean(key: string, values: readonly string[]): boolean {
-  const read = values.map((value) => BOOLEANS[value]);
-  const [first] = read;
-  if (first === undefined || read.some((one) => one !== first)) {
-    throw invalid(`invalid filter '${key}=[${values.join(" ").slice(0, 100)}]'`);
-  }
-  return first;
-}
-
-const BOOLEANS: Readonly<Record<string, boolean>> = {
-  ...{ "1": true, t: true, T: true, true: true, TRUE: true, True: true },
-  ...{ "0": false, f: false, F: false, false: false, FALSE: false, False: false },
-};
 
 function glob(pattern: string): (text: string) => boolean {
   if (pattern.length > 256) throw invalid("invalid filter 'reference': over 256 characters");

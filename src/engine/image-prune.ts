@@ -1,7 +1,7 @@
 import { conflict, InroError } from "../base/errors.ts";
 import type { Removal } from "../images/images.ts";
+import { readBoolean } from "./filters.ts";
 import type { EngineImages } from "./host-image.ts";
-import { readBoolean } from "./image-list.ts";
 import { labelsMatch } from "./list-filters.ts";
 import type { Filters } from "./requests.ts";
 import { parseUntil } from "./until.ts";
@@ -21,7 +21,7 @@ export async function pruneImages(
   users: (imageId: string) => { id: string; running: boolean }[],
 ): Promise<{ ImagesDeleted: Removal; SpaceReclaimed: number }> {
   const until = parseUntil(filters.get("until"));
-  const onlyDangling = readBoolean("dangling", filters.get("dangling") ?? ["true"]);
+  const onlyDangling = readBoolean(filters, "dangling") ?? true;
   if (pruning.has(images)) throw conflict("a prune operation is already running");
   pruning.add(images);
   const ImagesDeleted: Removal = [];

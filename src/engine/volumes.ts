@@ -9,13 +9,14 @@ import { checkDriver, type PlannedMount } from "./config/mount-plan.ts";
 import { checkVolumeName } from "./config/volume-spec.ts";
 import type { Container } from "./container.ts";
 import type { Context } from "./context.ts";
+import { readBoolean } from "./filters.ts";
 import { labelsMatch } from "./list-filters.ts";
 import type { Filters } from "./requests.ts";
 import type { VolumeRecord } from "./store.ts";
 import { VolumeCopies } from "./volumes/copies.ts";
 import { HeldMounts } from "./volumes/held.ts";
 import { ANONYMOUS_LABEL } from "./volumes/labels.ts";
-import { readBoolean, volumeFilter } from "./volumes/list.ts";
+import { volumeFilter } from "./volumes/list.ts";
 import { localVolume } from "./volumes/local-options.ts";
 
 interface CreateRequest {

@@ -1,4 +1,4 @@
-import { invalid } from "../../base/errors.ts";
+import { readBoolean } from "../filters.ts";
 import { labelsMatch, namePattern } from "../list-filters.ts";
 import type { Filters } from "../requests.ts";
 import type { VolumeRecord } from "../store.ts";
@@ -17,14 +17,4 @@ export function volumeFilter(filters: Filters, isUsed: (name: string) => boolean
     (drivers.length === 0 || drivers.includes("local")) &&
     (dangling === undefined || dangling !== isUsed(volume.name)) &&
     labelsMatch(volume.labels, filters);
-}
-
-/** A filter that is true or false; undefined where it is absent. */
-export function readBoolean(filters: Filters, key: string): boolean | undefined {
-  const values = filters.get(key) ?? [];
-  if (values.length === 0) return undefined;
-  const [value] = values;
-  if (values.every((one) => one === "true" || one === "1")) return true;
-  if (values.every((one) => one === "false" || one === "0")) return false;
-  throw invalid(`invalid filter '${key}=[${value!.slice(0, 100)}]'`);
 }
