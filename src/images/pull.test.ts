@@ -280,7 +280,8 @@ describe.skipIf(!DOCKER_REGISTRY || !isRoot)(`pull from ${registryName}`, () => 
     await expect(bench.images.pull({ reference, onMessage, signal: controller.signal })).rejects.toThrow("stop");
     expect(bench.leftovers()).toEqual(NOTHING);
     await bench.images.pull({ reference, onMessage: () => {} });
-    expect(proxy.requests.at(-1)).toEndWith("bytes=1000-");
+    // The other layer may come before or after it.
+    expect(proxy.requests.filter((line) => line.includes(sha256(top.data))).at(-1)).toEndWith("bytes=1000-");
     expect(bench.images.layerSizes(reference).size).toBe(2);
   });
 
