@@ -1,18 +1,20 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chainId, parseDigest } from "../base/digest.ts";
 import { codeOf, invalid, notFound, unavailable } from "../base/errors.ts";
 import type { Applied } from "./apply.ts";
-import { applyInChild, indexInChild, removeInChild, syncInChild, verifyInChild } from "./apply-command.ts";
+import { applyInChild, indexInChild } from "./apply-command.ts";
 import { bootId, replaceFile } from "./durable.ts";
 import { IndexedImages } from "./erofs/images.ts";
 import { indexLayer, linkLayer, TAR, TREE } from "./erofs/index-layer.ts";
 import { canMountIndexes } from "./erofs/mount.ts";
-import type { LayerProblem, VerifyRequest } from "./erofs/verify.ts";
 import type { GrowingFile } from "./growing.ts";
+import { type LayerRecord, readLayerRecord } from "./layer-record.ts";
+import { LayerSync } from "./layer-sync.ts";
+import { LayerTrash } from "./layer-trash.ts";
 import { removeTrees } from "./remove-tree.ts";
+import { verifyLayers } from "./verify-layers.ts";
 
 export interface ApplyOptions {
   /**
@@ -44,16 +46,6 @@ export interface AppliedLayer {
 
 const SMALL_TAR = 1 << 20;
 const SMALL_TREES = 1 << 17;
-const SYNC_AFTER_MS = 1000;
-
-/** layer.json. */
-interface LayerRecord {
-  diffId: string;
-  size: number;
-  /** Absent: unpacked directories. */
-  form?: "erofs";
-  boot?: string;
-}
 
 /**
  * How layers lie on the disk: as directories in the form overlayfs wants of a lower one (char 0:0 for a whiteout,
@@ -85,20 +77,16 @@ export class Layers {
   readonly #applying = new Map<string, Promise<unknown>>();
   readonly #boot = bootId();
   readonly #known = new Map<string, LayerRecord>();
-  readonly #unsynced = new Set<string>();
-  #syncing: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  /** Names of directories that are to go: removing a large layer takes too long for the event loop. */
-  readonly #trash = new Set<string>();
-  /** Those of them that hold but a few files: not worth a process. */
-  readonly #few = new Set<string>();
-  #emptying: Promise<void> | undefined;
+  readonly #unsynced: LayerSync;
+  readonly #trash: LayerTrash;
 
   /** `form` of new layers; "auto" is erofs where that works. A form that does not work is unavailable when it is needed. */
   constructor(dir: string, form: LayerForm | "auto" = "auto") {
     this.#dir = dir;
     this.#images = new IndexedImages(dir);
     this.#wanted = form;
+    this.#trash = new LayerTrash(dir);
+    this.#unsynced = new LayerSync(dir, (chain) => this.#synced(chain));
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     removeTrees(
       dir,
@@ -109,7 +97,6 @@ export class Layers {
       if (!record || (record.boot ?? this.#boot) !== this.#boot) this.delete(chain);
       else if (record.boot) this.#unsynced.add(chain);
     }
-    if (this.#unsynced.size > 0) this.sync().catch(() => {});
   }
 
   has(chain: string): boolean {
@@ -208,14 +195,8 @@ export class Layers {
    * before promising a user either; without it that takes as long as the disk does.
    */
   async sync(): Promise<void> {
-    while (this.#trash.size > 0) await this.#emptyTrash();
-    const wanted = [...this.#unsynced];
-    while (wanted.some((chain) => this.#unsynced.has(chain))) {
-      this.#syncing ??= this.#syncNow().finally(() => {
-        this.#syncing = undefined;
-      });
-      await this.#syncing;
-    }
+    await this.#trash.empty();
+    await this.#unsynced.all();
   }
 
   /**
@@ -228,27 +209,13 @@ export class Layers {
     options: { repair: boolean },
   ): Promise<{ chain: string; problem: string; repaired: boolean }[]> {
     const indexed = (chain: string) => this.#record(chain)?.form === "erofs";
-    const problems: LayerProblem[] = [];
-    const verify = async (request: Partial<VerifyRequest>) => {
-      problems.push(...(await verifyInChild({ directory: this.#dir, layers: [], images: [], ...request, ...options })));
-    };
-    const wanted: { name: string; diffId: string }[] = [];
-    const read = new Set<string>();
-    for (const chain of this.list().filter(indexed)) {
-      // Several layers may be the same files.
-      const files = [TAR, TREE].map((name) => statSync(join(this.#home(chain), name), { throwIfNoEntry: false })?.ino);
-      if (read.has(files.join())) continue;
-      read.add(files.join());
-      wanted.push({ name: parseDigest(chain).hex, diffId: this.#record(chain)!.diffId });
-    }
-    while (wanted.length > 0) await verify({ layers: wanted.splice(0, VERIFIED_AT_ONCE) });
-    const broken = new Set(problems.filter(({ repaired }) => !repaired).map(({ name }) => name));
-    const whole = images
-      .map(chainsOf)
-      .filter((chains) => chains.every(indexed))
-      .map((chains) => chains.map((chain) => parseDigest(chain).hex))
-      .filter((names) => !names.some((name) => broken.has(name)));
-    while (whole.length > 0) await verify({ images: whole.splice(0, IMAGES_AT_ONCE) });
+    const nameOf = (chain: string) => parseDigest(chain).hex;
+    const tars = this.list()
+      .filter(indexed)
+      .map((chain) => ({ name: nameOf(chain), diffId: this.#record(chain)!.diffId }));
+    const whole = images.map(chainsOf).filter((chains) => chains.every(indexed));
+    const names = whole.map((chains) => chains.map(nameOf));
+    const problems = await verifyLayers(this.#dir, tars, names, options);
     const found = problems.map(({ name, ...rest }) => ({ chain: `sha256:${name}`, ...rest }));
     // The next container has the new one.
     for (const { chain, repaired } of found) if (repaired) this.#images.drop(chain);
@@ -269,9 +236,7 @@ export class Layers {
       if (codeOf(error) === "ENOENT") return;
       throw error;
     }
-    this.#trash.add(trash);
-    if (few) this.#few.add(trash);
-    this.#emptyTrash().catch(() => {});
+    this.#trash.add(trash, { few });
   }
 
   /** Waits for what goes on in the background, and lets go of all mounts: the paths of `lowers` are good no more. */
@@ -305,15 +270,14 @@ export class Layers {
       try {
         renameSync(temporary, this.#home(chain));
         this.#unsynced.add(chain);
-        this.#syncSoon();
       } catch (error) {
         if (!["EEXIST", "ENOTEMPTY"].includes(codeOf(error) ?? "")) throw error;
-        await this.#discard(name);
+        await this.#trash.remove(name);
       }
       return { ...applied, chainId: chain };
     } catch (error) {
       // What cannot be removed now stays for the next start; the first error is the one to tell.
-      await this.#discard(name).catch(() => {});
+      await this.#trash.remove(name).catch(() => {});
       throw error;
     }
   }
@@ -356,71 +320,22 @@ export class Layers {
     return join(this.#dir, parseDigest(chain).hex);
   }
 
-  /** Layers that come one after the other are synced together. A failure shows when someone asks for the sync. */
-  #syncSoon(): void {
-    if (this.#timer) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.sync().catch(() => {});
-    }, SYNC_AFTER_MS);
-    this.#timer.unref();
-  }
-
-  async #syncNow(): Promise<void> {
-    const chains = [...this.#unsynced];
-    await syncInChild(this.#dir);
-    for (const chain of chains) {
-      const record = this.#record(chain);
-      if (record) {
-        const { boot: _, ...synced } = record;
-        replaceFile(join(this.#home(chain), "layer.json"), JSON.stringify(synced));
-      }
-      this.#unsynced.delete(chain);
-    }
+  #synced(chain: string): void {
+    const record = this.#record(chain);
+    if (!record) return;
+    const { boot: _, ...synced } = record;
+    replaceFile(join(this.#home(chain), "layer.json"), JSON.stringify(synced));
   }
 
   /** Layers come and go by this object alone, so what was read once stays true until {@link delete}. */
   #record(chain: string): LayerRecord | undefined {
     const known = this.#known.get(chain);
     if (known) return known;
-    try {
-      const record: LayerRecord = JSON.parse(readFileSync(join(this.#home(chain), "layer.json"), "utf8"));
-      this.#known.set(chain, record);
-      return record;
-    } catch (error) {
-      // What a power cut leaves of it may not be JSON.
-      if (codeOf(error) === "ENOENT" || error instanceof SyntaxError) return undefined;
-      throw error;
-    }
-  }
-
-  async #discard(name: string): Promise<void> {
-    this.#trash.add(name);
-    while (this.#trash.has(name)) await this.#emptyTrash();
-  }
-
-  async #removeAll(names: string[]): Promise<void> {
-    const large = names.filter((name) => !this.#few.has(name));
-    for (const name of names.filter((name) => this.#few.has(name))) {
-      await rm(join(this.#dir, name), { recursive: true, force: true });
-      this.#few.delete(name);
-      this.#trash.delete(name);
-    }
-    if (large.length > 0) await removeInChild(this.#dir, large);
-    for (const name of large) this.#trash.delete(name);
-  }
-
-  #emptyTrash(): Promise<void> {
-    this.#emptying ??= this.#removeAll([...this.#trash]).finally(() => {
-      this.#emptying = undefined;
-    });
-    return this.#emptying;
+    const record = readLayerRecord(join(this.#home(chain), "layer.json"));
+    if (record) this.#known.set(chain, record);
+    return record;
   }
 }
-
-/** An argument is at most 128 KiB (MAX_ARG_STRLEN, execve(2)); an image may have a hundred layers. */
-const VERIFIED_AT_ONCE = 500;
-const IMAGES_AT_ONCE = 3;
 
 /** Of each layer and those below it. */
 function chainsOf(diffIds: readonly string[]): string[] {
