@@ -13,7 +13,8 @@ import { planDockerfile } from "./frontend/plan.ts";
 import { inputsOf, type Vertex } from "./graph.ts";
 import { parseAside } from "./parse.ts";
 import { Progress } from "./progress.ts";
-import { type BuildSession, type Solve, type Solver, VertexError } from "./solver.ts";
+import { type Solve, VertexError } from "./solve.ts";
+import type { BuildSession, Solver } from "./solver.ts";
 
 /** One build, as any protocol may ask for it. */
 export interface BuildRequest extends BuildSession {
