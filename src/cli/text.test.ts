@@ -65,6 +65,9 @@ test("durations and times", () => {
   expect(parseDuration("1h30m")).toBe(5400);
   expect(parseDuration("1.5s")).toBe(1.5);
   expect(parseDuration("5x")).toBeUndefined();
+  // Longer than Go counts; and what takes half an hour where a digit has two places.
+  expect([parseDuration("2562047h"), parseDuration("2562048h")]).toEqual([2562047 * 3600, undefined]);
+  expect(parseDuration(`${"1".repeat(1 << 20)}x`)).toBeUndefined();
   expect(resolveTime("")).toBeUndefined();
   expect(resolveTime("12.5")).toBe("12.5");
   expect(resolveTime("10s", 20_000)).toBe("10.000000000");
