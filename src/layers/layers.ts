@@ -97,6 +97,7 @@ export class Layers {
       if (!record || (record.boot ?? this.#boot) !== this.#boot) this.delete(chain);
       else if (record.boot) this.#unsynced.add(chain);
     }
+    this.#unsynced.all().catch(() => {});
   }
 
   has(chain: string): boolean {
