@@ -86,7 +86,7 @@ export async function startContainer(
     try {
       const launching = run(prepared.request);
       // The engine has nothing to do until it hears of the launch.
-      const heard = ownNetwork(ctx, container) ? ctx.endpoints.next.beside(launching) : launching;
+      const heard = prepared.network ? ctx.endpoints.next.beside(launching) : launching;
       ctx.trash.sweep();
       running = await heard;
     } catch (error) {
@@ -141,7 +141,7 @@ const GIVEN_NETWORK = `/proc/self/fd/${FD.network}`;
  * The network namespace that the engine may make for a container: one that is `wired` up, or the `empty` one of --network
  * none. That one is the launch's affair where a user namespace of the container's own is to own it.
  */
-function ownNetwork(ctx: Context, { record }: Container): "wired" | "empty" | undefined {
+function ownNetwork(ctx: Context, { record }: Container): PreparedLaunch["network"] {
   if (record.endpoints) return "wired";
   if (record.userns || namespaceModes(record.host, ctx.hierarchy.mode).network.kind !== "private") return undefined;
   return "empty";
@@ -153,6 +153,8 @@ export interface PreparedLaunch {
   /** The OCI config, if it was made: an exec's affair. */
   spec(): Spec | undefined;
   cgroup: Cgroup;
+  /** What the engine may make of its network; it need not have. */
+  network: "wired" | "empty" | undefined;
   /** Removes what was made for this launch. */
   undo(): Promise<void>;
   /** After the launch, in any case: lets go of what kept the mounts' sources valid. */
@@ -264,7 +266,7 @@ export async function prepareLaunch(ctx: Context, volumes: Volumes, container: C
       // An init reaps what pid 1 of a namespace has to; in another's it is not pid 1.
       init: host.Init === true && namespaceModes(host, ctx.hierarchy.mode).pid.kind === "private",
     };
-    return { request, spec: () => spec, cgroup, undo, close: closeAll };
+    return { request, spec: () => spec, cgroup, network: own, undo, close: closeAll };
   } catch (error) {
     await undo();
     closeAll();
